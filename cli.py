@@ -1,0 +1,3 @@
+from kstyle.cli import main
+
+main()
