@@ -1,0 +1,99 @@
+"""The seam: the only package that names a framework.
+
+`torch.py`, `tensorflow.py` and `jax.py` hold the same functions; which one is loaded is settled here, once, before Keras is
+imported. Everything else in kstyle is written in `keras.ops` and the functions below.
+
+| function | what it does |
+| --- | --- |
+| `value_and_grad(fn)` | `fn(x) -> (loss, aux)` becomes `x -> ((loss, aux), d loss / d x)` |
+| `compile(step, variables)` | a step that reads and assigns `variables`, compiled where that pays |
+| `conv2d`, `max_pool`, `avg_pool` | NHWC in, NHWC out, without copies of the activations |
+| `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
+| `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
+| `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
+| `configure(deterministic)` | number formats and kernel choice: fast, or the same bits every time |
+| `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
+| `accelerated()`, `device()`, `memory()`, `synchronize()` | whether a GPU or TPU runs it, its name, bytes in use, wait for the queue |
+"""
+
+import importlib
+import importlib.util
+import os
+import random
+import sys
+
+import numpy as np
+
+from kstyle.errors import UsageError, unknown
+
+# Order of preference where the user has not said: speed on the machines at hand, measured in docs/benchmarks.md.
+KNOWN = ("torch", "jax", "tensorflow")
+
+
+def choose():
+    """The backend Keras will run on, settled without importing it.
+
+    Returns:
+        `(name, why)`, `why` a few words for `kstyle info`.
+
+    Raises:
+        UsageError: `KERAS_BACKEND` names none of torch, jax, tensorflow, or none of them is installed.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend(), "Keras was already imported with it"
+    name = os.environ.get("KERAS_BACKEND")
+    if name:
+        if name not in KNOWN:
+            raise unknown("KERAS_BACKEND", name, KNOWN)
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"KERAS_BACKEND is '{name}', which is not installed: pip install 'kstyle[{name}]'.")
+        return name, "KERAS_BACKEND"
+    for name in KNOWN:
+        if importlib.util.find_spec(name) is not None:
+            return name, "the first installed of " + ", ".join(KNOWN)
+    raise UsageError("No backend is installed: pip install 'kstyle[torch]' (or [jax], [tensorflow]).")
+
+
+NAME, WHY = choose()
+os.environ["KERAS_BACKEND"] = NAME
+if NAME == "tensorflow":
+    # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_framework = importlib.import_module(f"kstyle.backend.{NAME}")
+
+value_and_grad = _framework.value_and_grad
+compile = _framework.compile
+conv2d = _framework.conv2d
+max_pool = _framework.max_pool
+avg_pool = _framework.avg_pool
+lay_out_kernel = _framework.lay_out_kernel
+gram = _framework.gram
+put_row = _framework.put_row
+configure = _framework.configure
+fast_bfloat16 = _framework.fast_bfloat16
+accelerated = _framework.accelerated
+device = _framework.device
+memory = _framework.memory
+synchronize = _framework.synchronize
+version = _framework.version
+
+
+def precision(name):
+    """The number format of the features: `"float32"` or `"bfloat16"`.
+
+    `"auto"` is bfloat16 where the hardware multiplies it (Intel AMX or AVX512-BF16, Ampere and later GPUs, TPUs), float32 elsewhere.
+    Losses and Gram matrices are float32 in either case.
+    """
+    if name == "auto":
+        return "bfloat16" if fast_bfloat16() else "float32"
+    if name not in ("float32", "bfloat16"):
+        raise unknown("precision", name, ("auto", "float32", "bfloat16"))
+    return name
+
+
+def seed(number):
+    """Seeds Python, NumPy and the framework. (Keras' own `set_random_seed` imports TensorFlow wherever it is installed.)"""
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    _framework.seed(number)

@@ -1,0 +1,109 @@
+"""JAX's side of the seam. See `kstyle.backend` for what each function is for."""
+
+import resource
+import sys
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax import lax
+
+
+def version():
+    return jax.__version__
+
+
+def value_and_grad(fn):
+    return jax.value_and_grad(fn, has_aux=True)
+
+
+def compile(step, variables):
+    """JAX traces pure functions, so the variables go in and come out as values."""
+
+    @jax.jit
+    def pure(values):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values))) as scope:
+            result = step()
+        return result, [scope.get_current_value(v) for v in variables]
+
+    def run():
+        result, values = pure([v.value for v in variables])
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+        return result
+
+    return run
+
+
+def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
+    """x: (B, H, W, C); kernel: (kh, kw, C, F); padding: pixels on each side, or (top, bottom, left, right)."""
+    top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
+    strides = (strides, strides) if isinstance(strides, int) else strides
+    y = lax.conv_general_dilated(
+        x, kernel, strides, [(top, bottom), (left, right)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    if bias is not None:
+        y = y + bias
+    return jax.nn.relu(y) if activation == "relu" else y
+
+
+def _window(x, size, strides, padding, start, combine):
+    pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    # JAX differentiates the pooling it recognises: the start must be a constant, not a traced value.
+    return lax.reduce_window(x, np.array(start, x.dtype), combine, (1, size, size, 1), (1, strides, strides, 1), pads)
+
+
+def max_pool(x, size, strides, padding=0):
+    return _window(x, size, strides, padding, -np.inf, lax.max)
+
+
+def avg_pool(x, size, strides, padding=0):
+    return _window(x, size, strides, padding, 0.0, lax.add) / (size * size)
+
+
+def lay_out_kernel(variable):
+    pass  # XLA chooses its own layouts
+
+
+def gram(features):
+    f = features.reshape(-1, features.shape[-1])
+    return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
+
+
+def put_row(variable, index, row):
+    variable.assign(jnp.asarray(variable.value).at[index].set(row))
+
+
+def seed(number):
+    pass  # JAX has no global generator: its seeds are values
+
+
+def configure(deterministic):
+    jax.config.update("jax_default_matmul_precision", "highest" if deterministic else None)
+
+
+def fast_bfloat16():
+    return jax.default_backend() in ("gpu", "tpu")
+
+
+def accelerated():
+    return jax.default_backend() != "cpu"
+
+
+def device():
+    d = jax.devices()[0]
+    return "CPU" if d.platform == "cpu" else d.device_kind
+
+
+def memory():
+    """Bytes: `{"peak": ..., "total": ...}` of the accelerator if there is one, of this process (and no total) if not."""
+    stats = jax.devices()[0].memory_stats()
+    if stats:
+        return {"peak": stats.get("peak_bytes_in_use"), "total": stats.get("bytes_limit")}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+
+
+def synchronize():
+    jax.effects_barrier()

@@ -1,0 +1,98 @@
+"""TensorFlow's side of the seam. See `kstyle.backend` for what each function is for."""
+
+import resource
+import sys
+
+import tensorflow as tf
+
+
+def version():
+    return tf.__version__
+
+
+def value_and_grad(fn):
+    def run(x):
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss, aux = fn(x)
+        return (loss, aux), tape.gradient(loss, x)
+
+    return run
+
+
+def compile(step, variables):
+    return tf.function(step, autograph=False)
+
+
+def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
+    """x: (B, H, W, C); kernel: (kh, kw, C, F); padding: pixels on each side, or (top, bottom, left, right)."""
+    top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
+    pads = [[0, 0], [top, bottom], [left, right], [0, 0]]
+    y = tf.nn.conv2d(x, kernel, strides, pads)
+    if bias is not None:
+        y = tf.nn.bias_add(y, bias)
+    return tf.nn.relu(y) if activation == "relu" else y
+
+
+def max_pool(x, size, strides, padding=0):
+    pads = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    return tf.nn.max_pool2d(x, size, strides, pads if padding else "VALID")
+
+
+def avg_pool(x, size, strides, padding=0):
+    if padding:
+        x = tf.pad(x, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+    return tf.nn.avg_pool2d(x, size, strides, "VALID")
+
+
+def lay_out_kernel(variable):
+    pass  # TensorFlow reads HWIO as it is
+
+
+def gram(features):
+    f = tf.cast(tf.reshape(features, (-1, features.shape[-1])), tf.float32)
+    return tf.matmul(f, f, transpose_a=True)
+
+
+def put_row(variable, index, row):
+    variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
+
+
+def seed(number):
+    tf.random.set_seed(number)
+
+
+def configure(deterministic):
+    tf.config.experimental.enable_tensor_float_32_execution(not deterministic)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def fast_bfloat16():
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return False
+    return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
+
+
+def accelerated():
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def device():
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
+
+
+def memory():
+    """Bytes: `{"peak": ..., "total": ...}` of the GPU if there is one, of this process if not. TensorFlow does not tell the total."""
+    if tf.config.list_physical_devices("GPU"):
+        return {"peak": tf.config.experimental.get_memory_info("GPU:0")["peak"], "total": None}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+
+
+def synchronize():
+    if hasattr(tf.test.experimental, "sync_devices"):
+        tf.test.experimental.sync_devices()

@@ -1,0 +1,140 @@
+"""PyTorch's side of the seam. See `kstyle.backend` for what each function is for."""
+
+import resource
+import sys
+
+import torch
+import torch.nn.functional as F
+
+
+def version():
+    return torch.__version__
+
+
+def value_and_grad(fn):
+    def run(x):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            loss, aux = fn(x)
+        (grad,) = torch.autograd.grad(loss, x)
+        return (loss.detach(), {k: v.detach() for k, v in aux.items()}), grad
+
+    return run
+
+
+def compile(step, variables):
+    # Eager. The time is in a few large convolutions, which a compiler does not make faster, and compiling one
+    # scale takes longer than running it. Only value_and_grad records what it needs for gradients.
+    return torch.no_grad()(step)
+
+
+def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
+    """x: (B, H, W, C); kernel: (kh, kw, C, F), best laid out by `lay_out_kernel`; padding: pixels on each side, or (top, bottom, left, right).
+
+    The permutations change no memory: a contiguous NHWC tensor is an NCHW tensor in channels_last format.
+    """
+    if not isinstance(padding, int):
+        top, bottom, left, right = padding
+        x, padding = F.pad(x, (0, 0, left, right, top, bottom)), 0
+    y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride=strides, padding=padding)
+    if activation == "relu":
+        y = F.relu_(y)  # in place: a convolution does not need its own output for its gradient
+    return y.permute(0, 2, 3, 1)
+
+
+def max_pool(x, size, strides, padding=0):
+    return F.max_pool2d(x.permute(0, 3, 1, 2), size, strides, padding).permute(0, 2, 3, 1)
+
+
+def avg_pool(x, size, strides, padding=0):
+    return F.avg_pool2d(x.permute(0, 3, 1, 2), size, strides, padding).permute(0, 2, 3, 1)
+
+
+def lay_out_kernel(variable):
+    # Keras' shape is HWIO; the convolution reads OHWI. With the memory in that order from the start, the view that
+    # conv2d takes is what the convolution wants, and 80 MB of weights are not transposed at each step.
+    parameter = variable._value
+    oihw = parameter.data.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+    parameter.data = oihw.permute(2, 3, 1, 0)
+
+
+class _Gram(torch.autograd.Function):
+    """FᵀF of f: (N, C) in any precision, as (C, C) float32."""
+
+    @staticmethod
+    def forward(ctx, f):
+        ctx.save_for_backward(f)
+        if f.dtype == torch.float32:
+            return f.T @ f
+        if f.is_cuda:
+            return torch.mm(f.T, f, out_dtype=torch.float32)
+        return _gram_in_chunks(f)
+
+    @staticmethod
+    def backward(ctx, g):
+        (f,) = ctx.saved_tensors
+        return f @ (g + g.T).to(f.dtype)
+
+
+def _gram_in_chunks(f, rows=2048):
+    # The CPU's bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32 keeps
+    # the error near 3e-4 and still takes a fifteenth of the time of a product in float32.
+    chunks = f.shape[0] // rows
+    tail = f[chunks * rows :]
+    total = (tail.T @ tail).float()
+    if chunks:
+        body = f[: chunks * rows].view(chunks, rows, f.shape[1])
+        total += torch.bmm(body.transpose(1, 2), body).float().sum(0)
+    return total
+
+
+def gram(features):
+    return _Gram.apply(features.reshape(-1, features.shape[-1]))
+
+
+def put_row(variable, index, row):
+    with torch.no_grad():
+        variable.value.index_copy_(0, index.reshape(1).long(), row[None])
+
+
+def seed(number):
+    torch.manual_seed(number)
+
+
+def configure(deterministic):
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = not deterministic
+    torch.set_float32_matmul_precision("highest" if deterministic else "high")
+
+
+def fast_bfloat16():
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if sys.platform == "darwin":
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def accelerated():
+    return torch.cuda.is_available()
+
+
+def device():
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def memory():
+    """Bytes: `{"peak": ..., "total": ...}` of the GPU if there is one, of this process (and no total) if not."""
+    if torch.cuda.is_available():
+        return {"peak": torch.cuda.max_memory_allocated(), "total": torch.cuda.get_device_properties(0).total_memory}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+
+
+def synchronize():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,480 @@
+"""Pictures in and out: the only place where kstyle reads, resizes and writes them. numpy and Pillow, no framework.
+
+Inside kstyle a picture is a `Picture`: sRGB as `(H, W, 3)` float32 in [0, 1], and its opacity apart. Sizes are always
+`(height, width)`. Whatever is wrong with a file is a one-line `DataError` that names the file and the reason.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import threading
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from kstyle.errors import DataError, UsageError, unknown
+
+MAX_PIXELS = 100_000_000  # width × height a file may claim; KSTYLE_MAX_PIXELS in the environment goes before it
+SLACK = 1e-3  # how far outside [0, 1] a float may be (a filter's rounding) before it counts as another range
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+OPTIONS = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": 0},  # 0 is 4:4:4
+    "WEBP": {"quality": 95, "method": 4},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+FILTERS = {"lanczos": "LANCZOS", "bicubic": "BICUBIC", "bilinear": "BILINEAR", "area": "BOX"}  # ours: Pillow's
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as kstyle computes with it.
+
+    Attributes:
+        rgb: `(H, W, 3)` float32 in [0, 1], sRGB-encoded, straight (not multiplied by alpha).
+        alpha: `(H, W)` float32 in [0, 1], 1 opaque; None when the picture is opaque everywhere.
+        name: the file's name without its folder, or what stands for it (`"array"`, `"image"`).
+        notes: what the user should hear about how it was read, e.g. `"12 frames, the first is used"`.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    name: str = "array"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self):
+        """`(height, width)` in pixels."""
+        return self.rgb.shape[:2]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read(source):
+    """Read a picture, whatever it is, as float sRGB.
+
+    A file is turned as its EXIF orientation says, converted to sRGB by its ICC profile (relative colorimetric; a
+    profile that cannot be used is ignored with a note), and read at its own depth: 8-bit values are divided by 255,
+    16-bit grey ones by 65535. Pillow itself reads 16-bit colour as 8-bit, which is noted. Of an animation the first
+    frame is used. A PNG's gAMA chunk is not looked at.
+
+    Args:
+        source: a path; or a `PIL.Image.Image` (its current frame); or an array `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or
+            `(H, W, 4)`, last the alpha, of uint8, uint16, bool, or float in [0, 1].
+
+    Returns:
+        A `Picture`; its arrays share no memory with `source`.
+
+    Raises:
+        DataError: the file is missing, unreadable, not a picture, damaged, or has more than `MAX_PIXELS` pixels (found
+            from its header, before anything is decoded); the array has another shape, type or range.
+        UsageError: `KSTYLE_MAX_PIXELS` is not a whole number above 0.
+    """
+    if isinstance(source, Image.Image):
+        label = _line(getattr(source, "filename", "") or "image")
+        with _one_line_errors(label):
+            return _from_pil(source, label)
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(source)
+        label = _line(path)
+        with _one_line_errors(label), open(path, "rb") as stream:
+            if not stream.read(1):
+                raise DataError(f"{label}: the file is empty.")
+            return _from_pil(_open(stream, label), label)
+    if hasattr(source, "__array__"):
+        rgb, alpha = _from_values(np.asarray(source), "array")
+        return _picture(rgb, alpha, "array", [])
+    raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
+
+
+def _line(value):
+    return " ".join(str(value).split())
+
+
+@contextlib.contextmanager
+def _one_line_errors(label):
+    """Turn whatever opening and decoding raise into a DataError of one line."""
+    try:
+        yield
+    except (DataError, UsageError):
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{label}: there is no such file.") from None
+    except IsADirectoryError:
+        raise DataError(f"{label}: is a folder, not a picture.") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{label}: is not a picture, or not in a format that Pillow can read.") from None
+    except Exception as error:  # on damaged files Pillow's readers raise nearly anything, SyntaxError and KeyError too
+        reason = _line(getattr(error, "strerror", None) or error) or type(error).__name__
+        raise DataError(f"{label}: cannot be read as a picture ({reason}).") from error
+
+
+def _limit():
+    text = os.environ.get("KSTYLE_MAX_PIXELS", MAX_PIXELS)
+    try:
+        limit = int(text)
+    except ValueError:
+        limit = 0
+    if limit < 1:
+        raise UsageError(f"KSTYLE_MAX_PIXELS is '{text}': expected a whole number of pixels above 0.")
+    return limit
+
+
+def _check_pixels(size, label):
+    """Refuse a picture of `size` (width, height) above the limit. `(n, None)` says n pixels of unknown shape."""
+    width, height = size
+    pixels, limit = width * (height or 1), _limit()
+    if pixels > limit:
+        shape = f"{width}×{height} is " if height else ""
+        raise DataError(
+            f"{label}: {shape}{pixels:,} pixels, the limit is {limit:,}; "
+            f"if the file is to be trusted, set KSTYLE_MAX_PIXELS={pixels}."
+        )
+
+
+class _Limit(int):
+    """Pillow warns above its limit and refuses above twice its limit. Twice this is itself: it refuses, never warns."""
+
+    def __rmul__(self, other):
+        return self
+
+
+_pillow = threading.Lock()
+
+
+@contextlib.contextmanager
+def _pillow_limit(off=False):
+    """Pillow's own limit, a module global, set to ours or off for the block: one thread at a time, put back after."""
+    with _pillow:
+        theirs = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None if off else _Limit(_limit())
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+
+
+def _open(stream, label):
+    """The picture in `stream` with its header read and its pixels not, or a DataError where it is too large."""
+    try:
+        with _pillow_limit():  # some formats (GIF, WebP) allocate as they open: a later check is late
+            image = Image.open(stream)
+    except Image.DecompressionBombError as error:
+        # Pillow's error counts the pixels. To name width and height too, ask again, only the formats whose header is
+        # read with nothing allocated.
+        with contextlib.suppress(UnidentifiedImageError), _pillow_limit(off=True):
+            _check_pixels(Image.open(stream, formats=("PNG", "JPEG", "TIFF", "BMP", "PPM")).size, label)
+        _check_pixels((int(re.search(r"\d+", str(error))[0]), None), label)
+        raise
+    _check_pixels(image.size, label)
+    return image
+
+
+def _from_pil(image, label):
+    notes = []
+    _check_pixels(image.size, label)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "PSD":  # a PSD's frames are its layers, and what is read is their sum
+        number = image.tell()
+        notes.append(f"{frames} frames, {'the first' if number == 0 else f'number {number + 1}'} is used")
+    if image.mode[0] != "I" and re.search(";16[BLN]", str(getattr(image, "tile", ""))):
+        notes.append("16 bits a channel, read as 8")
+    # TIFF and a few others look at Pillow's limit again here. Small pictures never come near it, and without the lock
+    # threads decode them side by side.
+    with _pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
+        image.load()
+
+    try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+            notes.append("turned as its EXIF orientation says")
+    except Exception:  # as in _one_line_errors; a picture is worth more than its metadata
+        notes.append("its EXIF data is broken and was ignored")
+
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        if image.mode == "I":  # 32-bit integers, which is where Pillow puts the 16-bit values of a PGM
+            low, high = values.min(), values.max()
+            if low < 0 or high > 65535:
+                raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {low} to {high}.")
+        rgb, alpha = _from_values(values if image.mode == "F" else values.astype(np.uint16), label)
+        if isinstance(clear := image.info.get("transparency"), int):
+            alpha = (values != clear).astype(np.float32)
+        if image.info.get("icc_profile"):
+            notes.append("its ICC profile was ignored: only 8-bit pictures are converted")
+    else:
+        mode, alpha = image.mode, None
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            alpha = np.asarray(image.getchannel("A"), np.float32) / np.float32(255)
+            image = image.convert("RGB")
+        rgb = np.asarray(_srgb(image, mode, notes), np.float32) / np.float32(255)
+    return _picture(rgb, alpha, os.path.basename(label), notes)
+
+
+def _from_values(values, label):
+    """An array as `read` takes it -> rgb `(H, W, 3)` and alpha `(H, W)` or None, float32 in [0, 1]."""
+    shape = values.shape
+    if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+        raise DataError(f"{label}: expected the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {shape}.")
+    if values.dtype == np.bool_:
+        values = values.astype(np.float32)
+    elif values.dtype.kind == "u" and values.dtype.itemsize <= 2:
+        values = values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+    elif np.issubdtype(values.dtype, np.floating):
+        low, high = values.min(), values.max()
+        if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN, which compares as False, is refused too
+            raise DataError(f"{label}: expected floats in [0, 1], got values from {low:g} to {high:g}.")
+        values = np.clip(values, 0, 1).astype(np.float32)
+    else:
+        raise DataError(f"{label}: expected uint8, uint16, bool or float in [0, 1], got {values.dtype}.")
+    if values.ndim == 2:
+        values = values[..., None]
+    alpha = values[..., 3].copy() if values.shape[2] == 4 else None
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3].copy(), alpha
+
+
+def _picture(rgb, alpha, name, notes):
+    if alpha is not None and alpha.min() >= 1:
+        alpha = None
+    if alpha is not None and (hidden := alpha == 0).any() and not hidden.all():
+        # No one ever sees the colour of a clear pixel, so it is often whatever the program that saved it left there,
+        # yet a convolution sees it. The mean of the colours that are seen adds the least that is new.
+        weight = alpha.sum(dtype=np.float64)
+        rgb[hidden] = [(rgb[..., c] * alpha).sum(dtype=np.float64) / weight for c in range(3)]
+    return Picture(rgb, alpha, name, tuple(notes))
+
+
+# --- colour ----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _srgb_profile():
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Bytes 24 to 35 are the moment it was made; a fixed one lets the same picture be the same file again.
+    data[24:36] = bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
+    return bytes(data)
+
+
+def _srgb(image, mode, notes):
+    """`image`, 8-bit without alpha and `mode` before its alpha was taken off, as sRGB of mode RGB."""
+    converted = None
+    if profile := image.info.get("icc_profile"):
+        try:
+            converted = _by_profile(image, mode, profile, notes)
+        except (ImageCms.PyCMSError, ValueError, OSError, TypeError) as error:
+            notes.append(f"its ICC profile was ignored ({_line(error) or 'unreadable'})")
+    if mode in ("CMYK", "LAB", "HSV", "YCbCr"):
+        notes.append(f"{mode} converted to sRGB")
+    return image.convert("RGB") if converted is None else converted
+
+
+def _by_profile(image, mode, profile, notes):
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    space = profile.profile.xcolor_space.strip()
+    # A profile left over from before a conversion is common; a grey picture may carry the one of its RGB original.
+    fits = {"RGB": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"), "CMYK": ("CMYK",), "Lab": ("LAB",)}
+    fits["GRAY"] = ("1", "L", "LA", "P", "PA")
+    if mode not in fits.get(space, ()):
+        raise ValueError(f"it is for {space}, the picture is {mode}")
+    taken = {"GRAY": "L", "Lab": "LAB"}.get(space, space)
+    how = {"renderingIntent": ImageCms.Intent.RELATIVE_COLORIMETRIC, "flags": ImageCms.Flags.BLACKPOINTCOMPENSATION}
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), taken, "RGB", **how)
+    if taken == "RGB":
+        # The many versions of sRGB differ in name and bytes, so a profile is known by what it does: one that moves
+        # no colour by more than two levels is sRGB, and a conversion would only add rounding.
+        levels = np.arange(0, 256, 51, dtype=np.uint8)
+        cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(6, 36, 3)
+        moved = np.asarray(ImageCms.applyTransform(Image.fromarray(cube), transform), int) - cube
+        if np.abs(moved).max() <= 2:
+            return None
+    notes.append(f"converted from the ICC profile '{_line(ImageCms.getProfileDescription(profile))}'")
+    return ImageCms.applyTransform(image.convert(taken), transform)
+
+
+# --- resizing --------------------------------------------------------------------------------------------------------
+
+
+def resize(array, size, filter="lanczos"):
+    """Resample an array in float, each channel by itself.
+
+    Args:
+        array: `(H, W)` or `(H, W, C)`, taken as float32 of any range.
+        size: `(height, width)` wanted, each at least 1.
+        filter: `"lanczos"`, `"bicubic"`, `"bilinear"` or `"area"` (Pillow's box: the mean of the pixels under the new
+            one). Enlarging interpolates; shrinking widens the filter, so nothing aliases.
+
+    Returns:
+        float32 of shape `size` and the same channels, a copy when the size is the same already. It is NOT clipped:
+        Lanczos and bicubic overshoot at edges, so values from [0, 1] may come back slightly outside, and who needs
+        the range clips.
+
+    Raises:
+        UsageError: the filter is unknown or a side is not a whole number of at least 1.
+        DataError: the array has another shape.
+    """
+    if filter not in FILTERS:
+        raise unknown("filter", filter, FILTERS)
+    height, width = _sides(size)
+    array = np.asarray(array, dtype=np.float32)
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(f"Expected an array (H, W) or (H, W, C) to resize, got the shape {array.shape}.")
+    if array.shape[:2] == (height, width):
+        return array.copy()
+    if array.ndim == 3:
+        return np.stack([resize(array[..., c], size, filter) for c in range(array.shape[2])], axis=-1)
+    plane = Image.fromarray(np.ascontiguousarray(array))  # mode F: float32 in and out
+    return np.array(plane.resize((width, height), Image.Resampling[FILTERS[filter]]))
+
+
+def _sides(size):
+    sides = tuple(size)
+    if len(sides) != 2 or any(int(side) != side or side < 1 for side in sides):
+        raise UsageError(f"A size is (height, width), whole numbers of at least 1; got {sides}.")
+    return int(sides[0]), int(sides[1])
+
+
+def fit(size, long_side):
+    """The `(height, width)` of the aspect of `size` whose long side is exactly `long_side` pixels.
+
+    The short side is rounded to the nearest pixel, a half up, and is at least 1.
+
+    Raises:
+        UsageError: a side is not a whole number of at least 1.
+    """
+    height, width = _sides(size)
+    long_side, _ = _sides((long_side, 1))
+    old_long, old_short = max(height, width), min(height, width)
+    short_side = max(1, (2 * old_short * long_side + old_long) // (2 * old_long))
+    return (long_side, short_side) if height >= width else (short_side, long_side)
+
+
+def resize_picture(picture, size, filter="lanczos"):
+    """`picture` at `size` (height, width), clipped to [0, 1]; name and notes stay. Errors as for `resize`.
+
+    With alpha the colours are resampled multiplied by it, so what shows at an edge is mixed only from what showed.
+    """
+    plain = resize(picture.rgb, size, filter)
+    if picture.alpha is None:
+        return replace(picture, rgb=np.clip(plain, 0, 1))
+    alpha = np.clip(resize(picture.alpha, size, filter), 0, 1)
+    rgb = resize(picture.rgb * picture.alpha[..., None], size, filter)
+    seen = alpha > 1 / 512  # under this it is written as 0, and dividing by it would only magnify the overshoot
+    rgb = np.where(seen[..., None], rgb / np.where(seen, alpha, 1)[..., None], plain)
+    return replace(picture, rgb=np.clip(rgb, 0, 1), alpha=alpha)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def to_pil(rgb, alpha=None):
+    """An 8-bit Pillow image, mode RGB, or RGBA when alpha is given.
+
+    Args:
+        rgb: `(H, W, 3)` float, sRGB; clipped to [0, 1] and rounded to the nearest of the 256 levels.
+        alpha: `(H, W)` float, treated alike, or None.
+
+    Raises:
+        DataError: another shape, or a value that is NaN or infinite.
+    """
+    rgb = np.asarray(rgb)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise DataError(f"Expected a picture of shape (H, W, 3), got {rgb.shape}.")
+    if alpha is not None and np.shape(alpha) != rgb.shape[:2]:
+        raise DataError(f"Expected an alpha of the picture's shape {rgb.shape[:2]}, got {np.shape(alpha)}.")
+    image = Image.fromarray(_levels(rgb))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(_levels(np.asarray(alpha))))
+    return image
+
+
+def _levels(values):
+    values = values.astype(np.float32)  # integers and bool too; a copy
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise DataError(f"Expected a picture of finite values, got {bad:,} of {values.size:,} NaN or infinite.")
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def check_target(path):
+    """Check that a picture can be written at `path`, before hours of work are spent on it; returns it as a `Path`.
+
+    Raises:
+        UsageError: the extension is not one of `FORMATS`.
+        DataError: the path is a folder, or its folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    label, folder = _line(path), path.parent
+    try:
+        if path.is_dir():
+            raise DataError(f"{label}: is a folder; give the name of a picture in it.")
+        if path.suffix.lower() not in FORMATS:
+            raise UsageError(f"{label}: pictures are written as {', '.join(FORMATS)}, not '{path.suffix}'.")
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist; make it first"
+            raise DataError(f"{label}: the folder {_line(folder)} {what}.")
+    except OSError as error:  # e.g. a name too long, a folder that may not be entered
+        raise DataError(f"{label}: cannot be written ({error.strerror}).") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{label}: the folder {_line(folder)} cannot be written to.")
+    return path
+
+
+def write(path, rgb, alpha=None, *, text=None):
+    """Write a picture, whole or not at all, in the format of the extension of `path`.
+
+    PNG; JPEG at quality 95 with full-resolution colour (4:4:4); WebP at quality 95 with lossless alpha; TIFF with
+    deflate. Always 8 bits a channel with an sRGB profile. JPEG has no alpha: the picture is laid on white. The same
+    arguments give the same bytes.
+
+    Args:
+        path: an existing file is replaced once the new one is complete.
+        rgb: `(H, W, 3)` float in [0, 1], sRGB, straight.
+        alpha: `(H, W)` float in [0, 1], or None for opaque.
+        text: `{key: value}` of strings to keep in the file. A PNG takes each as a text chunk; the others take the
+            whole as one line of JSON in the EXIF description, which is left out where it passes JPEG's 64 KB.
+
+    Returns:
+        The `Path` written.
+
+    Raises:
+        UsageError, DataError: as for `check_target` and `to_pil`; DataError also when writing fails (disk full).
+            Nothing new is left in the folder then, and an existing file is as it was.
+    """
+    path = check_target(path)
+    kind = FORMATS[path.suffix.lower()]
+    image = to_pil(rgb, alpha)
+    if kind == "JPEG" and alpha is not None:
+        seen, image = image, Image.new("RGB", image.size, "white")
+        image.paste(seen, mask=seen.getchannel("A"))
+    options = dict(OPTIONS[kind])
+    if text and kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        for key, value in text.items():
+            options["pnginfo"].add_text(key, value)  # Latin-1, or UTF-8 (iTXt) where that does not hold it
+    elif text and len(line := json.dumps(text)) < 65_000:
+        options["exif"] = Image.Exif()
+        options["exif"][ExifTags.Base.ImageDescription] = line
+
+    # Beside the target, as a rename is only atomic within a file system. Hidden, so no glob of results finds it; cut,
+    # so it is no longer than a file name may be; and of this process and thread, so that no two write the same one.
+    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with open(beside, "w+b") as stream:
+            image.save(stream, format=kind, icc_profile=_srgb_profile(), **options)
+        os.replace(beside, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        if isinstance(error, (OSError, ValueError)):  # ValueError: what the format cannot hold, such as 70,000 pixels
+            reason = _line(getattr(error, "strerror", None) or error)
+            raise DataError(f"{_line(path)}: cannot be written ({reason}).") from error
+        raise
+    return path

@@ -1,0 +1,101 @@
+"""Keras layers whose kernel comes from `kstyle.backend`. They save and load the same weights as Keras' own."""
+
+import keras
+
+from kstyle import backend
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` for NHWC pictures that copies no activations on torch.
+
+    Input shape (B, H, W, C), output (B, H', W', filters). Padding is `"valid"` or `"same"`, as in Keras; with `"same"` and a stride
+    above 1 Keras (and so this layer) pads more at the bottom and right: pass `pad=k // 2` for torch's symmetric padding.
+
+    Args:
+        pad: pixels of zeros on each side instead of `padding`.
+    """
+
+    def __init__(self, *args, pad=None, **kwargs):
+        kwargs.setdefault("data_format", "channels_last")
+        super().__init__(*args, **kwargs)
+        if self.groups != 1 or self.dilation_rate != (1, 1) or self.data_format != "channels_last":
+            raise ValueError("kstyle.layers.Conv2D has no groups, dilation or channels_first: use keras.layers.Conv2D.")
+        self.pad = pad
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        backend.lay_out_kernel(self._kernel)
+
+    def _padding_for(self, shape):
+        if self.pad is not None:
+            return self.pad
+        if self.padding == "valid":
+            return 0
+        sides = []
+        for length, kernel, stride in zip(shape[1:3], self.kernel_size, self.strides):
+            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+            sides += [total // 2, total - total // 2]
+        return sides[0] if len(set(sides)) == 1 else tuple(sides)
+
+    def call(self, inputs):
+        fused = self.activation is keras.activations.relu
+        kernel = keras.ops.convert_to_tensor(self.kernel)
+        bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else None
+        padding = self._padding_for(inputs.shape)
+        outputs = backend.conv2d(inputs, kernel, bias, self.strides, padding, "relu" if fused else None)
+        return outputs if fused or self.activation is None else self.activation(outputs)
+
+    def compute_output_shape(self, input_shape):
+        if self.pad is None:
+            return super().compute_output_shape(input_shape)
+        batch, *space, _ = input_shape
+        lengths = [
+            None if n is None else (n + 2 * self.pad - k) // s + 1
+            for n, k, s in zip(space, self.kernel_size, self.strides)
+        ]
+        return (batch, *lengths, self.filters)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "pad": self.pad}
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class Pool2D(keras.layers.Layer):
+    """Max or average pooling of NHWC pictures, times a constant.
+
+    Replacing max by average pooling in a trained network lowers its activations; `factor` makes up for that
+    (2.0 for 2×2 average pooling, as in crowsonkb/style-transfer-pytorch).
+
+    Args:
+        kind: `"max"`, `"average"` or `"l2"` (root of the mean square).
+        size, strides: of the window, in pixels.
+        factor: what the result is multiplied by.
+    """
+
+    def __init__(self, kind="max", size=2, strides=2, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.kind, self.size, self.strides, self.factor = kind, size, strides, factor
+
+    def call(self, inputs):
+        if self.kind == "max":
+            y = backend.max_pool(inputs, self.size, self.strides)
+        elif self.kind == "l2":
+            # The small constant keeps the root's gradient finite where a whole window is zero.
+            y = keras.ops.sqrt(backend.avg_pool(keras.ops.square(inputs), self.size, self.strides) + 1e-8)
+        else:
+            y = backend.avg_pool(inputs, self.size, self.strides)
+        return y if self.factor == 1 else y * self.factor
+
+    def compute_output_shape(self, input_shape):
+        batch, *space, channels = input_shape
+        return (batch, *[None if n is None else (n - self.size) // self.strides + 1 for n in space], channels)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "size": self.size, "strides": self.strides, "factor": self.factor}

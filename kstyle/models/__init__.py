@@ -1,0 +1,1 @@
+"""Networks, built once in Keras, and the features taken from them."""

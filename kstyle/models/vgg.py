@@ -1,0 +1,79 @@
+"""VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv 1409.1556): the convolutional part, as feature extractors use it."""
+
+import keras
+
+from kstyle.layers import Conv2D, Pool2D
+
+# Convolutions in each of the five blocks, and their filters.
+DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+FILTERS = (64, 128, 256, 512, 512)
+
+
+def layer_names(network):
+    """`["block1_conv1", "block1_conv2", "block1_pool", …]`: Keras' names, in the order they are applied."""
+    names = []
+    for block, depth in enumerate(DEPTHS[network], 1):
+        names += [f"block{block}_conv{i}" for i in range(1, depth + 1)] + [f"block{block}_pool"]
+    return names
+
+
+def vgg_features(network, taps, *, pool="max", pool_factor=1.0, first_padding="zero", dtype="float32"):
+    """VGG cut after its deepest tap, as a model of all taps.
+
+    Args:
+        network: `"vgg16"` or `"vgg19"`.
+        taps: layer names; `block4_conv2` is the activation after its ReLU, `block4_conv2_pre` before.
+        pool, pool_factor: see `kstyle.layers.Pool2D`.
+        first_padding: what surrounds the picture for the first convolution, `"zero"` or `"replicate"` (the edge pixels: no dark rim
+            for the optimiser to react to).
+        dtype: of weights and activations.
+
+    Returns:
+        A `keras.Model` from (B, H, W, 3), preprocessed, to a dict {tap: (B, H', W', C)}.
+    """
+    wanted = set(taps)
+    x = inputs = keras.Input((None, None, 3), dtype=dtype)
+    outputs = {}
+    for name in layer_names(network):
+        if name.endswith("pool"):
+            x = Pool2D(pool, factor=pool_factor, name=name, dtype=dtype)(x)
+        else:
+            before = f"{name}_pre" in wanted
+            x = _convolution(name, x, first_padding, None if before else "relu", dtype)
+            if before:
+                outputs[f"{name}_pre"] = x
+                x = keras.layers.ReLU(name=f"{name}_relu", dtype=dtype)(x)
+        if name in wanted:
+            outputs[name] = x
+        if len(outputs) == len(wanted):
+            break
+    return keras.Model(inputs, outputs, name=network, trainable=False)
+
+
+def _convolution(name, x, first_padding, activation, dtype):
+    filters = FILTERS[int(name[len("block")]) - 1]
+    pad = 1
+    if name == "block1_conv1" and first_padding == "replicate":
+        # One pixel of symmetric padding repeats the edge pixel.
+        x = Pad2D("symmetric", name="edge", dtype=dtype)(x)
+        pad = 0
+    return Conv2D(filters, 3, pad=pad, activation=activation, name=name, dtype=dtype)(x)
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class Pad2D(keras.layers.Layer):
+    """One pixel around NHWC pictures, by any mode of `keras.ops.pad`."""
+
+    def __init__(self, mode, **kwargs):
+        super().__init__(**kwargs)
+        self.mode = mode
+
+    def call(self, inputs):
+        return keras.ops.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=self.mode)
+
+    def compute_output_spec(self, inputs):
+        batch, *space, channels = inputs.shape
+        return keras.KerasTensor((batch, *[n and n + 2 for n in space], channels), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "mode": self.mode}

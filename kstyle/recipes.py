@@ -1,0 +1,118 @@
+"""Recipes and presets: YAML files read into typed, closed settings, with overrides and errors that name the nearest match."""
+
+import difflib
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kstyle.errors import DataError, UsageError, unknown
+
+
+class Closed(BaseModel):
+    """A settings section: an unknown key is an error, and nothing changes once it has been checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def folder(kind):
+    """Where the files of `kind` (`"stylize"` or `"train"`) are: in the wheel beside this file, in a checkout one level up."""
+    here = Path(__file__).resolve().parent
+    for root in (here / "configs", here.parent / "configs"):
+        if (root / kind).is_dir():
+            return root / kind
+    raise DataError(f"kstyle's own configs/{kind} is missing from {here}: reinstall kstyle.")
+
+
+def names(kind):
+    """The names that come with kstyle, sorted."""
+    return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+
+
+def presets():
+    """The style presets that come with kstyle, as {name: what it is}."""
+    return {name: read("stylize", name)[0].get("description", "") for name in names("stylize")}
+
+
+def read(kind, name):
+    """Reads a file that comes with kstyle, by name, or the user's own, by path.
+
+    Returns:
+        `(settings as a dict, path)`.
+
+    Raises:
+        UsageError: no such name or file.
+        DataError: not a YAML mapping.
+    """
+    own = Path(name)
+    if own.suffix in (".yaml", ".yml") or "/" in str(name):
+        path = own
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}.")
+    else:
+        path = folder(kind) / f"{name}.yaml"
+        if not path.is_file():
+            raise unknown("preset" if kind == "stylize" else "recipe", name, names(kind))
+    try:
+        settings = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise DataError(f"{path}: expected a mapping of settings, found {type(settings).__name__}.")
+    return settings, path
+
+
+def parse_override(text):
+    """`"style.weight=20"` -> `("style.weight", 20)`; the value is YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"--set expects key=value, for example style.weight=20; got '{text}'.")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: the value is not YAML ({' '.join(str(error).split())}).") from error
+
+
+def override(settings, key, value):
+    """A copy of the nested dict `settings` with the dotted `key` set; a mapping given for a mapping is merged into it."""
+    head, _, rest = key.partition(".")
+    below = settings.get(head)
+    if rest:
+        if below is not None and not isinstance(below, dict):
+            raise UsageError(f"'{key}' cannot be set: '{head}' is the value {below!r}, not a section.")
+        value = override(below or {}, rest, value)
+    elif isinstance(value, dict) and isinstance(below, dict):
+        value = {**below, **value}
+    return {**settings, head: value}
+
+
+def check(model, settings, where):
+    """`settings` as an instance of the pydantic `model`.
+
+    Raises:
+        UsageError: one line: where, the key, what is wrong with it, and the nearest key that exists.
+    """
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(f"{where}: {_say(model, problem)}") from error
+
+
+def _say(model, problem):
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = list(_section(model, problem["loc"][:-1]).model_fields)
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"unknown key '{key}'.{hint} Known here: {', '.join(known)}."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if problem["type"] in ("value_error", "missing"):
+        return f"'{key}': {message}." if key else f"{message}."
+    return f"'{key}': {message[0].lower()}{message[1:]}; got {problem['input']!r}."
+
+
+def _section(model, location):
+    for part in location:
+        model = model.model_fields[part].annotation
+    return model

@@ -1,0 +1,1 @@
+"""Style transfer: losses, the objective they add up to, optimisers, and the loop."""

@@ -1,0 +1,120 @@
+"""The losses of neural style transfer, each with every scaling that published code gives it.
+
+Style weights cannot be compared between tools because each scales its Gram matrices differently. Here a scaling has a name, so that a
+published weight can be used as it was published. All losses are float32, whatever the precision of the features.
+"""
+
+import keras
+
+from kstyle import backend
+from kstyle.style.scalings import GRAM_SCALINGS
+
+ops = keras.ops
+
+
+def mse(x, target):
+    """Mean square difference."""
+    return ops.mean(ops.square(x - target))
+
+
+def sum_of_squares(x, target):
+    """Sum of square differences: keras.io, CS231n."""
+    return ops.sum(ops.square(x - target))
+
+
+def half_sum_of_squares(x, target):
+    """½ Σ (x − target)²: equation 1 of Gatys et al., 'A Neural Algorithm of Artistic Style' (arXiv 1508.06576)."""
+    return 0.5 * sum_of_squares(x, target)
+
+
+def relative(x, target):
+    """Mean square difference divided by the target's mean square: 1 means as far from the target as zero is."""
+    return mse(x, target) / (ops.mean(ops.square(target)) + 1e-12)
+
+
+# f(features, target features), both (1, H, W, C) float32.
+CONTENT_LOSSES = {
+    "mse": mse,
+    "sum": sum_of_squares,
+    "half_sum": half_sum_of_squares,
+    "relative": relative,
+}
+
+
+def scaled_gram(features, scaling):
+    """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by positions)."""
+    channels = features.shape[-1]
+    positions = features.shape[1] * features.shape[2]
+    scale = GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale
+    return backend.gram(features) * scale(channels, positions)
+
+
+def gram_loss(features, target, scaling, pixels):
+    """How far the Gram matrix of `features` is from a target.
+
+    Args:
+        features: (1, H, W, C).
+        target: (C, C) float32, from `scaled_gram` with the same scaling.
+        scaling: one of `STYLE_LOSSES`; `"relative"` divides by the target's own sum of squares, so that every layer counts
+            the same and a weight means the same for any picture.
+        pixels: height × width of the picture being made.
+    """
+    distance = ops.sum(ops.square(scaled_gram(features, scaling) - target))
+    if scaling == "relative":
+        return distance / (ops.sum(ops.square(target)) + 1e-12)
+    return distance * GRAM_SCALINGS[scaling].weight(features.shape[-1], features.shape[1] * features.shape[2], pixels)
+
+
+def _differences(image):
+    """Vertical (H-1, W, C) and horizontal (H, W-1, C) differences of neighbours."""
+    return image[1:] - image[:-1], image[:, 1:] - image[:, :-1]
+
+
+def tv_squares(image):
+    """Σ dx² + Σ dy²: CS231n."""
+    dy, dx = _differences(image)
+    return ops.sum(ops.square(dy)) + ops.sum(ops.square(dx))
+
+
+def tv_half_squares(image):
+    """½ (Σ dx² + Σ dy²): jcjohnson/neural-style, which computes only its gradient."""
+    return 0.5 * tv_squares(image)
+
+
+def tv_absolute(image):
+    """Σ |dx| + Σ |dy|: `tf.image.total_variation`, neural-style-pt, gordicaleksa."""
+    dy, dx = _differences(image)
+    return ops.sum(ops.abs(dy)) + ops.sum(ops.abs(dx))
+
+
+def tv_mean_squares(image):
+    """mean dx² + mean dy²: anishathalye/neural-style."""
+    dy, dx = _differences(image)
+    return ops.mean(ops.square(dy)) + ops.mean(ops.square(dx))
+
+
+def tv_power(image):
+    """Σ (dx² + dy²)^1.25 over the (H-1, W-1) corner: keras.io, titu1994."""
+    dy, dx = _differences(image)
+    return ops.sum(ops.power(ops.square(dy[:, :-1]) + ops.square(dx[:-1]), 1.25))
+
+
+def tv_nine_point(image):
+    """Squares of all eight neighbours' differences, nearer to isotropic; means, edges repeated: crowsonkb/style-transfer-pytorch."""
+    x = ops.pad(image, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+    right = ops.mean(ops.square(x[1:-1, 1:-1] - x[1:-1, 2:]))
+    down = ops.mean(ops.square(x[1:-1, 1:-1] - x[2:, 1:-1]))
+    falling = ops.mean(ops.square(x[1:-1, 1:-1] - x[2:, 2:]))
+    rising = ops.mean(ops.square(x[1:-1, 1:-1] - x[2:, :-2]))
+    return 2 * (right / 3 + down / 3 + falling / 12 + rising / 12)
+
+
+# f(image), image (H, W, 3) in the pixel space that is optimised.
+TV_LOSSES = {
+    "squares": tv_squares,
+    "half_squares": tv_half_squares,
+    "absolute": tv_absolute,
+    "mean_squares": tv_mean_squares,
+    "power": tv_power,
+    "nine_point": tv_nine_point,
+}

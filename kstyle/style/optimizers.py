@@ -1,0 +1,218 @@
+"""Optimisers for pictures: Keras' own by name, and L-BFGS without a line search."""
+
+import difflib
+import inspect
+
+import keras
+import numpy as np
+
+from kstyle import backend, images
+from kstyle.errors import UsageError, unknown
+
+ops = keras.ops
+
+# Arguments that are rates over steps may be a schedule: {name: exponential_decay, ...}.
+SCHEDULES = {
+    "exponential_decay": keras.optimizers.schedules.ExponentialDecay,
+    "piecewise_constant": keras.optimizers.schedules.PiecewiseConstantDecay,
+    "cosine_decay": keras.optimizers.schedules.CosineDecay,
+}
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class LBFGS(keras.optimizers.Optimizer):
+    """Limited-memory BFGS (Nocedal 1980) with a fixed step: one gradient a step, no line search.
+
+    It takes the steps of `torch.optim.LBFGS(lr, max_iter=1, history_size=history)`, which is what every style transfer on torch
+    effectively runs. The two loops of the usual recursion are replaced by the compact form of Byrd, Nocedal & Schnabel (1994): with
+    the stored displacements S and gradient changes Y, (m, n), and the (m, m) products SYᵀ and YYᵀ kept up to date, a direction is
+    one pass over S and Y to multiply the gradient, two small triangular solves, and one pass to combine.
+
+    Each variable has a curvature of its own; for a picture, which is one variable, that is plain L-BFGS.
+
+    Args:
+        learning_rate: length of a step in units of the quasi-Newton step.
+        history: pairs kept, m. Memory: 8 · m bytes a number of the variable.
+    """
+
+    def __init__(self, learning_rate=1.0, history=10, name="lbfgs", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.history = history
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._state = []
+        for variable in variables:
+            n, m = int(np.prod(variable.shape)), self.history
+            shapes = {
+                "s": (m, n),  # displacements, a ring of rows
+                "y": (m, n),  # gradient changes
+                "sy": (m, m),  # S Yᵀ
+                "yy": (m, m),  # Y Yᵀ
+                "scale": (),  # γ, the curvature assumed outside the span of S and Y
+                "position": (n,),  # of the step before
+                "gradient": (n,),  # of the step before
+                "length": (),  # pairs stored so far, not wrapped
+                "started": (),
+            }
+            self._state.append({k: self._number(k, shape) for k, shape in shapes.items()})
+            self._state[-1]["scale"].assign(ops.ones(()))
+
+    def _number(self, name, shape):
+        dtype = "int32" if name == "length" else "float32"
+        return self.add_variable(shape, initializer="zeros", dtype=dtype, name=name)
+
+    def update_step(self, gradient, variable, learning_rate):
+        state = self._state[self._get_variable_index(variable)]
+        g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
+        x = ops.reshape(ops.cast(variable, "float32"), (-1,))
+        started = state["started"].value > 0
+        # The first step is at most 1 in the sum of absolute values, unless curvature was carried over from a coarser picture.
+        short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
+        cautious = ops.logical_and(ops.logical_not(started), state["length"].value == 0)
+        step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
+        self._store(state, x - state["position"].value, g - state["gradient"].value, started)
+        direction = -self._inverse_hessian_times(state, g)
+        # torch stops where the direction no longer descends; so do we, until the gradient changes.
+        step = ops.where(ops.sum(g * direction) < -1e-9, step, 0.0)
+        state["position"].assign(x)
+        state["gradient"].assign(g)
+        state["started"].assign(ops.ones(()))
+        variable.assign(ops.cast(ops.reshape(x + step * direction, variable.shape), variable.dtype))
+
+    def _store(self, state, s, y, started):
+        """Writes the pair over the oldest one if it has positive curvature, and the products with it."""
+        m = self.history
+        ys = ops.sum(y * s)
+        good = ops.logical_and(started, ys > 1e-10)
+        row = state["length"].value % m
+        old_s, old_y = ops.take(state["s"].value, row, axis=0), ops.take(state["y"].value, row, axis=0)
+        s, y = ops.where(good, s, old_s), ops.where(good, y, old_y)
+        backend.put_row(state["s"], row, s)
+        backend.put_row(state["y"], row, y)
+        here = ops.one_hot(row, m, dtype="float32")
+        sy, yy = state["sy"].value, state["yy"].value
+        s_y = ops.matmul(state["s"].value, y)  # column `row` of S Yᵀ
+        y_s = ops.matmul(state["y"].value, ops.stack([s, y], axis=1))  # row `row` of S Yᵀ, and of Y Yᵀ
+        keep = (1 - here)[:, None] * (1 - here)[None]
+        cross = here[:, None] * y_s[None, :, 0] + (s_y * (1 - here))[:, None] * here[None]
+        square = here[:, None] * y_s[None, :, 1] + (y_s[:, 1] * (1 - here))[:, None] * here[None]
+        state["sy"].assign(sy * keep + cross)
+        state["yy"].assign(yy * keep + square)
+        state["scale"].assign(ops.where(good, ys / (ops.sum(y * y) + 1e-38), state["scale"].value))
+        state["length"].assign(state["length"].value + ops.cast(good, "int32"))
+
+    def _inverse_hessian_times(self, state, g):
+        """H g in the compact form: γ g + [Sᵀ  γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, −R⁻ᵀ], [−R⁻¹, 0]] [S g; γ Y g]."""
+        m, gamma = self.history, state["scale"].value
+        s, y = state["s"].value, state["y"].value
+        age = (state["length"].value + ops.arange(m, dtype="int32")) % m  # oldest first
+
+        def by_age(matrix):
+            return ops.take(ops.take(matrix, age, axis=0), age, axis=1)
+
+        sy, yy = by_age(state["sy"].value), by_age(state["yy"].value)
+        diagonal = ops.diagonal(sy)
+        # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is.
+        upper = ops.triu(sy) + ops.diag(ops.cast(diagonal <= 0, "float32"))
+        u = ops.take(ops.matmul(s, g), age)[:, None]
+        w = ops.take(ops.matmul(y, g), age)[:, None]
+        p = ops.solve_triangular(upper, u, lower=False)
+        inner = diagonal[:, None] * p + gamma * ops.matmul(yy, p) - gamma * w
+        a = ops.solve_triangular(ops.transpose(upper), inner, lower=True)
+        back = ops.argsort(age)
+        a, p = ops.take(a[:, 0], back), ops.take(p[:, 0], back)
+        return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
+
+    def get_config(self):
+        return {**super().get_config(), "history": self.history}
+
+
+def _registry():
+    found = {"lbfgs": LBFGS}
+    for name, cls in vars(keras.optimizers).items():
+        usable = inspect.isclass(cls) and issubclass(cls, keras.optimizers.Optimizer)
+        if usable and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Ftrl"):
+            found[name.lower()] = cls
+    return found
+
+
+OPTIMIZERS = _registry()
+
+
+def make(name, **arguments):
+    """An optimiser by name, for one picture.
+
+    Args:
+        name: key of `OPTIMIZERS`: `lbfgs`, or an optimiser of Keras in lower case.
+        arguments: passed on; `learning_rate` may be a mapping with a `name` from `SCHEDULES`.
+
+    Raises:
+        UsageError: unknown name or argument, with the nearest match.
+    """
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, sorted(OPTIMIZERS))
+    cls = OPTIMIZERS[name]
+    known = [k for k in inspect.signature(cls.__init__).parameters if k not in ("self", "kwargs", "name")]
+    for key in arguments:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise UsageError(f"optimizer '{name}' has no argument '{key}'.{hint} It has: {', '.join(known)}.")
+    rate = arguments.get("learning_rate")
+    if isinstance(rate, dict):
+        rate = dict(rate)
+        kind = rate.pop("name", None)
+        if kind not in SCHEDULES:
+            raise unknown("learning-rate schedule", kind, SCHEDULES)
+        arguments = {**arguments, "learning_rate": SCHEDULES[kind](**rate)}
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer '{name}': {' '.join(str(error).split())}") from error
+
+
+def carry(old, new, shape, new_shape):
+    """Copies the state of one optimiser to another whose picture has a different size.
+
+    What lies along the picture is resized like it. A loss that is a mean over positions has gradients in
+    proportion to 1/N, so first moments are multiplied by the ratio of positions, second ones by its square, and gradient changes of
+    L-BFGS by the ratio: its curvature s·y, a sum over positions, then keeps its value.
+
+    Args:
+        old, new: built optimisers of the same class; Adam's relatives and L-BFGS have state to carry, others start anew.
+        shape, new_shape: (H, W, 3) of the two pictures.
+    """
+    ratio = (shape[0] * shape[1]) / (new_shape[0] * new_shape[1])
+    if isinstance(new, LBFGS):
+        _carry_lbfgs(old._state[0], new._state[0], shape, new_shape, ratio)
+    elif isinstance(new, keras.optimizers.Adam):  # AdamW is one too
+        new._momentums[0].assign(images.resize(_numpy(old._momentums[0]), new_shape[:2], "bicubic") * ratio)
+        velocity = images.resize(_numpy(old._velocities[0]), new_shape[:2], "bilinear")
+        new._velocities[0].assign(np.maximum(velocity, 0) * ratio**2)
+    else:
+        return
+    new.iterations.assign(old.iterations)
+
+
+def _carry_lbfgs(old, new, shape, new_shape, ratio):
+    def resized(row, factor):
+        return images.resize(row.reshape(shape), new_shape[:2], "bicubic").reshape(-1) * np.float32(factor)
+
+    s = np.stack([resized(row, 1) for row in _numpy(old["s"])])
+    y = np.stack([resized(row, ratio) for row in _numpy(old["y"])])
+    curvature = (s * y).sum(1)
+    if (curvature[_numpy(old["sy"]).diagonal() > 0] <= 0).any():
+        return  # resizing broke a pair: better none than a wrong one
+    for name, value in (("s", s), ("y", y), ("sy", s @ y.T), ("yy", y @ y.T)):
+        new[name].assign(value)
+    new["length"].assign(old["length"])
+    newest = (int(_numpy(old["length"])) - 1) % len(s)
+    if curvature[newest] > 0:
+        new["scale"].assign(curvature[newest] / (y[newest] @ y[newest]))
+
+
+def _numpy(variable):
+    return ops.convert_to_numpy(variable)

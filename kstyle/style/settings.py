@@ -1,0 +1,175 @@
+"""The settings of a style transfer, typed and closed: what a preset file in configs/stylize may say."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from kstyle import recipes
+from kstyle.errors import unknown
+from kstyle.recipes import Closed
+from kstyle.style.scalings import STYLE_LOSSES
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Network(Closed):
+    """Which features: see `kstyle.models.features.load`."""
+
+    extractor: str = "vgg19"
+    pool: Literal["max", "average", "l2"] = "max"
+    pool_factor: Positive = 1.0
+    first_padding: Literal["zero", "replicate"] = "zero"
+    preprocessing: str | None = None
+
+
+class Content(Closed):
+    """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`; `layers`: {tap: weight}."""
+
+    layers: dict[str, Weight] = {"block4_conv2": 1.0}
+    loss: Literal["mse", "sum", "half_sum", "relative"] = "mse"
+    weight: Weight = 1.0
+
+
+class Style(Closed):
+    """`loss`: a name in `kstyle.style.scalings.STYLE_LOSSES`; `layers`: {tap: weight}.
+
+    `scale`: the style picture's long side as a multiple of the result's. `resize`: `"fit"` keeps its shape, `"stretch"` gives it the content's.
+    """
+
+    layers: dict[str, Weight]
+    loss: str = "relative"
+    weight: Weight = 1.0
+    scale: Positive = 1.0
+    resize: Literal["fit", "stretch"] = "fit"
+
+    @field_validator("loss")
+    @classmethod
+    def _known(cls, value):
+        if value not in STYLE_LOSSES:
+            raise unknown("style loss", value, STYLE_LOSSES)
+        return value
+
+
+class TotalVariation(Closed):
+    """`kind`: a name in `kstyle.style.losses.TV_LOSSES`."""
+
+    kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point"] = "absolute"
+    weight: Weight = 0.0
+
+
+class Optimizer(Closed):
+    """`name`: `lbfgs` or an optimiser of Keras; every other key is passed to it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "adam"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Scales(Closed):
+    """The sizes a picture passes through, from coarse to fine.
+
+    Attributes:
+        steps: gradient evaluations at each size, from the final one down; the last entry serves all coarser ones.
+        factor: ratio of one size to the next.
+        smallest: long side in pixels below which no size is added; None: the final size only.
+        carry: hand the optimiser's state from size to size.
+    """
+
+    steps: list[Annotated[int, Field(ge=1)]] = Field(default=[500], min_length=1)
+    factor: Annotated[float, Field(gt=1)] = 2.0
+    smallest: Annotated[int, Field(ge=32)] | None = None
+    carry: bool = True
+
+    def plan(self, size, total=None):
+        """[(long side, steps)], from coarse to fine.
+
+        Args:
+            size: the final long side in pixels.
+            total: gradient evaluations in all, shared out in the preset's proportions, at least one each. None: the preset's own.
+        """
+        sides = [size]
+        while self.smallest is not None and sides[-1] / self.factor >= self.smallest * 0.99:
+            sides.append(sides[-1] / self.factor)
+        steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
+        if total is not None:
+            sides, steps = sides[:total], steps[:total]
+            shares = [max(1, int(total * s / sum(steps))) for s in steps]
+            while sum(shares) != total:  # what rounding left over goes to the largest share
+                largest = shares.index(max(shares))
+                shares[largest] += 1 if sum(shares) < total else -1
+            steps = shares
+        return [(round(side), count) for side, count in zip(reversed(sides), reversed(steps))]
+
+
+class StyleSettings(Closed):
+    """A preset. Every key may be overridden with `--set` or a keyword of `kstyle.stylize`.
+
+    Attributes:
+        space: in which the picture is optimised, from `kstyle.style.objective.SPACES`.
+        clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished picture is clipped.
+        clamp_until: number of steps after which the clamp is lifted; None: never.
+        init: `content`, `noise`, `style` or the path of a picture.
+        noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
+        average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last picture is.
+    """
+
+    description: str = ""
+    network: Network = Network()
+    content: Content = Content()
+    style: Style
+    tv: TotalVariation = TotalVariation()
+    space: Literal["unit", "byte", "byte-256", "imagenet"] = "unit"
+    clamp: tuple[float, float] | None = None
+    clamp_until: Annotated[int, Field(ge=0)] | None = None
+    init: str = "content"
+    noise: Positive = 0.001
+    optimizer: Optimizer = Optimizer()
+    scales: Scales = Scales()
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _something_to_minimise(self):
+        if not (self.content.weight or self.style.weight):
+            raise ValueError("content.weight and style.weight are both 0: there is nothing to minimise")
+        if not self.style.layers:
+            raise ValueError("style.layers names no layer")
+        return self
+
+
+# Short names, as options and keywords have them.
+SHORT = {
+    "content_weight": "content.weight",
+    "style_weight": "style.weight",
+    "tv_weight": "tv.weight",
+    "extractor": "network.extractor",
+    "learning_rate": "optimizer.learning_rate",
+}
+
+
+def load(preset, overrides=None):
+    """The checked settings of a preset.
+
+    Args:
+        preset: a name that comes with kstyle or the path of a YAML file.
+        overrides: {dotted key or short name: value}.
+
+    Raises:
+        UsageError: an unknown preset or key (with the nearest match), a wrong type, an impossible value.
+    """
+    settings, path = recipes.read("stylize", preset)
+    where = str(path.name)
+    for key, value in (overrides or {}).items():
+        key = SHORT.get(key, key)
+        if key == "optimizer":
+            value = {"name": value} if isinstance(value, str) else value
+            if isinstance(value, dict) and value.get("name", settings.get(key, {}).get("name")) != settings.get(key, {}).get("name"):
+                # Another optimiser has other arguments: the preset's are not for it.
+                settings = {**settings, key: {}}
+        settings = recipes.override(settings, key, value)
+        where = f"{path.name} with {key}={value}" if len(overrides) == 1 else f"{path.name} with overrides"
+    return recipes.check(StyleSettings, settings, where)

