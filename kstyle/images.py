@@ -5,18 +5,18 @@ Inside kstyle a picture is a `Picture`: sRGB as `(H, W, 3)` float32 in [0, 1], a
 """
 
 import contextlib
-import io
 import json
 import os
 import re
+import shutil
 import threading
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from kstyle import profiles
 from kstyle.errors import DataError, UsageError, unknown
 
 MAX_PIXELS = 100_000_000  # width × height a file may claim; KSTYLE_MAX_PIXELS in the environment goes before it
@@ -54,16 +54,12 @@ class Picture:
         return self.rgb.shape[:2]
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
 def read(source):
     """Read a picture, whatever it is, as float sRGB.
 
-    A file is turned as its EXIF orientation says, converted to sRGB by its ICC profile (relative colorimetric; a
-    profile that cannot be used is ignored with a note), and read at its own depth: 8-bit values are divided by 255,
-    16-bit grey ones by 65535. Pillow itself reads 16-bit colour as 8-bit, which is noted. Of an animation the first
-    frame is used. A PNG's gAMA chunk is not looked at.
+    A file is turned as its EXIF orientation says and converted to sRGB by its ICC profile (`profiles.to_srgb`). 8-bit
+    values are divided by 255, 16-bit grey ones by 65535; Pillow reads 16-bit colour as 8-bit, which is noted. Of an
+    animation the first frame is used. A PNG's gAMA chunk is not looked at.
 
     Args:
         source: a path; or a `PIL.Image.Image` (its current frame); or an array `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or
@@ -73,8 +69,8 @@ def read(source):
         A `Picture`; its arrays share no memory with `source`.
 
     Raises:
-        DataError: the file is missing, unreadable, not a picture, damaged, or has more than `MAX_PIXELS` pixels (found
-            from its header, before anything is decoded); the array has another shape, type or range.
+        DataError: the file is missing, unreadable, not a picture, damaged, or by its header, before anything is
+            decoded, above `MAX_PIXELS`; the array has another shape, type or range.
         UsageError: `KSTYLE_MAX_PIXELS` is not a whole number above 0.
     """
     if isinstance(source, Image.Image):
@@ -82,15 +78,13 @@ def read(source):
         with _one_line_errors(label):
             return _from_pil(source, label)
     if isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
-        label = _line(path)
+        label = _line(path := os.fsdecode(source))
         with _one_line_errors(label), open(path, "rb") as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
             return _from_pil(_open(stream, label), label)
     if hasattr(source, "__array__"):
-        rgb, alpha = _from_values(np.asarray(source), "array")
-        return _picture(rgb, alpha, "array", [])
+        return _picture(*_from_values(np.asarray(source), "array"), "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
 
 
@@ -118,13 +112,10 @@ def _one_line_errors(label):
 
 def _limit():
     text = os.environ.get("KSTYLE_MAX_PIXELS", MAX_PIXELS)
-    try:
-        limit = int(text)
-    except ValueError:
-        limit = 0
-    if limit < 1:
-        raise UsageError(f"KSTYLE_MAX_PIXELS is '{text}': expected a whole number of pixels above 0.")
-    return limit
+    with contextlib.suppress(ValueError):
+        if (limit := int(text)) > 0:
+            return limit
+    raise UsageError(f"KSTYLE_MAX_PIXELS is '{text}': expected a whole number of pixels above 0.")
 
 
 def _check_pixels(size, label):
@@ -133,10 +124,8 @@ def _check_pixels(size, label):
     pixels, limit = width * (height or 1), _limit()
     if pixels > limit:
         shape = f"{width}×{height} is " if height else ""
-        raise DataError(
-            f"{label}: {shape}{pixels:,} pixels, the limit is {limit:,}; "
-            f"if the file is to be trusted, set KSTYLE_MAX_PIXELS={pixels}."
-        )
+        way = f"if the file is to be trusted, set KSTYLE_MAX_PIXELS={pixels}"
+        raise DataError(f"{label}: {shape}{pixels:,} pixels, the limit is {limit:,}; {way}.")
 
 
 class _Limit(int):
@@ -165,16 +154,13 @@ def _open(stream, label):
     """The picture in `stream` with its header read and its pixels not, or a DataError where it is too large."""
     try:
         with _pillow_limit():  # some formats (GIF, WebP) allocate as they open: a later check is late
-            image = Image.open(stream)
+            return Image.open(stream)
     except Image.DecompressionBombError as error:
-        # Pillow's error counts the pixels. To name width and height too, ask again, only the formats whose header is
-        # read with nothing allocated.
+        # The error counts the pixels. For width and height ask again, only the formats that allocate nothing for it.
         with contextlib.suppress(UnidentifiedImageError), _pillow_limit(off=True):
             _check_pixels(Image.open(stream, formats=("PNG", "JPEG", "TIFF", "BMP", "PPM")).size, label)
         _check_pixels((int(re.search(r"\d+", str(error))[0]), None), label)
         raise
-    _check_pixels(image.size, label)
-    return image
 
 
 def _from_pil(image, label):
@@ -200,10 +186,8 @@ def _from_pil(image, label):
 
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
-        if image.mode == "I":  # 32-bit integers, which is where Pillow puts the 16-bit values of a PGM
-            low, high = values.min(), values.max()
-            if low < 0 or high > 65535:
-                raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {low} to {high}.")
+        if image.mode == "I" and not 0 <= values.min() <= values.max() <= 65535:  # 32 bits, as Pillow reads a PGM's 16
+            raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {values.min()} to {values.max()}.")
         rgb, alpha = _from_values(values if image.mode == "F" else values.astype(np.uint16), label)
         if isinstance(clear := image.info.get("transparency"), int):
             alpha = (values != clear).astype(np.float32)
@@ -215,7 +199,9 @@ def _from_pil(image, label):
             image = image.convert("RGBA")
             alpha = np.asarray(image.getchannel("A"), np.float32) / np.float32(255)
             image = image.convert("RGB")
-        rgb = np.asarray(_srgb(image, mode, notes), np.float32) / np.float32(255)
+        image, more = profiles.to_srgb(image, mode)
+        notes += more
+        rgb = np.asarray(image, np.float32) / np.float32(255)
     return _picture(rgb, alpha, os.path.basename(label), notes)
 
 
@@ -235,8 +221,7 @@ def _from_values(values, label):
         values = np.clip(values, 0, 1).astype(np.float32)
     else:
         raise DataError(f"{label}: expected uint8, uint16, bool or float in [0, 1], got {values.dtype}.")
-    if values.ndim == 2:
-        values = values[..., None]
+    values = values.reshape(*shape[:2], -1)
     alpha = values[..., 3].copy() if values.shape[2] == 4 else None
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3].copy(), alpha
 
@@ -249,57 +234,7 @@ def _picture(rgb, alpha, name, notes):
         # yet a convolution sees it. The mean of the colours that are seen adds the least that is new.
         weight = alpha.sum(dtype=np.float64)
         rgb[hidden] = [(rgb[..., c] * alpha).sum(dtype=np.float64) / weight for c in range(3)]
-    return Picture(rgb, alpha, name, tuple(notes))
-
-
-# --- colour ----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _srgb_profile():
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    # Bytes 24 to 35 are the moment it was made; a fixed one lets the same picture be the same file again.
-    data[24:36] = bytes([7, 208, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0])
-    return bytes(data)
-
-
-def _srgb(image, mode, notes):
-    """`image`, 8-bit without alpha and `mode` before its alpha was taken off, as sRGB of mode RGB."""
-    converted = None
-    if profile := image.info.get("icc_profile"):
-        try:
-            converted = _by_profile(image, mode, profile, notes)
-        except (ImageCms.PyCMSError, ValueError, OSError, TypeError) as error:
-            notes.append(f"its ICC profile was ignored ({_line(error) or 'unreadable'})")
-    if mode in ("CMYK", "LAB", "HSV", "YCbCr"):
-        notes.append(f"{mode} converted to sRGB")
-    return image.convert("RGB") if converted is None else converted
-
-
-def _by_profile(image, mode, profile, notes):
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    space = profile.profile.xcolor_space.strip()
-    # A profile left over from before a conversion is common; a grey picture may carry the one of its RGB original.
-    fits = {"RGB": ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"), "CMYK": ("CMYK",), "Lab": ("LAB",)}
-    fits["GRAY"] = ("1", "L", "LA", "P", "PA")
-    if mode not in fits.get(space, ()):
-        raise ValueError(f"it is for {space}, the picture is {mode}")
-    taken = {"GRAY": "L", "Lab": "LAB"}.get(space, space)
-    how = {"renderingIntent": ImageCms.Intent.RELATIVE_COLORIMETRIC, "flags": ImageCms.Flags.BLACKPOINTCOMPENSATION}
-    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), taken, "RGB", **how)
-    if taken == "RGB":
-        # The many versions of sRGB differ in name and bytes, so a profile is known by what it does: one that moves
-        # no colour by more than two levels is sRGB, and a conversion would only add rounding.
-        levels = np.arange(0, 256, 51, dtype=np.uint8)
-        cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(6, 36, 3)
-        moved = np.asarray(ImageCms.applyTransform(Image.fromarray(cube), transform), int) - cube
-        if np.abs(moved).max() <= 2:
-            return None
-    notes.append(f"converted from the ICC profile '{_line(ImageCms.getProfileDescription(profile))}'")
-    return ImageCms.applyTransform(image.convert(taken), transform)
-
-
-# --- resizing --------------------------------------------------------------------------------------------------------
+    return Picture(rgb, alpha, name, tuple(_line(note) for note in notes))
 
 
 def resize(array, size, filter="lanczos"):
@@ -309,12 +244,11 @@ def resize(array, size, filter="lanczos"):
         array: `(H, W)` or `(H, W, C)`, taken as float32 of any range.
         size: `(height, width)` wanted, each at least 1.
         filter: `"lanczos"`, `"bicubic"`, `"bilinear"` or `"area"` (Pillow's box: the mean of the pixels under the new
-            one). Enlarging interpolates; shrinking widens the filter, so nothing aliases.
+            one). Shrinking widens the filter, so nothing aliases.
 
     Returns:
-        float32 of shape `size` and the same channels, a copy when the size is the same already. It is NOT clipped:
-        Lanczos and bicubic overshoot at edges, so values from [0, 1] may come back slightly outside, and who needs
-        the range clips.
+        float32 of shape `size` and the same channels, always a copy. It is NOT clipped: Lanczos and bicubic overshoot
+        at edges, so values from [0, 1] may come back slightly outside.
 
     Raises:
         UsageError: the filter is unknown or a side is not a whole number of at least 1.
@@ -344,15 +278,11 @@ def _sides(size):
 def fit(size, long_side):
     """The `(height, width)` of the aspect of `size` whose long side is exactly `long_side` pixels.
 
-    The short side is rounded to the nearest pixel, a half up, and is at least 1.
-
-    Raises:
-        UsageError: a side is not a whole number of at least 1.
+    The short side is rounded to the nearest pixel, a half up, and is at least 1. Errors as for `resize`.
     """
-    height, width = _sides(size)
-    long_side, _ = _sides((long_side, 1))
-    old_long, old_short = max(height, width), min(height, width)
-    short_side = max(1, (2 * old_short * long_side + old_long) // (2 * old_long))
+    (height, width), (long_side, _) = _sides(size), _sides((long_side, 1))
+    long, short = max(height, width), min(height, width)
+    short_side = max(1, (2 * short * long_side + long) // (2 * long))
     return (long_side, short_side) if height >= width else (short_side, long_side)
 
 
@@ -371,18 +301,11 @@ def resize_picture(picture, size, filter="lanczos"):
     return replace(picture, rgb=np.clip(rgb, 0, 1), alpha=alpha)
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
 def to_pil(rgb, alpha=None):
-    """An 8-bit Pillow image, mode RGB, or RGBA when alpha is given.
+    """An 8-bit Pillow image: mode RGB from `rgb`, `(H, W, 3)` sRGB; RGBA with `alpha`, `(H, W)`.
 
-    Args:
-        rgb: `(H, W, 3)` float, sRGB; clipped to [0, 1] and rounded to the nearest of the 256 levels.
-        alpha: `(H, W)` float, treated alike, or None.
-
-    Raises:
-        DataError: another shape, or a value that is NaN or infinite.
+    Values are clipped to [0, 1] and rounded to the nearest of the 256 levels. DataError for another shape, or a value
+    that is NaN or infinite.
     """
     rgb = np.asarray(rgb)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
@@ -406,9 +329,8 @@ def _levels(values):
 def check_target(path):
     """Check that a picture can be written at `path`, before hours of work are spent on it; returns it as a `Path`.
 
-    Raises:
-        UsageError: the extension is not one of `FORMATS`.
-        DataError: the path is a folder, or its folder is missing or cannot be written to.
+    UsageError where the extension is not one of `FORMATS`; DataError where the path is a folder, or its folder is
+    missing or cannot be written to.
     """
     path = Path(path)
     label, folder = _line(path), path.parent
@@ -428,25 +350,21 @@ def check_target(path):
 
 
 def write(path, rgb, alpha=None, *, text=None):
-    """Write a picture, whole or not at all, in the format of the extension of `path`.
+    """Write a picture, whole or not at all, in the format of the extension of `path`; returns it as a `Path`.
 
     PNG; JPEG at quality 95 with full-resolution colour (4:4:4); WebP at quality 95 with lossless alpha; TIFF with
     deflate. Always 8 bits a channel with an sRGB profile. JPEG has no alpha: the picture is laid on white. The same
     arguments give the same bytes.
 
     Args:
-        path: an existing file is replaced once the new one is complete.
-        rgb: `(H, W, 3)` float in [0, 1], sRGB, straight.
-        alpha: `(H, W)` float in [0, 1], or None for opaque.
+        path: an existing file is replaced once the new one is complete, which takes over its permissions.
+        rgb, alpha: float in [0, 1], sRGB, straight, as for `to_pil`; no alpha is opaque.
         text: `{key: value}` of strings to keep in the file. A PNG takes each as a text chunk; the others take the
             whole as one line of JSON in the EXIF description, which is left out where it passes JPEG's 64 KB.
 
-    Returns:
-        The `Path` written.
-
     Raises:
-        UsageError, DataError: as for `check_target` and `to_pil`; DataError also when writing fails (disk full).
-            Nothing new is left in the folder then, and an existing file is as it was.
+        UsageError, DataError: as for `check_target` and `to_pil`; DataError also when writing fails (disk full), with
+            nothing new left in the folder and an existing file as it was.
     """
     path = check_target(path)
     kind = FORMATS[path.suffix.lower()]
@@ -463,12 +381,14 @@ def write(path, rgb, alpha=None, *, text=None):
         options["exif"] = Image.Exif()
         options["exif"][ExifTags.Base.ImageDescription] = line
 
-    # Beside the target, as a rename is only atomic within a file system. Hidden, so no glob of results finds it; cut,
-    # so it is no longer than a file name may be; and of this process and thread, so that no two write the same one.
+    # Beside the target, as a rename is only atomic within a file system. Hidden from globs of results, cut to what a
+    # file name may have, and of this process and thread, so that no two write the same one.
     beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(beside, "w+b") as stream:
-            image.save(stream, format=kind, icc_profile=_srgb_profile(), **options)
+            with contextlib.suppress(OSError):  # most often there is no file to replace
+                shutil.copymode(path, beside)
+            image.save(stream, format=kind, icc_profile=profiles.srgb(), **options)
         os.replace(beside, path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Odd picture files, made on the fly for tests."""
+"""Pictures and odd picture files, made on the fly for tests."""
 
 import struct
 import zlib
@@ -9,6 +9,18 @@ import numpy as np
 SRGB_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 ADOBE_D50 = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 ADOBE_GAMMA = 563 / 256
+
+
+def smooth(height, width):
+    """An (H, W, 3) float32 picture in [0.1, 0.9] that no filter or codec has trouble with."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return (0.5 + 0.4 * np.stack([np.sin(3 * x), np.cos(2 * y), np.sin(2 * x + y)], -1)).astype(np.float32)
+
+
+def saved(tmp_path, image, name, **options):
+    """The path of `image` saved by Pillow as `name`."""
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
 
 
 def rgb_profile(name, colorants, gamma):

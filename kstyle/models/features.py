@@ -15,7 +15,7 @@ ops = keras.ops
 # How a picture in [0, 1] RGB becomes what the network was trained on: channel order, factor, then mean and deviation in
 # the network's own channel order.
 PREPROCESSING = {
-    # Oxford's Caffe models and so Keras' VGGs: BGR bytes minus the mean.
+    # Caffe models, Oxford's VGGs and so Keras' among them: BGR bytes minus the mean.
     "caffe": ("bgr", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
     # jcjohnson/neural-style multiplies by 256.
     "caffe-256": ("bgr", 256.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
@@ -29,7 +29,8 @@ EXTRACTORS = {
     "vgg16": ("vgg16", "caffe", "caffe"),
     "vgg19-torchvision": ("vgg19", "torchvision", "torch"),
     "vgg16-torchvision": ("vgg16", "torchvision", "torch"),
-    "squeezenet1.1": ("squeezenet1.1", "torchvision", "torch"),
+    "squeezenet1.1": ("squeezenet1.1", "caffe", "caffe"),
+    "squeezenet1.1-torchvision": ("squeezenet1.1", "torchvision", "torch"),
 }
 
 

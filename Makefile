@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := kstyle tests examples benchmarks cli.py
+
+.PHONY: demo test parity lint format lock clean
+
+demo: $(VENV)/.torch
+	mkdir -p out
+	$(BIN)/kstyle stylize examples/chelsea.jpg examples/night.jpg -o out/demo.png
+	@echo "Look at out/demo.png"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+# The tests whose reference is torch or NumPy, on the other two backends; one process each, since Keras settles on a backend once.
+parity: $(VENV)/.dev
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/test_losses.py tests/test_layers.py tests/test_features.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_losses.py tests/test_layers.py tests/test_features.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+$(VENV)/.torch: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,tensorflow,jax,dev]'
+	touch $@ $(VENV)/.torch
+
+lock: $(VENV)/.dev
+	(head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf out build dist .pytest_cache .ruff_cache

@@ -1,0 +1,58 @@
+"""The command line: options, calls and printing. One file a command; a framework is imported only inside one."""
+
+import logging
+import os
+import sys
+import warnings
+
+import click
+
+import kstyle
+from kstyle.cli.info import info
+from kstyle.cli.presets import presets
+from kstyle.cli.stylize import stylize
+from kstyle.errors import KStyleError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(kstyle.__version__, prog_name="kstyle")
+@click.option("--debug", is_flag=True, envvar="KSTYLE_DEBUG", help="Show tracebacks.")
+def cli(debug):
+    """Neural style transfer on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
+
+
+for command in (stylize, presets, info):
+    cli.add_command(command)
+
+
+def main(arguments=None):
+    """Runs the command line and exits: 0 done, 1 bad data, 2 bad usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments or bool(os.environ.get("KSTYLE_DEBUG"))
+    if not debug:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata, not the picture
+    try:
+        sys.exit(cli.main(arguments, prog_name="kstyle", standalone_mode=False))
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("kstyle: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output, `head` say, has gone: nothing is wrong. Python must not try to flush to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KStyleError as error:
+        if debug:
+            logging.getLogger("kstyle").exception(error)
+        click.echo(f"kstyle: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        click.echo(f"kstyle: unexpected {type(error).__name__}: {reason[:300]} (kstyle --debug … shows where)", err=True)
+        sys.exit(1)

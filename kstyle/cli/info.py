@@ -1,0 +1,34 @@
+"""`kstyle info`: what kstyle would run on, and with which weights."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(as_json):
+    """Print versions, backend, device, precision and where weights would come from."""
+    from kstyle import backend, weights
+    from kstyle.models.features import EXTRACTORS
+    from kstyle.style.transfer import versions
+
+    memory = backend.memory()["total"]
+    facts = {
+        "versions": versions(),
+        "backend": backend.NAME,
+        "backend_chosen_by": backend.WHY,
+        "device": backend.device(),
+        "device_memory_bytes": memory,
+        "precision": backend.precision("auto"),
+        "weights": {name: weights.locate(network, source) for name, (network, source, _) in EXTRACTORS.items()},
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo("versions   " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    click.echo(f"backend    {facts['backend']} (chosen by: {facts['backend_chosen_by']})")
+    click.echo(f"device     {facts['device']}" + (f", {memory / 2**30:.0f} GiB" if memory else ""))
+    click.echo(f"precision  {facts['precision']} (auto)")
+    for number, (name, origin) in enumerate(facts["weights"].items()):
+        click.echo(f"{'weights' if not number else '':9}  {name}: {origin}")

@@ -1,0 +1,98 @@
+"""What a person sees while a command runs: bars with time left, notes, a thumbnail. Nothing of it where no terminal is."""
+
+import logging
+
+import numpy as np
+from rich.console import Console, Group
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+THUMBNAIL_COLUMNS = 48
+# Seconds between two thumbnails: drawing one fetches the picture from the device.
+THUMBNAIL_INTERVAL = 2.0
+
+
+class Progress:
+    """A context manager; inside, kstyle's log goes above the bar.
+
+    Args:
+        quiet: no bars and no notes, warnings only.
+        preview: a thumbnail of the picture in work.
+    """
+
+    def __init__(self, quiet=False, preview=False):
+        self._console = Console(stderr=True)
+        self._shown = self._console.is_terminal and not quiet
+        self._preview = preview and self._shown
+        self._log = logging.getLogger("kstyle")
+        self._handler = RichHandler(
+            console=self._console, show_time=False, show_level=False, show_path=False, highlighter=None
+        )
+        self._level = logging.WARNING if quiet else logging.INFO
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+        )
+        self._download = RichProgress(TextColumn("weights"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._thumbnail = Text()
+        self._drawn = -THUMBNAIL_INTERVAL
+        self._task = None
+
+    def __enter__(self):
+        self._log.addHandler(self._handler)
+        self._log.setLevel(self._level)
+        self._log.propagate = False
+        self._live = Live(Group(self._download, self._bar, self._thumbnail), console=self._console, refresh_per_second=8)
+        if self._shown:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error):
+        if self._shown:
+            self._live.stop()
+        self._log.removeHandler(self._handler)
+        self._log.propagate = True
+
+    def step(self, step):
+        """To be called after each step with a `kstyle.style.loop.Step`."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=step.total, losses="")
+        losses = step.losses
+        total = losses.pop("loss")
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        self._bar.update(
+            self._task, completed=step.step + 1, description=f"{step.scale} px", losses=f"loss {total:.4g} ({terms})"
+        )
+        if self._preview and step.seconds - self._drawn > THUMBNAIL_INTERVAL:
+            self._drawn = step.seconds
+            self._thumbnail.truncate(0)
+            self._thumbnail.append_text(thumbnail(step.image()))
+
+    def download(self, done, total):
+        """To be called while a file is downloaded, with bytes done and in all (None: not known)."""
+        if not self._download.tasks:
+            self._download.add_task("weights", total=total)
+        self._download.update(self._download.tasks[0].id, completed=done, total=total)
+
+
+def thumbnail(rgb, columns=THUMBNAIL_COLUMNS):
+    """rgb: (H, W, 3) in [0, 1] -> coloured text, two pixels a character, one above the other."""
+    from kstyle import images
+
+    height = max(1, round(columns * rgb.shape[0] / rgb.shape[1] / 2)) * 2
+    small = (np.clip(images.resize(rgb, (height, columns)), 0, 1) * 255).astype(int)
+    text = Text()
+    for upper, lower in zip(small[::2], small[1::2]):
+        for top, bottom in zip(upper, lower):
+            text.append("▀", f"rgb({top[0]},{top[1]},{top[2]}) on rgb({bottom[0]},{bottom[1]},{bottom[2]})")
+        text.append("\n")
+    return text

@@ -1,0 +1,111 @@
+"""`kstyle stylize`: options, progress and files around `kstyle.stylize`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from kstyle.errors import UsageError
+
+
+@click.command()
+@click.argument("content", metavar="CONTENT")
+@click.argument("styles", metavar="STYLE...", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="FILE", help="PNG, JPEG, WebP or TIFF. Default: CONTENT-STYLE.png, here, under a free name.")
+@click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the preset: style.scale=0.5")
+@click.option("--size", default=512, show_default=True, help="Long side of the result, pixels.")
+@click.option("--steps", type=int, help="Gradient evaluations in all.  [default: the preset's]")
+@click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
+@click.option("--content-weight", type=float, help="Weight of content.")
+@click.option("--tv-weight", type=float, help="Weight of smoothness (total variation).")
+@click.option("--init", metavar="content|noise|style|FILE", help="What to start from.")
+@click.option("--optimizer", metavar="NAME", help="lbfgs, adam or another of Keras' optimisers.")
+@click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
+@click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
+@click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
+@click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
+@click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def stylize(content, styles, output, preset, overrides, size, style_weight, save_every, preview, as_json, quiet, **options):
+    """Paint CONTENT in the style of one or more STYLE pictures."""
+    from kstyle import images, recipes
+
+    settings = dict(recipes.parse_override(text) for text in overrides)
+    for name in ("content_weight", "tv_weight", "init", "extractor"):
+        value = options.pop(name)
+        if value is not None:
+            settings[name] = value
+    style, blend = _style_weight(style_weight, len(styles))
+    if style is not None:
+        settings["style_weight"] = style
+    target = images.check_target(output or _free_name(content, styles))
+
+    # Everything above answers at once; from here on a framework is loaded.
+    from kstyle.cli.progress import Progress
+
+    with Progress(quiet=quiet or as_json, preview=preview) as progress:
+        from kstyle.style import transfer
+
+        def after_step(step):
+            progress.step(step)
+            if save_every and (step.step + 1) % save_every == 0:
+                images.write(target.with_stem(f"{target.stem}-step{step.step + 1:04d}"), step.image())
+
+        interrupted = False
+        try:
+            result = transfer.stylize(
+                content, list(styles), preset=preset, size=size, blend=blend, callback=after_step,
+                progress=progress.download, **options, **settings,
+            )  # fmt: skip
+        except transfer.Interrupted as stop:
+            result, interrupted = stop.result, True
+        record = json.dumps(result.settings)
+        versions = result.settings["versions"]
+        text = {"Software": f"kstyle {versions['kstyle']}", "kstyle": record}
+        images.write(target, result.rgb, result.alpha, text=text)
+    _report(result, target, interrupted, as_json, quiet)
+    if interrupted:
+        raise click.exceptions.Exit(130)
+
+
+def _style_weight(text, count):
+    """`"20"` -> (20.0, None); `"3,7"` -> (None, [3.0, 7.0])."""
+    if text is None:
+        return None, None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--style-weight expects numbers like 20 or 3,7; got '{text}'.") from None
+    if len(numbers) == 1:
+        return numbers[0], None
+    if len(numbers) != count:
+        raise UsageError(f"--style-weight has {len(numbers)} numbers for {count} style picture{'s'[: count > 1]}.")
+    return None, numbers
+
+
+def _free_name(content, styles):
+    stem = "-".join(Path(path).stem for path in (content, *styles))[:100]
+    path, number = Path(f"{stem}.png"), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{stem}-{number}.png")
+    return path
+
+
+def _report(result, target, interrupted, as_json, quiet):
+    last = result.history.iloc[-1] if len(result.history) else {}
+    height, width = result.rgb.shape[:2]
+    steps, seconds = len(result.history), float(last.get("seconds", 0))
+    if as_json:
+        terms = {name: float(last[name]) for name in result.history.columns if name not in ("scale", "step", "seconds")}
+        summary = {"output": str(target), "width": width, "height": height, "steps": steps, "seconds": round(seconds, 2)}
+        click.echo(json.dumps({**summary, **terms, "interrupted": interrupted, "settings": result.settings}))
+    elif interrupted:
+        planned = result.settings["steps"]
+        click.echo(f"kstyle: stopped after {steps} of {planned} steps; the picture so far is in {target}", err=True)
+    elif not quiet:
+        click.echo(f"{target}: {width}×{height}, {steps} steps in {seconds:.0f} s, loss {last['loss']:.4g}", err=True)
