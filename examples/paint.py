@@ -1,66 +1,16 @@
 """Paint the style pictures of the examples: a night sky, a woodblock wave and a stained-glass rose.
 
-Nothing here is copied from an artwork: each picture is drawn from a seed by the functions below, so it carries no
-rights (CC0). Run ``python examples/paint.py all`` to paint the three again next to this file.
+Nothing here is copied from an artwork: each picture is drawn from a seed by the functions here and in brush.py, so it
+carries no rights (CC0). Run ``python examples/paint.py all`` to paint the three again next to this file.
 """
-
-from __future__ import annotations
 
 import argparse
 import time
 from pathlib import Path
 
 import numpy as np
+from brush import Block, Canvas, arc, blur, finish, nearest_seeds, noise, ramp, rgb, smoothstep, spline, streaky
 from PIL import Image, ImageDraw
-
-# ---------------------------------------------------------------------------------------------------- shared tools
-
-
-def rgb(*codes: str) -> np.ndarray:
-    """Colours from hexadecimal codes, one row each, as floats in 0..1."""
-    return np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in codes], np.float32) / 255
-
-
-def noise(rng, width: int, height: int, across: float, down: float) -> np.ndarray:
-    """Smooth noise with about `across` by `down` bumps, zero mean and unit deviation."""
-    grid = rng.standard_normal((max(2, round(down)), max(2, round(across)))).astype(np.float32)
-    plane = np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))
-    return (plane - plane.mean()) / plane.std()
-
-
-def blur(plane: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur by FFT; mirrored margins keep the far edge from bleeding in."""
-    pad = int(3 * sigma) + 1
-    wide = np.pad(plane, pad, mode="symmetric")
-    fy, fx = np.fft.fftfreq(wide.shape[0])[:, None], np.fft.rfftfreq(wide.shape[1])[None]
-    kernel = np.exp(-2 * (np.pi * sigma) ** 2 * (fy**2 + fx**2))
-    out = np.fft.irfft2(np.fft.rfft2(wide) * kernel, wide.shape)
-    return out[pad:-pad, pad:-pad].astype(np.float32)
-
-
-def streaky(rng, width: int, height: int, *layers) -> np.ndarray:
-    """A sheet of streaks: noises of (strength, across, down), mirrored to twice the size so that it has no seam."""
-    sheet = sum(strength * noise(rng, width, height, across, down) for strength, across, down in layers)
-    return np.pad(sheet, ((0, height), (0, width)), mode="symmetric")
-
-
-def ramp(colours: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Look `where` (0..1) up in an evenly spaced colour ramp."""
-    stops = np.linspace(0, 1, len(colours))
-    return np.stack([np.interp(where, stops, colours[:, c]) for c in range(3)], -1).astype(np.float32)
-
-
-def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high`, a smooth S between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def finish(picture: np.ndarray, width: int, height: int) -> Image.Image:
-    """Clip to 8 bits and reduce to the final size, which is what smooths the edges."""
-    image = Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8))
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
-
 
 # ------------------------------------------------------------------------------------------------------- the night
 
@@ -130,13 +80,11 @@ def night(width: int, height: int, rng) -> Image.Image:
     """Impasto strokes along a swirling sky, coarse to fine, lit from the upper left."""
     w, h = 2 * width, 2 * height
     angle, stream, land, nearest = night_scene(rng, w, h)
-    cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     rows = np.repeat(np.arange(h) / h, w)
-    canvas = night_colours(rng, stream.ravel(), land.ravel(), nearest.ravel(), rows)[0].reshape(h, w, 3)
-    canvas = np.stack([blur(canvas[..., c], 0.01 * h) for c in range(3)], -1).reshape(-1, 3)  # the ground coat
-    relief = np.zeros(h * w, np.float32)
+    ground = night_colours(rng, stream.ravel(), land.ravel(), nearest.ravel(), rows)[0].reshape(h, w, 3)
     # One long streak texture stands for all the brushes: each stroke reads it from its own place.
     streaks = np.clip(0.5 + 0.3 * streaky(rng, 1024, 512, (0.7, 6, 73), (0.7, 15, 160), (0.3, 73, 170)), 0, 1)
+    canvas = Canvas(blur(ground, 0.01 * h), angle, streaks)
     # Layer: brush width and stroke length in picture heights, and how many times over it covers the canvas.
     layers = [(0.046, 0.21, 2.5), (0.029, 0.165, 1.9), (0.019, 0.120, 1.15), (0.0095, 0.080, 0.42)]
     for brush, length, cover in layers:
@@ -153,53 +101,8 @@ def night(width: int, height: int, rng) -> Image.Image:
         one, two = night_colours(rng, stream[here], land[here], nearest[here], py / h)
         offset = rng.integers(0, 1024, (count, 1, 1)), rng.integers(0, 2048, (count, 1, 1))
         steps, bristles = int(length * h / 0.6), int(brush * h * 1.3 / 0.6)
-        for start in range(0, count, 200):  # in batches, for memory
-            part = slice(start, start + 200)
-            lay_strokes(canvas, relief, (h, w), cos, sin, streaks, px[part], py[part], wide[part], long[part],
-                        one[part], two[part], [o[part] for o in offset], steps, bristles)  # fmt: skip
-    relief = relief.reshape(h, w)
-    down, right = np.gradient(blur(relief, 0.7))
-    slope = -(0.8 * down + 0.6 * right)
-    shade = np.clip(1 + 1.5 * slope, 0.55, 1.6)[..., None]
-    gloss = (np.clip(slope - 0.15, 0, 0.5) * 0.6)[..., None]
-    return finish(canvas.reshape(h, w, 3) * shade + gloss, width, height)
-
-
-def lay_strokes(canvas, relief, shape, cos, sin, streaks, px, py, wide, long, one, two, offset, steps, bristles):
-    """Lay strokes on the canvas in place: walk each along the flow, then write its ribbon of bristles.
-
-    Later strokes cover earlier ones because NumPy keeps the last of repeated writes to one pixel.
-    """
-    h, w = shape
-    stride = (long / steps).astype(np.float32)
-    track = np.empty((4, len(px), steps), np.float32)
-    for half, sense in ((range(steps // 2, steps), 1), (range(steps // 2 - 1, -1, -1), -1)):
-        x, y = px, py
-        for i in half:
-            at = np.clip(y, 0, h - 1).astype(int), np.clip(x, 0, w - 1).astype(int)
-            dx, dy = cos[at], sin[at]
-            track[:, :, i] = x, y, dx, dy
-            x, y = x + sense * stride * dx, y + sense * stride * dy
-    tx, ty, dx, dy = track[..., None]
-    u = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
-    v = np.linspace(-1, 1, bristles, dtype=np.float32)[None, None, :]
-    side = v * wide[:, None, None].astype(np.float32)
-    ix, iy = np.rint(tx - dy * side).astype(int), np.rint(ty + dx * side).astype(int)
-    texture = streaks[(offset[0] + side.astype(int)) % 1024, (offset[1] + (u * long[:, None, None]).astype(int)) % 2048]
-    # Rounded ends, ragged where the bristles lift.
-    blunt = (wide / long)[:, None, None] * 1.5
-    end = np.minimum(u, 1 - u) / blunt
-    inside = (end > 1 - np.sqrt(np.clip(1 - v * v, 0, 1)) + 0.9 * (texture - 0.5)) & (texture > 1.15 * u - 0.93)
-    inside &= (ix >= 0) & (ix < w) & (iy >= 0) & (iy < h)
-    flat = (iy * w + ix)[inside]
-    stroke = np.broadcast_to(np.arange(len(px))[:, None, None], inside.shape)[inside]
-    texture = texture[inside]
-    mix = smoothstep(0.35, 0.75, texture)[:, None]
-    canvas[flat] = ((one[stroke] * (1 - mix)) + two[stroke] * mix) * (0.72 + 0.52 * texture[:, None])
-    # The brush pushes paint to its sides and to where it stops.
-    ridge = (1 - v**8) * (0.75 + 0.35 * v * v) + 0.25 * smoothstep(0.85, 1.0, u)
-    thick = np.broadcast_to(ridge, inside.shape)[inside] * (0.35 + 0.9 * texture)
-    relief[flat] = 0.25 * relief[flat] + thick * np.sqrt(wide)[stroke].astype(np.float32) * 0.42
+        canvas.lay(steps, bristles, px, py, wide, long, one, two, *offset)
+    return finish(canvas.lit(), width, height)
 
 
 # -------------------------------------------------------------------------------------------------------- the wave
@@ -214,63 +117,27 @@ FACE = [(1.9, -0.8), (1.6, -0.35), (1.15, -0.10), (0.66, 0.02), (0.30, 0.20), (0
         (0.38, 0.76), (0.58, 0.72), (0.78, 0.48)]  # fmt: skip
 
 
-def spline(points, count: int) -> np.ndarray:
-    """Catmull-Rom curve through the points, `count` samples."""
-    points = np.asarray(points, float)
-    p = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    t = np.linspace(0, len(points) - 1 - 1e-9, count)
-    i, f = t.astype(int), (t % 1)[:, None]
-    a, b, c, d = p[i], p[i + 1], p[i + 2], p[i + 3]
-    return 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
-
-
-class Block:
-    """The colour areas and the key lines of a print, cut at once: a later shape clears what is under it."""
-
-    def __init__(self, width: int, height: int):
-        self.area = Image.new("L", (width, height), 0)  # 0 is bare paper, then the inks in their order
-        self.line = Image.new("L", (width, height), 0)
-        self.areas, self.lines = ImageDraw.Draw(self.area), ImageDraw.Draw(self.line)
-        self.h = height
-
-    def shape(self, points, ink: int, edge: float = 0.0):
-        """A filled area with an outline `edge` picture heights thick."""
-        points = [tuple(p) for p in np.asarray(points) * self.h]
-        self.areas.polygon(points, fill=ink)
-        self.lines.polygon(points, fill=0)
-        if edge:
-            self.lines.line([*points, points[0]], fill=255, width=max(1, round(edge * self.h)), joint="curve")
-
-    def stroke(self, points, edge: float):
-        """A key line alone."""
-        points = [tuple(p) for p in np.asarray(points) * self.h]
-        self.lines.line(points, fill=255, width=max(1, round(edge * self.h)), joint="curve")
-
-    def beads(self, centres, radii, ink: int, edge: float):
-        """Many discs with one outline about their union: foam."""
-        for grow, line in ((edge, 255), (0.0, 0)):
-            for (x, y), r in zip(np.asarray(centres) * self.h, (np.asarray(radii) + grow) * self.h):
-                self.lines.ellipse([x - r, y - r, x + r, y + r], fill=line)
-                self.areas.ellipse([x - r, y - r, x + r, y + r], fill=ink)
-
-
 def finger(start, heading: float, length: float, radius: float, curl: float, forks: int):
     """A claw of foam: discs along a hooked line, with smaller claws out of its outer side and its tip."""
     steps = max(6, int(length / radius * 3))
     turn = heading + curl * np.linspace(0, 1, steps) ** 1.3
     path = np.asarray(start) + np.cumsum(np.stack([np.cos(turn), np.sin(turn)], 1), 0) * length / steps
-    centres, radii = [path], [radius * np.linspace(1, 0.34, steps)]
+    parts = [(path, radius * np.linspace(1, 0.34, steps))]
     if forks:
         for at, side in ((0.50, -0.9), (0.75, 0.8), (0.98, -0.75), (0.98, 0.5)):
             i = min(steps - 1, int(at * steps))
-            c, r = finger(path[i], turn[i] + side, length * 0.45, radius * 0.55, curl * 0.9, forks - 1)
-            centres.append(c)
-            radii.append(r)
-    return np.concatenate(centres), np.concatenate(radii)
+            parts.append(finger(path[i], turn[i] + side, length * 0.45, radius * 0.55, curl * 0.9, forks - 1))
+    return joined(parts)
+
+
+def joined(parts):
+    """Several (centres, radii) as one."""
+    return [np.concatenate(part) for part in zip(*parts)]
 
 
 def draw_wave(block: Block, rng, x: float, y: float, size: float, lean: float):
-    """A breaking wave with its foot at (x, y): stripes that run from foot to lip, then foam with claws."""
+    """A breaking wave with its foot at (x, y): stripes that run from foot to lip, then foam."""
+
     def place(points):
         points = np.asarray(points)
         return np.stack([x + size * (points[:, 0] + lean * points[:, 1] ** 2), y - size * points[:, 1]], 1)
@@ -290,25 +157,26 @@ def draw_wave(block: Block, rng, x: float, y: float, size: float, lean: float):
     for i in range(0, stripes, 2):
         middle = (curves[i] + curves[i + 1]) / 2
         block.stroke(middle[10:100], edge * 0.45)
-    # Foam: a bank of beads along the lip, and claws that hang from it and reach ahead.
-    lip = np.concatenate([place(back[70:]), place(face[:105:-1])])
+    draw_foam(block, rng, np.concatenate([place(back[70:]), place(face[:105:-1])]), size, edge)
+
+
+def draw_foam(block: Block, rng, lip: np.ndarray, size: float, edge: float):
+    """A bank of beads along the lip of a wave, claws that hang from it and reach ahead, and spray."""
     normal = np.gradient(lip, axis=0)
     normal = np.stack([normal[:, 1], -normal[:, 0]], 1) / np.linalg.norm(normal, axis=1, keepdims=True)
     heading = np.arctan2(normal[:, 1], normal[:, 0])
     bank = np.linspace(0, 0.16, len(lip)).clip(0, 0.035) * rng.uniform(0.6, 1.3, len(lip))  # thin where it begins
-    centres, radii, cores = [lip], [size * (0.008 + bank)], []
+    foam, cores = [(lip, size * (0.008 + bank))], []
     claws = max(10, int(19 * min(1.0, size / 0.4)))
     for i in np.linspace(6, len(lip) - 4, claws).astype(int):
         ahead = i / len(lip)
         length = size * rng.uniform(0.13, 0.23) * (0.6 + 0.9 * np.sin(np.pi * min(1, ahead + 0.1)))
-        c, r = finger(lip[i], heading[i] + 0.5, length, size * rng.uniform(0.024, 0.034), rng.uniform(0.9, 1.9), 1)
-        centres.append(c)
-        radii.append(r)
-        c, r = finger(lip[i], heading[i] + 2.3, length * 0.45, size * 0.022, rng.uniform(-1.3, -0.5), 0)
-        centres.append(c)  # a short one the other way
-        radii.append(r)
+        thick, curl = size * rng.uniform(0.024, 0.034), rng.uniform(0.9, 1.9)
+        foam.append(finger(lip[i], heading[i] + 0.5, length, thick, curl, 1))
+        back = rng.uniform(-1.3, -0.5)  # a short one the other way
+        foam.append(finger(lip[i], heading[i] + 2.3, length * 0.45, size * 0.022, back, 0))
         cores.append(finger(lip[i], heading[i] + 0.5, length * 0.9, size * 0.010, 1.1, 0))
-    block.beads(np.concatenate(centres), np.concatenate(radii), 0, edge)
+    block.beads(*joined(foam), 0, edge)
     # Shadow in the foam: a pale streak down every claw, and flecks of blue along the bank.
     for c, r in cores:
         block.beads(c, r, 1, 0)
@@ -338,8 +206,7 @@ def draw_swell(block: Block, rng, y: float, size: float, aspect: float):
 def draw_mist(block: Block, x0: float, x1: float, y: float):
     """Two bars of mist with round ends, one of ink and one of paper."""
     turn, r = np.linspace(-np.pi / 2, np.pi / 2, 30), 0.017
-    right = np.stack([x1 + r * np.cos(turn), y + r * np.sin(turn)], 1)
-    left = np.stack([x0 - r * np.cos(turn), y - r * np.sin(turn)], 1)
+    right, left = arc(x1, y, r, turn), arc(x0, y, -r, turn)
     block.shape(np.concatenate([right, left]), 1, 0.0018)
     block.shape(np.concatenate([right + np.array([0.05, 1.6 * r]), left + np.array([0.09, 1.6 * r])]), 0, 0.0018)
 
@@ -350,7 +217,7 @@ def wave(width: int, height: int, rng) -> Image.Image:
     block = Block(w, h)
     # The sun, and bars of cloud before it.
     turn = np.linspace(0, 2 * np.pi, 90)
-    block.shape(np.stack([1.02 + 0.105 * np.cos(turn), 0.175 + 0.105 * np.sin(turn)], 1), 4, 0.002)
+    block.shape(arc(1.02, 0.175, 0.105, turn), 4, 0.002)
     for x0, x1, y0 in ((0.05, 0.42, 0.105), (0.22, 0.66, 0.150), (0.84, 1.26, 0.205), (0.98, 1.40, 0.120)):
         draw_mist(block, x0, x1, y0)
     rows = [(0.40, 0.15, 5, 0.36), (0.56, 0.22, 4, 0.50), (0.78, 0.33, 3, 0.72), (1.06, 0.42, 2, 1.0)]
@@ -358,10 +225,10 @@ def wave(width: int, height: int, rng) -> Image.Image:
         draw_swell(block, rng, y - 0.12 * size, size, aspect)
         for x in (np.arange(count) + (0.2, 0.65, 0.3, 0.35)[row]) * gap + rng.normal(0, 0.03, count):
             draw_wave(block, rng, x, y + rng.normal(0, 0.02), size * rng.uniform(0.85, 1.15), rng.uniform(-0.1, 0.12))
-    return print_block(block, rng, w, h, width, height)
+    return finish(printed(block, rng, w, h), width, height)
 
 
-def print_block(block: Block, rng, w: int, h: int, width: int, height: int) -> Image.Image:
+def printed(block: Block, rng, w: int, h: int) -> np.ndarray:
     """Print the blocks one after the other on paper, each ink multiplied onto what is there."""
     area, y = np.asarray(block.area), np.linspace(0, 1, h, dtype=np.float32)[:, None]
     fibre = noise(rng, w, h, w / 3, h / 3) * 0.010 + noise(rng, w, h, w / 40, h / 5) * 0.008
@@ -383,7 +250,7 @@ def print_block(block: Block, rng, w: int, h: int, width: int, height: int) -> I
         wear = 1 - (0.06 if key else 0.16) * grain - 0.05 * np.clip(noise(rng, w, h, w / 4, h / 4), -2, 3)
         cover = np.clip(plate * wear, 0, 1)[..., None]
         picture = picture * (1 - cover * (1 - ink))
-    return finish(picture, width, height)
+    return picture
 
 
 # ----------------------------------------------------------------------------------------------------- the window
@@ -409,7 +276,7 @@ def glass_panes(rng, aspect: float):
         count = RAYS * max(1, round(2 * np.pi * radius / (0.060 + 0.022 * radius) / RAYS))
         turn = (np.arange(count) + 0.5 * (ring % 2) + rng.normal(0, 0.07, count)) / count
         r = radius + rng.normal(0, 0.008, count)
-        seeds.append(np.stack([r * np.cos(2 * np.pi * turn), r * np.sin(2 * np.pi * turn)], 1))
+        seeds.append(arc(0, 0, r, 2 * np.pi * turn))
         ray = np.abs((turn * RAYS) % 1 - 0.5) * 2  # 0 on the middle of a flame, 1 between two
         for off in ray / np.clip(1.12 - 0.95 * radius, 0.2, 1):
             if radius < 0.19:
@@ -425,18 +292,6 @@ def glass_panes(rng, aspect: float):
         ring += 1
     seeds = np.concatenate(seeds) + np.array([HEART[0] * aspect, HEART[1]])
     return seeds.astype(np.float32), np.array([list(JEWELS).index(kind) for kind in kinds])
-
-
-def nearest_seeds(x, y, seeds, count: int):
-    """Indices of the `count` nearest seeds of every pixel, nearest first, a block of rows at a time."""
-    out = np.empty((*x.shape, count), np.int32)
-    for top in range(0, len(x), 32):
-        rows = slice(top, top + 32)
-        far = (x[rows, :, None] - seeds[:, 0]) ** 2 + (y[rows, :, None] - seeds[:, 1]) ** 2
-        some = np.argpartition(far, count, axis=-1)[..., :count]
-        order = np.argsort(np.take_along_axis(far, some, -1), axis=-1)
-        out[rows] = np.take_along_axis(some, order, -1)
-    return out
 
 
 def glass(width: int, height: int, rng) -> Image.Image:
@@ -479,7 +334,7 @@ def glass(width: int, height: int, rng) -> Image.Image:
     metal = LEAD * (1 + 0.3 * noise(rng, w, h, 60, 45))[..., None] + shine[..., None]
     picture = colour * pane[..., None] + metal * (1 - pane[..., None])
     # Halation: bright glass spills over the leads.
-    glow = np.stack([blur(np.clip(picture[..., c] - 0.25, 0, 1), 0.012 * h) for c in range(3)], -1)
+    glow = blur(np.clip(picture - 0.25, 0, 1), 0.012 * h)
     picture = 1 - (1 - np.clip(picture, 0, 1)) * (1 - 0.55 * np.clip(glow, 0, 1))
     return finish(picture, width, height)
 

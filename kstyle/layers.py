@@ -9,8 +9,9 @@ from kstyle import backend
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` for NHWC pictures that copies no activations on torch.
 
-    Input shape (B, H, W, C), output (B, H', W', filters). Padding is `"valid"` or `"same"`, as in Keras; with `"same"` and a stride
-    above 1 Keras (and so this layer) pads more at the bottom and right: pass `pad=k // 2` for torch's symmetric padding.
+    Input shape (B, H, W, C), output (B, H', W', filters). Padding is `"valid"` or `"same"`, as in Keras; with
+    `"same"` and a stride above 1 Keras (and so this layer) pads more at the bottom and right: pass `pad=k // 2` for
+    torch's symmetric padding.
 
     Args:
         pad: pixels of zeros on each side instead of `padding`.
@@ -98,4 +99,10 @@ class Pool2D(keras.layers.Layer):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
     def get_config(self):
-        return {**super().get_config(), "kind": self.kind, "size": self.size, "strides": self.strides, "factor": self.factor}
+        return {
+            **super().get_config(),
+            "kind": self.kind,
+            "size": self.size,
+            "strides": self.strides,
+            "factor": self.factor,
+        }

@@ -1,4 +1,5 @@
-"""Recipes and presets: YAML files read into typed, closed settings, with overrides and errors that name the nearest match."""
+"""Recipes and presets: YAML files read into typed, closed settings, with overrides and errors that name the nearest
+match."""
 
 import difflib
 from pathlib import Path
@@ -16,7 +17,8 @@ class Closed(BaseModel):
 
 
 def folder(kind):
-    """Where the files of `kind` (`"stylize"` or `"train"`) are: in the wheel beside this file, in a checkout one level up."""
+    """Where the files of `kind` (`"stylize"` or `"train"`) are: in the wheel beside this file, in a checkout one
+    level up."""
     here = Path(__file__).resolve().parent
     for root in (here / "configs", here.parent / "configs"):
         if (root / kind).is_dir():
@@ -74,7 +76,8 @@ def parse_override(text):
 
 
 def override(settings, key, value):
-    """A copy of the nested dict `settings` with the dotted `key` set; a mapping given for a mapping is merged into it."""
+    """A copy of the nested dict `settings` with the dotted `key` set; a mapping given for a mapping is merged into
+    it."""
     head, _, rest = key.partition(".")
     below = settings.get(head)
     if rest:

@@ -55,9 +55,8 @@ def test_16_bit_big_endian_and_float_tiff(tmp_path):
     floats = np.array([[0.0, 0.123456, 1.0]], np.float32)
     assert np.array_equal(images.read(pictures.saved(tmp_path, Image.fromarray(floats), "f.tif")).rgb[..., 2], floats)
     refusal(pictures.saved(tmp_path, Image.fromarray(floats * 255), "g.tif"), "g.tif", "[0, 1]", "255")
-    refusal(
-        pictures.saved(tmp_path, Image.fromarray(np.array([[-5, 70000]], np.int32)), "i.tif"), "i.tif", "-5 to 70000"
-    )
+    wide = Image.fromarray(np.array([[-5, 70000]], np.int32))
+    refusal(pictures.saved(tmp_path, wide, "i.tif"), "i.tif", "-5 to 70000")
 
 
 def test_16_bit_colour_is_read_as_8_and_says_so(tmp_path):
@@ -139,8 +138,7 @@ def test_exif_orientation(tmp_path):
 
 def test_broken_exif_does_not_cost_the_picture(tmp_path):
     path = pictures.saved(tmp_path, Image.fromarray(EIGHT), "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
-    picture = images.read(path)
-    assert np.array_equal(picture.rgb, EIGHT / np.float32(255))
+    assert np.array_equal(images.read(path).rgb, EIGHT / np.float32(255))
 
 
 def test_animation_gives_its_first_frame(tmp_path):
@@ -193,9 +191,8 @@ def test_srgb_and_broken_profiles_change_nothing(tmp_path, profile, notes):
 
 def test_profile_for_another_colour_space_is_ignored(tmp_path):
     profile = pictures.rgb_profile("RGB", pictures.ADOBE_D50, 2.2)
-    picture = images.read(
-        pictures.saved(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 0, 0)), "a.jpg", icc_profile=profile)
-    )
+    image = Image.new("CMYK", (8, 8), (0, 255, 0, 0))
+    picture = images.read(pictures.saved(tmp_path, image, "a.jpg", icc_profile=profile))
     assert np.allclose(picture.rgb, [1, 0, 1], atol=0.05) and "it is for RGB" in picture.notes[0]
 
 
@@ -234,9 +231,8 @@ def test_arrays_that_are_not_pictures():
 def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("dear reader,\nthis is no picture\n")
-    jpeg = pictures.saved(
-        tmp_path, Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)), "whole.jpg"
-    ).read_bytes()
+    busy = Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8))
+    jpeg = pictures.saved(tmp_path, busy, "whole.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     png = pictures.png(64, 64, b"".join(b"\0" + RNG.bytes(192) for _ in range(64)))
     (tmp_path / "cut.png").write_bytes(png[: len(png) // 2])

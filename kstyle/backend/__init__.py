@@ -1,7 +1,7 @@
 """The seam: the only package that names a framework.
 
-`torch.py`, `tensorflow.py` and `jax.py` hold the same functions; which one is loaded is settled here, once, before Keras is
-imported. Everything else in kstyle is written in `keras.ops` and the functions below.
+`torch.py`, `tensorflow.py` and `jax.py` hold the same functions; which one is loaded is settled here, once, before
+Keras is imported. Everything else in kstyle is written in `keras.ops` and the functions below.
 
 | function | what it does |
 | --- | --- |
@@ -13,7 +13,8 @@ imported. Everything else in kstyle is written in `keras.ops` and the functions 
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
 | `configure(deterministic)` | number formats and kernel choice: fast, or the same bits every time |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
-| `accelerated()`, `device()`, `memory()`, `synchronize()` | whether a GPU or TPU runs it, its name, bytes in use, wait for the queue |
+| `accelerated()`, `device()` | whether a GPU or TPU runs it, and its name |
+| `memory()`, `synchronize()` | bytes in use; wait for the queue |
 """
 
 import importlib
@@ -82,8 +83,8 @@ version = _framework.version
 def precision(name):
     """The number format of the features: `"float32"` or `"bfloat16"`.
 
-    `"auto"` is bfloat16 where the hardware multiplies it (Intel AMX or AVX512-BF16, Ampere and later GPUs, TPUs), float32 elsewhere.
-    Losses and Gram matrices are float32 in either case.
+    `"auto"` is bfloat16 where the hardware multiplies it (Intel AMX or AVX512-BF16, Ampere and later GPUs, TPUs),
+    float32 elsewhere. Losses and Gram matrices are float32 in either case.
     """
     if name == "auto":
         return "bfloat16" if fast_bfloat16() else "float32"
@@ -93,7 +94,8 @@ def precision(name):
 
 
 def seed(number):
-    """Seeds Python, NumPy and the framework. (Keras' own `set_random_seed` imports TensorFlow wherever it is installed.)"""
+    """Seeds Python, NumPy and the framework. (Keras' own `set_random_seed` imports TensorFlow wherever it is
+    installed.)"""
     random.seed(number)
     np.random.seed(number % 2**32)
     _framework.seed(number)

@@ -97,7 +97,8 @@ def device():
 
 
 def memory():
-    """Bytes: `{"peak": ..., "total": ...}` of the accelerator if there is one, of this process (and no total) if not."""
+    """Bytes: `{"peak": ..., "total": ...}` of the accelerator if there is one, of this process (and no total) if
+    not."""
     stats = jax.devices()[0].memory_stats()
     if stats:
         return {"peak": stats.get("peak_bytes_in_use"), "total": stats.get("bytes_limit")}

@@ -86,7 +86,8 @@ def device():
 
 
 def memory():
-    """Bytes: `{"peak": ..., "total": ...}` of the GPU if there is one, of this process if not. TensorFlow does not tell the total."""
+    """Bytes: `{"peak": ..., "total": ...}` of the GPU if there is one, of this process if not. TensorFlow does not
+    tell the total."""
     if tf.config.list_physical_devices("GPU"):
         return {"peak": tf.config.experimental.get_memory_info("GPU:0")["peak"], "total": None}
     unit = 1 if sys.platform == "darwin" else 1024

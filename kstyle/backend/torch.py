@@ -29,7 +29,8 @@ def compile(step, variables):
 
 
 def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
-    """x: (B, H, W, C); kernel: (kh, kw, C, F), best laid out by `lay_out_kernel`; padding: pixels on each side, or (top, bottom, left, right).
+    """x: (B, H, W, C); kernel: (kh, kw, C, F), best laid out by `lay_out_kernel`; padding: pixels on each side, or
+    (top, bottom, left, right).
 
     The permutations change no memory: a contiguous NHWC tensor is an NCHW tensor in channels_last format.
     """
@@ -77,8 +78,8 @@ class _Gram(torch.autograd.Function):
 
 
 def _gram_in_chunks(f, rows=2048):
-    # The CPU's bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32 keeps
-    # the error near 3e-4 and still takes a fifteenth of the time of a product in float32.
+    # The CPU's bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32
+    # keeps the error near 3e-4 and still takes a fifteenth of the time of a product in float32.
     chunks = f.shape[0] // rows
     tail = f[chunks * rows :]
     total = (tail.T @ tail).float()

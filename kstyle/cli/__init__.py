@@ -54,5 +54,7 @@ def main(arguments=None):
         if debug:
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        click.echo(f"kstyle: unexpected {type(error).__name__}: {reason[:300]} (kstyle --debug … shows where)", err=True)
+        click.echo(
+            f"kstyle: unexpected {type(error).__name__}: {reason[:300]} (kstyle --debug … shows where)", err=True
+        )
         sys.exit(1)

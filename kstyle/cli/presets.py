@@ -16,7 +16,9 @@ def presets(name, as_json):
     if name:
         _, path = recipes.read("stylize", name)
         checked = settings.load(name)
-        click.echo(json.dumps(checked.model_dump(mode="json"), indent=2) if as_json else path.read_text("utf-8").rstrip())
+        click.echo(
+            json.dumps(checked.model_dump(mode="json"), indent=2) if as_json else path.read_text("utf-8").rstrip()
+        )
         return
     found = recipes.presets()
     if as_json:

@@ -1,4 +1,5 @@
-"""What a person sees while a command runs: bars with time left, notes, a thumbnail. Nothing of it where no terminal is."""
+"""What a person sees while a command runs: bars with time left, notes, a thumbnail. Nothing of it where no terminal
+is."""
 
 import logging
 
@@ -49,7 +50,9 @@ class Progress:
         self._log.addHandler(self._handler)
         self._log.setLevel(self._level)
         self._log.propagate = False
-        self._live = Live(Group(self._download, self._bar, self._thumbnail), console=self._console, refresh_per_second=8)
+        self._live = Live(
+            Group(self._download, self._bar, self._thumbnail), console=self._console, refresh_per_second=8
+        )
         if self._shown:
             self._live.start()
         return self

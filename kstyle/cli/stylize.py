@@ -11,9 +11,16 @@ from kstyle.errors import UsageError
 @click.command()
 @click.argument("content", metavar="CONTENT")
 @click.argument("styles", metavar="STYLE...", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="FILE", help="PNG, JPEG, WebP or TIFF. Default: CONTENT-STYLE.png, here, under a free name.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="PNG, JPEG, WebP or TIFF. Default: CONTENT-STYLE.png, here, under a free name.",
+)
 @click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the preset: style.scale=0.5")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the preset: style.scale=0.5"
+)
 @click.option("--size", default=512, show_default=True, help="Long side of the result, pixels.")
 @click.option("--steps", type=int, help="Gradient evaluations in all.  [default: the preset's]")
 @click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
@@ -30,7 +37,9 @@ from kstyle.errors import UsageError
 @click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
-def stylize(content, styles, output, preset, overrides, size, style_weight, save_every, preview, as_json, quiet, **options):
+def stylize(
+    content, styles, output, preset, overrides, size, style_weight, save_every, preview, as_json, quiet, **options
+):
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle import images, recipes
 
@@ -102,7 +111,13 @@ def _report(result, target, interrupted, as_json, quiet):
     steps, seconds = len(result.history), float(last.get("seconds", 0))
     if as_json:
         terms = {name: float(last[name]) for name in result.history.columns if name not in ("scale", "step", "seconds")}
-        summary = {"output": str(target), "width": width, "height": height, "steps": steps, "seconds": round(seconds, 2)}
+        summary = {
+            "output": str(target),
+            "width": width,
+            "height": height,
+            "steps": steps,
+            "seconds": round(seconds, 2),
+        }
         click.echo(json.dumps({**summary, **terms, "interrupted": interrupted, "settings": result.settings}))
     elif interrupted:
         planned = result.settings["steps"]

@@ -1,4 +1,5 @@
-"""Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were trained with."""
+"""Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
+trained with."""
 
 import re
 from dataclasses import dataclass
@@ -86,7 +87,18 @@ def tap_name(network, name):
     return canonical
 
 
-def load(name, taps, *, pool="max", pool_factor=1.0, first_padding="zero", preprocessing=None, weights=None, precision="float32", progress=None):
+def load(
+    name,
+    taps,
+    *,
+    pool="max",
+    pool_factor=1.0,
+    first_padding="zero",
+    preprocessing=None,
+    weights=None,
+    precision="float32",
+    progress=None,
+):
     """An extractor with its weights.
 
     Args:
@@ -114,7 +126,9 @@ def load(name, taps, *, pool="max", pool_factor=1.0, first_padding="zero", prepr
             network, taps, pool=pool, pool_factor=pool_factor, first_padding=first_padding, dtype=precision
         )
     elif first_padding != "zero":
-        raise UsageError(f"first_padding '{first_padding}' is for the VGGs; {network}'s first convolution has no padding.")
+        raise UsageError(
+            f"first_padding '{first_padding}' is for the VGGs; {network}'s first convolution has no padding."
+        )
     else:
         model = squeezenet.squeezenet_features(taps, pool=pool, pool_factor=pool_factor, dtype=precision)
     layers = [layer for layer in model.layers if layer.weights]

@@ -54,4 +54,6 @@ def _fire(name, x, squeeze, expand, dtype):
         return Conv2D(filters, size, pad=size // 2, activation="relu", name=f"{name}_{part}", dtype=dtype)(x)
 
     x = conv("squeeze1x1", x, squeeze, 1)
-    return keras.layers.Concatenate(name=name, dtype=dtype)([conv("expand1x1", x, expand, 1), conv("expand3x3", x, expand, 3)])
+    return keras.layers.Concatenate(name=name, dtype=dtype)(
+        [conv("expand1x1", x, expand, 1), conv("expand3x3", x, expand, 3)]
+    )

@@ -1,4 +1,5 @@
-"""VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv 1409.1556): the convolutional part, as feature extractors use it."""
+"""VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv 1409.1556): the convolutional part, as feature extractors use
+it."""
 
 import keras
 
@@ -24,8 +25,8 @@ def vgg_features(network, taps, *, pool="max", pool_factor=1.0, first_padding="z
         network: `"vgg16"` or `"vgg19"`.
         taps: layer names; `block4_conv2` is the activation after its ReLU, `block4_conv2_pre` before.
         pool, pool_factor: see `kstyle.layers.Pool2D`.
-        first_padding: what surrounds the picture for the first convolution, `"zero"` or `"replicate"` (the edge pixels: no dark rim
-            for the optimiser to react to).
+        first_padding: around the picture for the first convolution: `"zero"`, or `"replicate"`, which repeats the edge
+            pixels and so shows the network no dark rim.
         dtype: of weights and activations.
 
     Returns:

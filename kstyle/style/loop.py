@@ -124,7 +124,8 @@ class Canvas:
                 old.assign(new.value)
 
     def result(self):
-        """(H, W, 3) NumPy in the picture's space: the average if there is one, else the last picture; the best if those are not finite."""
+        """(H, W, 3) NumPy in the picture's space: the average if there is one, else the last picture; the best if
+        those are not finite."""
         weight = float(ops.convert_to_numpy(self.mean_weight.value))
         value = self.mean.value / weight if weight else self.image.value
         value = ops.convert_to_numpy(value)
@@ -134,7 +135,8 @@ class Canvas:
 def run(canvas, loss, steps, on_step):
     """Takes `steps` steps; each is one evaluation of the gradient.
 
-    A loss that is not finite, or ten times what this size began with, restores the best picture and halves the step; the log says so.
+    A loss that is not finite, or ten times what this size began with, restores the best picture and halves the step;
+    the log says so.
 
     Args:
         canvas: `Canvas`.

@@ -1,7 +1,8 @@
 """The losses of neural style transfer, each with every scaling that published code gives it.
 
-Style weights cannot be compared between tools because each scales its Gram matrices differently. Here a scaling has a name, so that a
-published weight can be used as it was published. All losses are float32, whatever the precision of the features.
+Style weights cannot be compared between tools because each scales its Gram matrices differently. Here a scaling has a
+name, so that a published weight can be used as it was published. All losses are float32, whatever the precision of
+the features.
 """
 
 import keras
@@ -42,7 +43,8 @@ CONTENT_LOSSES = {
 
 
 def scaled_gram(features, scaling):
-    """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by positions)."""
+    """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by
+    positions)."""
     channels = features.shape[-1]
     positions = features.shape[1] * features.shape[2]
     scale = GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale
@@ -55,8 +57,8 @@ def gram_loss(features, target, scaling, pixels):
     Args:
         features: (1, H, W, C).
         target: (C, C) float32, from `scaled_gram` with the same scaling.
-        scaling: one of `STYLE_LOSSES`; `"relative"` divides by the target's own sum of squares, so that every layer counts
-            the same and a weight means the same for any picture.
+        scaling: one of `STYLE_LOSSES`; `"relative"` divides by the target's own sum of squares, so that every layer
+            counts the same and a weight means the same for any picture.
         pixels: height × width of the picture being made.
     """
     distance = ops.sum(ops.square(scaled_gram(features, scaling) - target))
@@ -100,12 +102,14 @@ def tv_power(image):
 
 
 def tv_nine_point(image):
-    """Squares of all eight neighbours' differences, nearer to isotropic; means, edges repeated: crowsonkb/style-transfer-pytorch."""
-    x = ops.pad(image, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+    """Squares of all eight neighbours' differences, nearer to isotropic; means, edges repeated:
+    crowsonkb/style-transfer-pytorch."""
+    # One pixel of symmetric padding repeats the edge; on torch only arrays of four axes can be padded so.
+    x = ops.pad(image[None], ((0, 0), (1, 1), (1, 1), (0, 0)), mode="symmetric")[0]
     right = ops.mean(ops.square(x[1:-1, 1:-1] - x[1:-1, 2:]))
     down = ops.mean(ops.square(x[1:-1, 1:-1] - x[2:, 1:-1]))
-    falling = ops.mean(ops.square(x[1:-1, 1:-1] - x[2:, 2:]))
-    rising = ops.mean(ops.square(x[1:-1, 1:-1] - x[2:, :-2]))
+    falling = ops.mean(ops.square(x[1:, 1:] - x[:-1, :-1]))  # every block of 2×2, the rim's too
+    rising = ops.mean(ops.square(x[1:, :-1] - x[:-1, 1:]))
     return 2 * (right / 3 + down / 3 + falling / 12 + rising / 12)
 
 

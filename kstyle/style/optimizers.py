@@ -23,10 +23,11 @@ SCHEDULES = {
 class LBFGS(keras.optimizers.Optimizer):
     """Limited-memory BFGS (Nocedal 1980) with a fixed step: one gradient a step, no line search.
 
-    It takes the steps of `torch.optim.LBFGS(lr, max_iter=1, history_size=history)`, which is what every style transfer on torch
-    effectively runs. The two loops of the usual recursion are replaced by the compact form of Byrd, Nocedal & Schnabel (1994): with
-    the stored displacements S and gradient changes Y, (m, n), and the (m, m) products SYᵀ and YYᵀ kept up to date, a direction is
-    one pass over S and Y to multiply the gradient, two small triangular solves, and one pass to combine.
+    It takes the steps of `torch.optim.LBFGS(lr, max_iter=1, history_size=history)`, which is what every style
+    transfer on torch effectively runs. The two loops of the usual recursion are replaced by the compact form of Byrd,
+    Nocedal & Schnabel (1994): with the stored displacements S and gradient changes Y, (m, n), and the (m, m) products
+    SYᵀ and YYᵀ kept up to date, a direction is one pass over S and Y to multiply the gradient, two small triangular
+    solves, and one pass to combine.
 
     Each variable has a curvature of its own; for a picture, which is one variable, that is plain L-BFGS.
 
@@ -69,7 +70,8 @@ class LBFGS(keras.optimizers.Optimizer):
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
         started = state["started"].value > 0
-        # The first step is at most 1 in the sum of absolute values, unless curvature was carried over from a coarser picture.
+        # The first step is at most 1 in the sum of absolute values, unless curvature was carried over from a coarser
+        # picture.
         short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
         cautious = ops.logical_and(ops.logical_not(started), state["length"].value == 0)
         step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
@@ -178,11 +180,12 @@ def carry(old, new, shape, new_shape):
     """Copies the state of one optimiser to another whose picture has a different size.
 
     What lies along the picture is resized like it. A loss that is a mean over positions has gradients in
-    proportion to 1/N, so first moments are multiplied by the ratio of positions, second ones by its square, and gradient changes of
-    L-BFGS by the ratio: its curvature s·y, a sum over positions, then keeps its value.
+    proportion to 1/N, so first moments are multiplied by the ratio of positions, second ones by its square, and
+    gradient changes of L-BFGS by the ratio: its curvature s·y, a sum over positions, then keeps its value.
 
     Args:
-        old, new: built optimisers of the same class; Adam's relatives and L-BFGS have state to carry, others start anew.
+        old, new: built optimisers of the same class; Adam's relatives and L-BFGS have state to carry, others start
+            anew.
         shape, new_shape: (H, W, 3) of the two pictures.
     """
     ratio = (shape[0] * shape[1]) / (new_shape[0] * new_shape[1])

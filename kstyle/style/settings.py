@@ -26,7 +26,7 @@ class Network(Closed):
 class Content(Closed):
     """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`; `layers`: {tap: weight}."""
 
-    layers: dict[str, Weight] = {"block4_conv2": 1.0}
+    layers: dict[str, Weight] = Field(default={"block4_conv2": 1.0})
     loss: Literal["mse", "sum", "half_sum", "relative"] = "mse"
     weight: Weight = 1.0
 
@@ -34,7 +34,8 @@ class Content(Closed):
 class Style(Closed):
     """`loss`: a name in `kstyle.style.scalings.STYLE_LOSSES`; `layers`: {tap: weight}.
 
-    `scale`: the style picture's long side as a multiple of the result's. `resize`: `"fit"` keeps its shape, `"stretch"` gives it the content's.
+    `scale`: the style picture's long side as a multiple of the result's. `resize`: `"fit"` keeps its shape,
+        `"stretch"` gives it the content's.
     """
 
     layers: dict[str, Weight]
@@ -90,7 +91,8 @@ class Scales(Closed):
 
         Args:
             size: the final long side in pixels.
-            total: gradient evaluations in all, shared out in the preset's proportions, at least one each. None: the preset's own.
+            total: gradient evaluations in all, shared out in the preset's proportions, at least one each. None: the
+                preset's own.
         """
         sides = [size]
         while self.smallest is not None and sides[-1] / self.factor >= self.smallest * 0.99:
@@ -111,11 +113,13 @@ class StyleSettings(Closed):
 
     Attributes:
         space: in which the picture is optimised, from `kstyle.style.objective.SPACES`.
-        clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished picture is clipped.
+        clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished
+            picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.
         init: `content`, `noise`, `style` or the path of a picture.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
-        average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last picture is.
+        average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
+            picture is.
     """
 
     description: str = ""
@@ -167,7 +171,8 @@ def load(preset, overrides=None):
         key = SHORT.get(key, key)
         if key == "optimizer":
             value = {"name": value} if isinstance(value, str) else value
-            if isinstance(value, dict) and value.get("name", settings.get(key, {}).get("name")) != settings.get(key, {}).get("name"):
+            kept = settings.get(key, {})
+            if isinstance(value, dict) and value.get("name", kept.get("name")) != kept.get("name"):
                 # Another optimiser has other arguments: the preset's are not for it.
                 settings = {**settings, key: {}}
         settings = recipes.override(settings, key, value)

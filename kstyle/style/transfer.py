@@ -29,10 +29,10 @@ class Result:
     Attributes:
         rgb: (H, W, 3) float32 in [0, 1].
         alpha: (H, W) float32 in [0, 1], the content's; None where it has none.
-        history: one row a step: `scale` (long side in pixels), `step` (from 0), `loss`, each weighted term, `seconds` since the start.
-            A row's losses are those of the picture before its step.
-        settings: everything needed to make the picture again: the checked settings, size, steps, seed, precision, backend, versions,
-            the weights' origin and SHA-256.
+        history: one row a step: `scale` (long side in pixels), `step` (from 0), `loss`, each weighted term, `seconds`
+            since the start. A row's losses are those of the picture before its step.
+        settings: everything needed to make the picture again: the checked settings, size, steps, seed, precision,
+            backend, versions, the weights' origin and SHA-256.
     """
 
     rgb: np.ndarray
@@ -78,7 +78,8 @@ def stylize(
         styles: one such, or a list.
         preset: a name from `kstyle presets` or the path of a YAML file.
         size: long side of the result in pixels.
-        steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None: the preset's.
+        steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None:
+            the preset's.
         optimizer: `"lbfgs"`, a Keras optimiser's name, or a mapping of `name` and its arguments. None: the preset's.
         precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
         seed: of the noise a preset may start from.
@@ -87,8 +88,8 @@ def stylize(
         weights: a file to take the network's weights from.
         deterministic: the same bits every time on the same machine, at the cost of speed.
         progress: `progress(done_bytes, total_bytes)` while weights are downloaded.
-        **overrides: any setting of the preset: `style_weight=20`, `init="noise"`, `style={"scale": 0.5}`, or dotted keys through
-            `**{"scales.smallest": 128}`.
+        **overrides: any setting of the preset: `style_weight=20`, `init="noise"`, `style={"scale": 0.5}`, or dotted
+            keys through `**{"scales.smallest": 128}`.
 
     Returns:
         A `Result`: `.image`, `.history`, `.settings`.
@@ -174,9 +175,7 @@ def stylize(
 
 def _one_scale(settings, loss, values, previous, steps, history, result):
     """Returns (values, canvas) after the steps at one size."""
-    canvas = loop.Canvas(
-        values, settings, optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
-    )
+    canvas = loop.Canvas(values, settings, optimizers.make(settings.optimizer.name, **settings.optimizer.arguments))
     if previous is not None and settings.scales.carry:
         optimizers.carry(previous.optimizer, canvas.optimizer, previous.image.shape, values.shape)
     history.begin(canvas)
@@ -257,8 +256,8 @@ def _check_smallest(plan, content):
         longer, shorter = max(content.size), min(content.size)
         needed = -(-SMALLEST_SIDE * longer // shorter)
         raise DataError(
-            f"{content.name} is {content.size[1]}×{content.size[0]}: at size {max(height, width)} its short side is {min(height, width)} "
-            f"pixels, and the network needs {SMALLEST_SIDE}. Use --size {needed} or crop it."
+            f"{content.name} is {content.size[1]}×{content.size[0]}: at size {max(height, width)} its short side is "
+            f"{min(height, width)} pixels, and the network needs {SMALLEST_SIDE}. Use --size {needed} or crop it."
         )
 
 

@@ -1,0 +1,144 @@
+"""kstyle's layers against Keras' own, which they replace: outputs, gradients and saved weights."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kstyle.layers import Conv2D, Pool2D
+
+RNG = np.random.default_rng(11)
+
+
+def picture(height=9, width=8, channels=5):
+    return RNG.normal(0, 1, (2, height, width, channels)).astype("float32")
+
+
+def output_and_gradient(layer, x):
+    """The layer's output, and the gradient of its product with fixed numbers."""
+    weight = ops.convert_to_tensor(np.random.default_rng(3).normal(size=layer(x).shape).astype("float32"))
+
+    def loss(x):
+        y = layer(x)
+        return ops.sum(y * weight), {"y": y}
+
+    (_, aux), gradient = backend.value_and_grad(loss)(ops.convert_to_tensor(x))
+    return ops.convert_to_numpy(aux["y"]), ops.convert_to_numpy(gradient)
+
+
+def assert_same(ours, theirs, x):
+    for mine, reference in zip(output_and_gradient(ours, x), output_and_gradient(theirs, x)):
+        assert mine.shape == reference.shape
+        assert np.abs(mine - reference).max() <= 1e-5 * np.abs(reference).max()
+
+
+def give_random_weights(layer, other):
+    values = [RNG.normal(0, 0.3, w.shape).astype("float32") for w in layer.weights]
+    layer.set_weights(values)
+    other.set_weights(values)
+
+
+@pytest.mark.parametrize("size", [(9, 8), (8, 7)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("strides", "bias", "activation"), [(1, True, "relu"), (2, True, None), (2, False, "tanh")])
+def test_conv_is_keras_conv(size, padding, strides, bias, activation):
+    """Failure: a network built here computes something else than the published Keras network with the same weights."""
+    options = {"strides": strides, "padding": padding, "use_bias": bias, "activation": activation}
+    ours, theirs = Conv2D(6, 3, **options), keras.layers.Conv2D(6, 3, data_format="channels_last", **options)
+    x = picture(*size)
+    ours.build(x.shape), theirs.build(x.shape)
+    give_random_weights(ours, theirs)
+    assert_same(ours, theirs, x)
+
+
+@pytest.mark.parametrize(("strides", "kernel"), [(1, 3), (2, 3), (2, 7), (1, 1)])
+@pytest.mark.parametrize("size", [(9, 8), (12, 11)])
+def test_pad_is_zeros_around(strides, kernel, size):
+    """Failure: PyTorch's networks (ResNet, SqueezeNet) see their pictures shifted by a pixel."""
+    pad = kernel // 2
+    ours, conv = Conv2D(4, kernel, strides=strides, pad=pad), keras.layers.Conv2D(4, kernel, strides=strides)
+    x = picture(*size)
+    theirs = keras.Sequential([keras.layers.ZeroPadding2D(pad), conv])
+    ours.build(x.shape), theirs.build(x.shape)
+    give_random_weights(ours, conv)
+    assert_same(ours, theirs, x)
+    symbolic = ours(keras.Input((*size, 5)))
+    assert tuple(symbolic.shape[1:]) == ours(x).shape[1:]
+
+
+def test_saved_weights_are_interchangeable(tmp_path):
+    """Failure: a file saved by a Keras model does not load here, or loads transposed, or the other way round."""
+
+    def network(cls):
+        # Of a kernel that is not square and of unequal channels, so that no transposition fits by chance.
+        return keras.Sequential([keras.Input((9, 8, 5)), cls(7, (3, 2), name="a"), cls(4, 3, use_bias=False, name="b")])
+
+    x = picture()
+    for number, (source, target) in enumerate([(Conv2D, keras.layers.Conv2D), (keras.layers.Conv2D, Conv2D)]):
+        source, target = network(source), network(target)
+        path = tmp_path / f"{number}.weights.h5"
+        source.save_weights(path)
+        expected = ops.convert_to_numpy(source(x))
+        tolerance = 1e-5 * np.abs(expected).max()
+        assert np.abs(ops.convert_to_numpy(target(x)) - expected).max() > tolerance
+        target.load_weights(path)
+        assert np.abs(ops.convert_to_numpy(target(x)) - expected).max() <= tolerance
+
+
+def test_conv_survives_its_config():
+    """Failure: a saved model comes back with other padding."""
+    layer = Conv2D.from_config(Conv2D(4, 3, strides=2, pad=1).get_config())
+    assert layer(picture(9, 8)).shape == (2, 5, 4, 4)
+
+
+@pytest.mark.parametrize("arguments", [{"groups": 2}, {"dilation_rate": 2}, {"data_format": "channels_first"}])
+def test_conv_refuses_what_it_has_not(arguments):
+    """Failure: an option is accepted and ignored."""
+    with pytest.raises(ValueError, match=r"use keras\.layers\.Conv2D"):
+        Conv2D(4, 3, **arguments)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7)])
+@pytest.mark.parametrize(("window", "strides"), [(2, 2), (3, 2)])
+def test_pooling_is_keras_pooling(size, window, strides):
+    """Failure: the features behind every pooling are others than the network was trained with."""
+    x = picture(*size)
+    for kind, cls in (("max", keras.layers.MaxPooling2D), ("average", keras.layers.AveragePooling2D)):
+        assert_same(Pool2D(kind, window, strides), cls(window, strides, data_format="channels_last"), x)
+
+
+def test_pooling_by_hand():
+    """Failure: the factor or the root mean square is not what the settings' names say."""
+    x = np.array([[1, 2, 9], [3, 4, 9]], "float32").reshape(1, 2, 3, 1)  # the odd column is dropped
+    for kind, expected in (("max", 4), ("average", 2.5), ("l2", np.sqrt(30 / 4))):
+        for factor in (1.0, 0.78):
+            value = ops.convert_to_numpy(Pool2D(kind, factor=factor)(x))
+            assert value.shape == (1, 1, 1, 1)
+            assert value.item() == pytest.approx(expected * factor, rel=1e-6), kind
+
+
+def test_l2_pooling_of_zeros_has_a_gradient():
+    """Failure: one window of zeros, common after a ReLU, makes the whole picture NaN."""
+    _, gradient = output_and_gradient(Pool2D("l2"), np.zeros((1, 4, 4, 2), "float32"))
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.skipif(backend.NAME != "torch", reason="memory layout is torch's concern")
+def test_no_copies_on_torch():
+    """Failure: every convolution copies its activations or its kernel, and a step takes up to half as long again."""
+    layer = Conv2D(6, 3, pad=1, activation="relu")
+    layer.build((None, None, None, 5))
+    values = RNG.normal(0, 1, (3, 3, 5, 6)).astype("float32")
+    for _ in range(2):  # assign must keep the layout, also the second time
+        layer._kernel.assign(values)
+        kernel = layer._kernel.value
+        assert tuple(kernel.shape) == (3, 3, 5, 6)
+        assert np.array_equal(ops.convert_to_numpy(kernel), values)
+        # In memory it is (out, kh, kw, in): what a convolution in channels_last reads.
+        assert kernel.permute(3, 0, 1, 2).is_contiguous()
+    y = layer(picture())
+    assert y.is_contiguous()
+    for kind in ("max", "average"):
+        assert Pool2D(kind)(y).is_contiguous()
