@@ -2,12 +2,22 @@
 match."""
 
 import difflib
+import re
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kstyle.errors import DataError, UsageError, unknown
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, and 1e-3, which there is a text for want of a dot, as the number it is."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 class Closed(BaseModel):
@@ -56,7 +66,7 @@ def read(kind, name):
         if not path.is_file():
             raise unknown("preset" if kind == "stylize" else "recipe", name, names(kind))
     try:
-        settings = yaml.safe_load(path.read_text("utf-8"))
+        settings = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict):
@@ -70,7 +80,7 @@ def parse_override(text):
     if not equals or not key.strip():
         raise UsageError(f"--set expects key=value, for example style.weight=20; got '{text}'.")
     try:
-        return key.strip(), yaml.safe_load(value)
+        return key.strip(), yaml.load(value, _Loader)
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text}: the value is not YAML ({' '.join(str(error).split())}).") from error
 

@@ -182,10 +182,11 @@ def test_spaces_invert(space):
         assert np.allclose(back, PICTURE, atol=1e-6)
 
 
-@pytest.mark.parametrize("positions", [904, 5000])
-def test_gram_of_bfloat16(positions):
-    """Failure: half precision rounds the Gram matrix itself, not only the features, and the style drifts."""
-    features = np.maximum(RNG.normal(0.2, 1, (1, positions // 8, 8, 64)), 0).astype("float32")
+@pytest.mark.parametrize(("height", "width", "limit"), [(113, 8, 2e-3), (625, 8, 2e-3), (2857, 7, 1e-3)])
+def test_gram_of_bfloat16(height, width, limit):
+    """Failure: half precision rounds the sum over positions (1.8e-3), or positions past the last whole chunk are lost."""
+    rng = np.random.default_rng(0)
+    features = np.maximum(rng.normal(0.2, 1, (1, height, width, 64)), 0).astype("float32")
     half = ops.cast(ops.convert_to_tensor(features), "bfloat16")
     values = ops.convert_to_numpy(half).astype("float64").reshape(-1, 64)
     exact = values.T @ values
@@ -193,4 +194,4 @@ def test_gram_of_bfloat16(positions):
     assert gram.shape == (64, 64)
     gram = ops.convert_to_numpy(gram)
     assert gram.dtype == np.float32
-    assert np.linalg.norm(gram - exact) <= 2e-3 * np.linalg.norm(exact)
+    assert np.linalg.norm(gram - exact) <= limit * np.linalg.norm(exact)

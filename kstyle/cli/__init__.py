@@ -35,8 +35,12 @@ def main(arguments=None):
         sys.exit(cli.main(arguments, prog_name="kstyle", standalone_mode=False))
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        where = getattr(error.ctx, "command_path", "kstyle") if isinstance(error, click.UsageError) else "kstyle"
+        click.echo(f"kstyle: {' '.join(error.format_message().split())} ('{where} --help' has the options.)", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("kstyle: interrupted", err=True)

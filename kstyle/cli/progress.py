@@ -29,9 +29,12 @@ class Progress:
         self._shown = self._console.is_terminal and not quiet
         self._preview = preview and self._shown
         self._log = logging.getLogger("kstyle")
-        self._handler = RichHandler(
-            console=self._console, show_time=False, show_level=False, show_path=False, highlighter=None
-        )
+        if self._shown:
+            self._handler = RichHandler(
+                console=self._console, show_time=False, show_level=False, show_path=False, highlighter=None
+            )
+        else:  # a line is a line, however long
+            self._handler = logging.StreamHandler()
         self._level = logging.WARNING if quiet else logging.INFO
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -48,6 +51,7 @@ class Progress:
 
     def __enter__(self):
         self._log.addHandler(self._handler)
+        self._before = self._log.level
         self._log.setLevel(self._level)
         self._log.propagate = False
         self._live = Live(
@@ -61,6 +65,7 @@ class Progress:
         if self._shown:
             self._live.stop()
         self._log.removeHandler(self._handler)
+        self._log.setLevel(self._before)
         self._log.propagate = True
 
     def step(self, step):

@@ -42,15 +42,16 @@ def stylize(
 ):
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle import images, recipes
+    from kstyle.style import settings as style_settings
 
-    settings = dict(recipes.parse_override(text) for text in overrides)
-    for name in ("content_weight", "tv_weight", "init", "extractor"):
-        value = options.pop(name)
-        if value is not None:
-            settings[name] = value
     style, blend = _style_weight(style_weight, len(styles))
-    if style is not None:
-        settings["style_weight"] = style
+    given = {name: options.pop(name) for name in ("optimizer", "content_weight", "tv_weight", "init", "extractor")}
+    given = {name: value for name, value in {**given, "style_weight": style}.items() if value is not None}
+    # The optimiser first, so that what --set says about it is about this one.
+    settings = {**given, **dict(recipes.parse_override(text) for text in overrides)}
+    style_settings.load(preset, settings)
+    if "content" in settings:  # a section, but to `stylize` the picture
+        settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
     target = images.check_target(output or _free_name(content, styles))
 
     # Everything above answers at once; from here on a framework is loaded.

@@ -1,14 +1,12 @@
 """The loop at one size: steps of an optimiser on a picture, with averaging and guards."""
 
 import logging
-import time
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 
 from kstyle import backend
-from kstyle.style import objective as objectives
 
 ops = keras.ops
 log = logging.getLogger("kstyle")
@@ -180,16 +178,3 @@ def fetch(losses):
     names = list(losses[0])
     table = ops.convert_to_numpy(ops.stack([ops.stack([row[n] for n in names]) for row in losses]))
     return [dict(zip(names, map(float, values))) for values in table]
-
-
-def picture(values, space):
-    """(H, W, 3) NumPy in `space` -> RGB in [0, 1]."""
-    return np.clip(objectives.from_space(values, space), 0, 1)
-
-
-class Clock:
-    def __init__(self):
-        self._start = time.perf_counter()
-
-    def seconds(self):
-        return time.perf_counter() - self._start

@@ -6,7 +6,7 @@ import inspect
 import keras
 import numpy as np
 
-from kstyle import backend, images
+from kstyle import backend
 from kstyle.errors import UsageError, unknown
 
 ops = keras.ops
@@ -53,7 +53,8 @@ class LBFGS(keras.optimizers.Optimizer):
                 "sy": (m, m),  # S Yᵀ
                 "yy": (m, m),  # Y Yᵀ
                 "scale": (),  # γ, the curvature assumed outside the span of S and Y
-                "position": (n,),  # of the step before
+                "position": (n,),  # after the step before
+                "moved": (n,),  # in the step before
                 "gradient": (n,),  # of the step before
                 "length": (),  # pairs stored so far, not wrapped
                 "started": (),
@@ -75,11 +76,14 @@ class LBFGS(keras.optimizers.Optimizer):
         short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
         cautious = ops.logical_and(ops.logical_not(started), state["length"].value == 0)
         step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
-        self._store(state, x - state["position"].value, g - state["gradient"].value, started)
+        # Not the difference of two positions, which rounds a short step away; what moved the picture since (a clamp) is added.
+        moved = state["moved"].value + (x - state["position"].value)
+        self._store(state, moved, g - state["gradient"].value, started)
         direction = -self._inverse_hessian_times(state, g)
         # torch stops where the direction no longer descends; so do we, until the gradient changes.
         step = ops.where(ops.sum(g * direction) < -1e-9, step, 0.0)
-        state["position"].assign(x)
+        state["moved"].assign(step * direction)
+        state["position"].assign(x + step * direction)
         state["gradient"].assign(g)
         state["started"].assign(ops.ones(()))
         variable.assign(ops.cast(ops.reshape(x + step * direction, variable.shape), variable.dtype))
@@ -176,7 +180,7 @@ def make(name, **arguments):
         raise UsageError(f"optimizer '{name}': {' '.join(str(error).split())}") from error
 
 
-def carry(old, new, shape, new_shape):
+def carry(old, new, enlarge, ratio):
     """Copies the state of one optimiser to another whose picture has a different size.
 
     What lies along the picture is resized like it. A loss that is a mean over positions has gradients in
@@ -186,23 +190,26 @@ def carry(old, new, shape, new_shape):
     Args:
         old, new: built optimisers of the same class; Adam's relatives and L-BFGS have state to carry, others start
             anew.
-        shape, new_shape: (H, W, 3) of the two pictures.
+        enlarge: `enlarge(array, filter)` takes what lies along the old picture, (H, W, 3), to the new one's shape.
+        ratio: positions of the old picture over positions of the new one.
     """
-    ratio = (shape[0] * shape[1]) / (new_shape[0] * new_shape[1])
     if isinstance(new, LBFGS):
-        _carry_lbfgs(old._state[0], new._state[0], shape, new_shape, ratio)
+        _carry_lbfgs(old, new, enlarge, ratio)
     elif isinstance(new, keras.optimizers.Adam):  # AdamW is one too
-        new._momentums[0].assign(images.resize(_numpy(old._momentums[0]), new_shape[:2], "bicubic") * ratio)
-        velocity = images.resize(_numpy(old._velocities[0]), new_shape[:2], "bilinear")
+        new._momentums[0].assign(enlarge(_numpy(old._momentums[0]), "bicubic") * ratio)
+        velocity = enlarge(_numpy(old._velocities[0]), "bilinear")
         new._velocities[0].assign(np.maximum(velocity, 0) * ratio**2)
     else:
         return
     new.iterations.assign(old.iterations)
 
 
-def _carry_lbfgs(old, new, shape, new_shape, ratio):
+def _carry_lbfgs(old, new, enlarge, ratio):
+    shape = tuple(old._trainable_variables[0].shape)
+    old, new = old._state[0], new._state[0]
+
     def resized(row, factor):
-        return images.resize(row.reshape(shape), new_shape[:2], "bicubic").reshape(-1) * np.float32(factor)
+        return enlarge(row.reshape(shape), "bicubic").reshape(-1) * np.float32(factor)
 
     s = np.stack([resized(row, 1) for row in _numpy(old["s"])])
     y = np.stack([resized(row, ratio) for row in _numpy(old["y"])])

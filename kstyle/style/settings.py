@@ -86,16 +86,17 @@ class Scales(Closed):
     smallest: Annotated[int, Field(ge=32)] | None = None
     carry: bool = True
 
-    def plan(self, size, total=None):
+    def plan(self, size, total=None, at_least=0):
         """[(long side, steps)], from coarse to fine.
 
         Args:
             size: the final long side in pixels.
             total: gradient evaluations in all, shared out in the preset's proportions, at least one each. None: the
                 preset's own.
+            at_least: long side in pixels below which no size is added, whatever the preset says.
         """
         sides = [size]
-        while self.smallest is not None and sides[-1] / self.factor >= self.smallest * 0.99:
+        while self.smallest is not None and sides[-1] / self.factor >= max(self.smallest * 0.99, at_least):
             sides.append(sides[-1] / self.factor)
         steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
         if total is not None:
@@ -118,6 +119,8 @@ class StyleSettings(Closed):
         clamp_until: number of steps after which the clamp is lifted; None: never.
         init: `content`, `noise`, `style` or the path of a picture.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
+        margin: pixels by which the picture is continued on each side, mirrored, while it is made; they are cropped in
+            the end, and with them what the network's zero padding does to borders.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
     """
@@ -132,6 +135,7 @@ class StyleSettings(Closed):
     clamp_until: Annotated[int, Field(ge=0)] | None = None
     init: str = "content"
     noise: Positive = 0.001
+    margin: Annotated[int, Field(ge=0, le=64)] = 0
     optimizer: Optimizer = Optimizer()
     scales: Scales = Scales()
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -166,6 +170,8 @@ def load(preset, overrides=None):
         UsageError: an unknown preset or key (with the nearest match), a wrong type, an impossible value.
     """
     settings, path = recipes.read("stylize", preset)
+    if isinstance(settings.get("optimizer"), str):
+        settings["optimizer"] = {"name": settings["optimizer"]}
     where = str(path.name)
     for key, value in (overrides or {}).items():
         key = SHORT.get(key, key)

@@ -2,15 +2,19 @@
 
 import logging
 import platform
+import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
 import keras
 import numpy as np
 import pandas as pd
 
 import kstyle
-from kstyle import backend, images
+from kstyle import images
 from kstyle.errors import DataError, UsageError
 from kstyle.models import features
 from kstyle.style import loop, objective, optimizers
@@ -100,22 +104,23 @@ def stylize(
         Interrupted: Ctrl-C, with the result so far.
     """
     if optimizer is not None:
-        overrides["optimizer"] = optimizer
+        overrides = {"optimizer": optimizer, **overrides}  # first: optimizer.learning_rate and so on are for this one
     settings = style_settings.load(preset, overrides)
     styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
     blend = _check_blend(blend, len(styles))
-    _check_numbers(size, steps)
+    _check_numbers(size, steps, seed)
     precision = backend.precision(precision)
     content = images.read(content)
     styles = [images.read(style) for style in styles]
     start = _starting_picture(settings.init, content, styles)
-    for picture in (content, *styles):
-        for note in picture.notes:
-            log.info("%s: %s", picture.name, note)
-    plan = [(images.fit(content.size, side), count) for side, count in settings.scales.plan(size, steps)]
-    _check_smallest(plan, content)
-    # Coarse sizes at which a narrow picture has nothing left are left out, their steps with them.
-    plan = [(shape, count) for shape, count in plan if min(shape) >= min(2 * SMALLEST_SIDE, *plan[-1][0])]
+    for source in (content, *styles):
+        for note in source.notes:
+            log.info("%s: %s", source.name, note)
+    final = images.fit(content.size, size)
+    _check_smallest(final, content)
+    # Coarse sizes at which a narrow picture has next to nothing left are left out.
+    at_least = 2 * SMALLEST_SIDE * max(final) / min(final)
+    plan = [(images.fit(content.size, side), n) for side, n in settings.scales.plan(size, steps, at_least)]
 
     backend.seed(seed)
     backend.configure(deterministic)
@@ -131,7 +136,6 @@ def stylize(
     )
     log.info("weights: %s, sha256 %s", extractor.origin, extractor.sha256[:12])
     settings = _with_tap_names(settings, extractor.name)
-    final = plan[-1][0]
     record = {
         "preset": str(preset),
         **settings.model_dump(mode="json"),
@@ -147,17 +151,21 @@ def stylize(
         "versions": versions(),
     }
     alpha = None if content.alpha is None else np.clip(images.resize(content.alpha, final), 0, 1)
-    history = _History(sum(count for _, count in plan), settings.space, callback)
+    history = _History(sum(count for _, count in plan), callback)
 
-    def result(values):
-        rgb = loop.picture(values, settings.space)
-        if rgb.shape[:2] != final:
+    def picture(canvas):
+        values = _crop(canvas.result(), settings.margin)
+        return np.clip(objective.from_space(values, settings.space), 0, 1)
+
+    def result(canvas):
+        rgb = picture(canvas)
+        if rgb.shape[:2] != final:  # interrupted at a coarse size
             rgb = np.clip(images.resize(rgb, final), 0, 1)
         return Result(rgb, alpha, history.frame(), record)
 
-    values = canvas = None
+    canvas = before = None
     for shape, count in plan:
-        scene = images.resize_picture(content, shape).rgb
+        scene = _continue(images.resize_picture(content, shape).rgb, settings.margin)
         painted = [images.resize_picture(s, _style_size(settings.style, s, shape)).rgb for s in styles]
         loss = objective.objective(
             extractor,
@@ -165,61 +173,51 @@ def stylize(
             objective.content_targets(extractor, settings, scene),
             objective.style_targets(extractor, settings, painted, blend),
         )
-        if values is None:
-            values = _initial(settings, start, shape, seed)
+        optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
+        if canvas is None:
+            canvas = loop.Canvas(_initial(settings, start, shape, seed), settings, optimizer)
         else:
-            values = images.resize(values, shape, "bicubic")
-        values, canvas = _one_scale(settings, loss, values, canvas, count, history, result)
-    return result(values)
-
-
-def _one_scale(settings, loss, values, previous, steps, history, result):
-    """Returns (values, canvas) after the steps at one size."""
-    canvas = loop.Canvas(values, settings, optimizers.make(settings.optimizer.name, **settings.optimizer.arguments))
-    if previous is not None and settings.scales.carry:
-        optimizers.carry(previous.optimizer, canvas.optimizer, previous.image.shape, values.shape)
-    history.begin(canvas)
-    try:
-        history.complete(loop.run(canvas, loss, steps, history.on_step))
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(result(canvas.result())) from interrupt
-    return canvas.result(), canvas
+            coarse, enlarge = canvas, partial(_enlarge, before=before, after=shape, margin=settings.margin)
+            canvas = loop.Canvas(enlarge(coarse.result(), filter="bicubic"), settings, optimizer)
+            if settings.scales.carry:
+                optimizers.carry(coarse.optimizer, optimizer, enlarge, np.prod(before) / np.prod(shape))
+        before = shape
+        history.begin(max(shape), lambda: picture(canvas))  # noqa: B023 - called only while this canvas is worked on
+        try:
+            history.complete(loop.run(canvas, loss, count, history.on_step))
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(result(canvas)) from interrupt
+    return result(canvas)
 
 
 class _History:
     """Collects a row a step and calls the user's callback."""
 
-    def __init__(self, total, space, callback):
-        self.total, self.space, self.callback = total, space, callback
-        self.rows, self.seconds = [], []
-        self._losses = []
-        self._clock = loop.Clock()
+    def __init__(self, total, callback):
+        self._total, self._callback = total, callback
+        self._rows, self._pending = [], []
+        self._start = time.perf_counter()
 
-    def begin(self, canvas):
-        self._canvas = canvas
-        self._scale = max(canvas.image.shape[:2])
+    def begin(self, scale, picture):
+        """A new size: its long side in pixels, and a function that returns the picture in work."""
+        self._scale, self._picture = scale, picture
 
     def on_step(self, losses):
-        number = len(self.rows) + len(self._losses)
-        self._losses.append((number, self._clock.seconds(), losses))
-        if self.callback is not None:
-            canvas = self._canvas
-            self.callback(
-                loop.Step(
-                    self._scale, number, self.total, self._losses[-1][1], losses,
-                    lambda: loop.picture(canvas.result(), self.space),
-                )
-            )  # fmt: skip
+        number, seconds = len(self._rows) + len(self._pending), time.perf_counter() - self._start
+        self._pending.append((number, seconds, losses))
+        if self._callback is not None:
+            self._callback(loop.Step(self._scale, number, self._total, seconds, losses, self._picture))
 
     def complete(self, rows):
-        for (number, seconds, _), row in zip(self._losses, rows):
-            self.rows.append({"scale": self._scale, "step": number, **row, "seconds": seconds})
-        self._losses.clear()
+        """Takes the losses of all steps at this size, as floats."""
+        for (number, seconds, _), row in zip(self._pending, rows):
+            self._rows.append({"scale": self._scale, "step": number, **row, "seconds": seconds})
+        self._pending.clear()
 
     def frame(self):
-        if self._losses:  # interrupted
-            self.complete(loop.fetch([losses for _, _, losses in self._losses]))
-        return pd.DataFrame(self.rows)
+        if self._pending:  # interrupted
+            self.complete(loop.fetch([losses for _, _, losses in self._pending]))
+        return pd.DataFrame(self._rows)
 
 
 def versions():
@@ -243,15 +241,17 @@ def _check_blend(blend, count):
     return blend
 
 
-def _check_numbers(size, steps):
+def _check_numbers(size, steps, seed):
     if not isinstance(size, (int, np.integer)) or not SMALLEST_SIDE <= size <= 16384:
         raise UsageError(f"size must be a whole number of pixels from {SMALLEST_SIDE} to 16384; got {size!r}.")
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
         raise UsageError(f"steps must be a whole number, 1 or more; got {steps!r}.")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise UsageError(f"seed must be a whole number, 0 or more; got {seed!r}.")
 
 
-def _check_smallest(plan, content):
-    (height, width), _ = plan[-1]
+def _check_smallest(final, content):
+    height, width = final
     if min(height, width) < SMALLEST_SIDE:
         longer, shorter = max(content.size), min(content.size)
         needed = -(-SMALLEST_SIDE * longer // shorter)
@@ -272,13 +272,34 @@ def _starting_picture(init, content, styles):
 
 
 def _initial(settings, start, shape, seed):
-    """(H, W, 3) float32 in the settings' space."""
+    """(H, W, 3) float32 in the settings' space, the margin around it."""
     if settings.init == "noise":
-        factor, _ = objective.SPACES["byte"]
+        shape = (shape[0] + 2 * settings.margin, shape[1] + 2 * settings.margin, 3)
         mean = np.array([123.68, 116.779, 103.939])  # ImageNet's mean colour, RGB bytes
-        noise = np.random.default_rng(seed).normal(0, settings.noise, (*shape, 3))
-        return objective.to_space(((mean + noise) / factor).astype("float32"), settings.space)
-    return objective.to_space(images.resize_picture(start, shape).rgb, settings.space)
+        noise = np.random.default_rng(seed).normal(0, settings.noise, shape)
+        return objective.to_space(((mean + noise) / 255).astype("float32"), settings.space)
+    rgb = _continue(images.resize_picture(start, shape).rgb, settings.margin)
+    return objective.to_space(rgb, settings.space)
+
+
+def _continue(rgb, margin):
+    """Mirrors `margin` pixels outwards on each side of (H, W, 3)."""
+    return np.pad(rgb, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric") if margin else rgb
+
+
+def _crop(rgb, margin):
+    return rgb[margin:-margin, margin:-margin] if margin else rgb
+
+
+def _enlarge(values, filter, before, after, margin):
+    """What lies along a picture of size `before` and its margin, (H, W, C), for one of size `after` and its margin.
+
+    The margin grows with the picture and is cropped to what it was.
+    """
+    height, width = (a + 2 * round(margin * a / b) for a, b in zip(after, before))
+    grown = images.resize(values, (height, width), filter)
+    top, left = ((side - a) // 2 - margin for side, a in zip((height, width), after))
+    return grown[top : top + after[0] + 2 * margin, left : left + after[1] + 2 * margin]
 
 
 def _style_size(style, picture, shape):

@@ -1,0 +1,231 @@
+"""The networks against hand-written torch ones with the same weights, on a real picture."""
+
+import kstyle.backend  # noqa: F401, isort: skip  # first: it settles what Keras runs on
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras import ops
+from PIL import Image
+
+from kstyle import weights
+from kstyle.errors import UsageError
+from kstyle.models import features, squeezenet
+
+ROOT = Path(__file__).resolve().parents[1]
+SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
+DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """(75, 113, 3) RGB in [0, 1]: odd sizes, so that every pooling drops a row or column."""
+    image = Image.open(ROOT / "examples/chelsea.jpg").convert("RGB").resize((113, 75), Image.Resampling.LANCZOS)
+    return np.asarray(image, "float32") / 255
+
+
+@pytest.fixture(scope="module")
+def vgg19():
+    """The arrays of the real weights."""
+    return weights.resolve("vgg19", "caffe", offline=True).arrays
+
+
+def convs(depths):
+    """conv1_1, conv1_2, …"""
+    return [f"{block}_{i}" for block, depth in enumerate(depths, 1) for i in range(1, depth + 1)]
+
+
+def torch_conv(x, arrays, name, stride=1, padding=1):
+    """Cross-correlation with an HWIO kernel, as torch wants it: OIHW."""
+    torch = pytest.importorskip("torch", reason="the reference is written in torch")
+    kernel = torch.from_numpy(arrays[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous()
+    bias = torch.from_numpy(arrays[f"{name}/bias"])
+    return torch.nn.functional.conv2d(x, kernel, bias, stride=stride, padding=padding)
+
+
+def torch_vgg(picture, arrays, depths, pool=None, edge="constant"):
+    """{conv4_2, relu4_2, pool4, …: (C, H, W)} of Simonyan's network: BGR bytes minus Caffe's mean, zero padding."""
+    torch = pytest.importorskip("torch", reason="the reference is written in torch")
+    functional = torch.nn.functional
+    pool = pool or (lambda x: functional.max_pool2d(x, 2))
+    pixels = 255.0 * picture.astype("float64")[:, :, ::-1] - [103.939, 116.779, 123.68]
+    x = torch.from_numpy(pixels.astype("float32")).permute(2, 0, 1)[None]
+    found = {}
+    with torch.no_grad():
+        for block, depth in enumerate(depths, 1):
+            for i in range(1, depth + 1):
+                x = functional.pad(x, (1, 1, 1, 1), mode=edge if (block, i) == (1, 1) else "constant")
+                x = found[f"conv{block}_{i}"] = torch_conv(x, arrays, f"block{block}_conv{i}", padding=0)
+                x = found[f"relu{block}_{i}"] = functional.relu(x)
+            x = found[f"pool{block}"] = pool(x)
+    return {name: value[0].numpy() for name, value in found.items()}
+
+
+def assert_features(extractor, picture, expected, network="vgg19", tolerance=1e-4):
+    """Every tap equals the reference of that name, (C, H, W), relative to the largest activation."""
+    found = extractor(ops.convert_to_tensor(picture))
+    assert set(found) == {features.tap_name(network, name) for name in expected}
+    for name, reference in expected.items():
+        mine = ops.convert_to_numpy(found[features.tap_name(network, name)])
+        assert mine.shape == (1, *reference.shape[1:], reference.shape[0]), name
+        error = np.abs(mine[0].transpose(2, 0, 1) - reference).max() / np.abs(reference).max()
+        assert error <= tolerance, f"{name}: off by {error:.1e} of the largest activation"
+
+
+def chosen(reference, names):
+    return {name: reference[name] for name in names}
+
+
+def test_vgg19_at_every_layer(picture, vgg19):
+    """Failure: the features are not those that Gatys and every published weight are about."""
+    reference = torch_vgg(picture, vgg19, DEPTHS["vgg19"])
+    after = [f"relu{c}" for c in convs(DEPTHS["vgg19"])] + [f"pool{b}" for b in range(1, 6)]
+    both = [name for c in convs(DEPTHS["vgg19"]) for name in (f"conv{c}", f"relu{c}")]
+    for names in (after, both):  # with the ReLU fused into the convolution, and apart from it
+        assert_features(features.load("vgg19", names), picture, chosen(reference, names))
+    assert min(reference[f"conv{c}"].min() for c in convs(DEPTHS["vgg19"])) < 0  # else the two kinds could not differ
+
+
+@pytest.mark.parametrize(
+    ("options", "pool", "edge"),
+    [
+        ({"pool": "average"}, lambda x: 0.25 * sum_of_windows(x), "constant"),
+        ({"pool": "average", "pool_factor": 2.0}, lambda x: 0.5 * sum_of_windows(x), "constant"),
+        ({"pool": "l2", "pool_factor": 0.78}, lambda x: 0.78 * (sum_of_windows(x * x) / 4).sqrt(), "constant"),
+        ({"first_padding": "replicate"}, None, "replicate"),
+    ],
+    ids=["average", "average-factor", "l2-factor", "replicate"],
+)
+def test_vgg19_variants(picture, vgg19, options, pool, edge):
+    """Failure: an option of the preset changes nothing, or not what it says."""
+    reference = torch_vgg(picture, vgg19, DEPTHS["vgg19"], pool, edge)
+    plain = torch_vgg(picture, vgg19, DEPTHS["vgg19"])
+    names = ["relu1_1", "pool1", "relu2_1", "relu4_2"]
+    assert np.abs(reference["relu4_2"] - plain["relu4_2"]).max() > 0.01 * np.abs(plain["relu4_2"]).max()
+    assert_features(features.load("vgg19", names, **options), picture, chosen(reference, names))
+
+
+def sum_of_windows(x):
+    x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+    return x[:, :, ::2, ::2] + x[:, :, 1::2, ::2] + x[:, :, ::2, 1::2] + x[:, :, 1::2, 1::2]
+
+
+def test_bfloat16_features(picture, vgg19):
+    """Failure: half precision loses more than its seven bits, or is not used at all."""
+    names = ["relu1_1", "relu4_2"]
+    extractor = features.load("vgg19", names, precision="bfloat16")
+    assert {v.dtype for v in extractor.model.weights} == {"bfloat16"}
+    reference = chosen(torch_vgg(picture, vgg19, DEPTHS["vgg19"]), names)
+    found = extractor(ops.convert_to_tensor(picture))
+    for name in names:
+        value = ops.convert_to_numpy(ops.cast(found[features.tap_name("vgg19", name)], "float32"))[0].transpose(2, 0, 1)
+        error = np.linalg.norm(value - reference[name]) / np.linalg.norm(reference[name])
+        assert 1e-4 < error < 3e-2, name
+
+
+def test_vgg16_from_a_file(tmp_path, picture):
+    """Failure: VGG16 has another network's layers, or does not take the weights it is given."""
+    rng, arrays, channels = np.random.default_rng(2), {}, 3
+    for block, (depth, filters) in enumerate(zip(DEPTHS["vgg16"], (64, 128, 256, 512, 512)), 1):
+        for i in range(1, depth + 1):
+            kernel = rng.normal(0, np.sqrt(2 / (9 * channels)), (3, 3, channels, filters))
+            arrays[f"block{block}_conv{i}/kernel"] = kernel.astype("float32")
+            arrays[f"block{block}_conv{i}/bias"] = rng.normal(0, 0.1, filters).astype("float32")
+            channels = filters
+    np.savez(tmp_path / "vgg16.npz", **arrays)
+    reference = torch_vgg(picture, arrays, DEPTHS["vgg16"])
+    names = [f"relu{c}" for c in convs(DEPTHS["vgg16"])] + ["pool5"]
+    extractor = features.load("vgg16", names, weights=tmp_path / "vgg16.npz")
+    assert_features(extractor, picture, chosen(reference, names), "vgg16")
+    with pytest.raises(UsageError, match="block3_conv4"):
+        features.load("vgg16", ["block3_conv4"], weights=tmp_path / "vgg16.npz")
+
+
+def test_cut_after_the_deepest_tap():
+    """Failure: layers that nothing needs are computed at every step, or weights are trained that must not be."""
+    extractor = features.load("vgg19", ["relu2_1", "conv1_2"])
+    by_hand = (27 * 64 + 64) + (576 * 64 + 64) + (576 * 128 + 128)
+    assert extractor.model.count_params() == by_hand
+    assert not extractor.model.trainable_variables
+    deepest = [layer.name for layer in extractor.model.layers][-1]
+    assert deepest == "block2_conv1"
+    assert re.fullmatch("[0-9a-f]{64}", extractor.sha256)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("relu4_2", "block4_conv2"), ("conv4_2", "block4_conv2_pre"), ("pool4", "block4_pool"), ("block1_conv1",) * 2],
+)
+def test_tap_aliases(alias, name):
+    """Failure: a recipe in another tool's names takes its features before instead of after the ReLU, or is refused."""
+    assert features.tap_name("vgg19", alias) == name
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "near"),
+    [
+        ("vgg19", "block4_con2", "block4_conv2"),
+        ("vgg16", "relu4_4", "block4_conv3"),  # VGG19 has it, VGG16 has not
+        ("vgg19", "block4_pool_pre", "block4_pool"),
+        ("squeezenet1.1", "fire10", "fire1|fire2|fire3|fire4|fire5|fire6|fire7|fire8|fire9"),
+    ],
+)
+def test_unknown_tap(network, name, near):
+    """Failure: a typing mistake is answered with a traceback, or silently takes other features."""
+    with pytest.raises(UsageError, match=f"'{name}'.*({near})"):
+        features.tap_name(network, name)
+
+
+@pytest.mark.parametrize("options", [{"preprocessing": "caff"}, {"first_padding": "replicate"}, {"name": "vgg20"}])
+def test_unknown_options(options):
+    """Failure: an option that cannot be is ignored."""
+    with pytest.raises(UsageError, match=r"caffe|VGGs|vgg19"):
+        features.load(**{"name": "squeezenet1.1", "taps": ["fire2"], **options})
+
+
+def test_preprocessing():
+    """Failure: the network sees red as blue or another brightness than it was trained with. Values by hand."""
+    colour = np.array([[[1.0, 0.5, 0.25]]], "float32")
+    expected = {
+        "caffe": [63.75 - 103.939, 127.5 - 116.779, 255 - 123.68],
+        "caffe-256": [64 - 103.939, 128 - 116.779, 256 - 123.68],
+        "torch": [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0.25 - 0.406) / 0.225],
+    }
+    assert set(expected) == set(features.PREPROCESSING)
+    for mode, values in expected.items():
+        pixels = ops.convert_to_numpy(features.preprocess(ops.convert_to_tensor(colour), mode))
+        assert pixels.shape == (1, 1, 3)
+        assert np.allclose(pixels[0, 0], values, rtol=1e-5), mode
+
+
+def torch_squeezenet(x, arrays):
+    """{layer: (C, H, W)} of SqueezeNet 1.1, pooling without a rim, as torchvision with ceil_mode off; x: (H, W, 3)."""
+    torch = pytest.importorskip("torch", reason="the reference is written in torch")
+    functional, found = torch.nn.functional, {}
+    with torch.no_grad():
+        x = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))[None]
+        x = found["conv1"] = torch_conv(x, arrays, "conv1", stride=2, padding=0).relu()
+        x = found["pool1"] = functional.max_pool2d(x, 3, 2)
+        for n in range(2, 10):
+            x = torch_conv(x, arrays, f"fire{n}/squeeze1x1", padding=0).relu()
+            one = torch_conv(x, arrays, f"fire{n}/expand1x1", padding=0).relu()
+            x = found[f"fire{n}"] = torch.cat([one, torch_conv(x, arrays, f"fire{n}/expand3x3").relu()], 1)
+            if n in (3, 5):
+                x = found[f"pool{n}"] = functional.max_pool2d(x, 3, 2)
+    return {name: value[0].numpy() for name, value in found.items()}
+
+
+@pytest.mark.skipif(not SQUEEZENET.exists(), reason=f"{SQUEEZENET} is not there")
+def test_squeezenet_at_every_layer(picture):
+    """Failure: CS231n's features are others than SqueezeNet's."""
+    found = weights.resolve("squeezenet1.1", "caffe", SQUEEZENET)
+    model = squeezenet.squeezenet_features(list(squeezenet.LAYERS))
+    for layer in model.layers:
+        if layer.weights:
+            name = layer.name.replace("_", "/", 1)
+            layer.set_weights([found.arrays[f"{name}/kernel"], found.arrays[f"{name}/bias"]])
+    extractor = features.Extractor("squeezenet1.1", model, "caffe", "float32", found.origin, found.sha256)
+    pixels = 255 * picture[:, :, ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    assert_features(extractor, picture, torch_squeezenet(pixels, found.arrays), "squeezenet1.1")

@@ -1,0 +1,258 @@
+"""L-BFGS against torch's own, carrying an optimiser to another size, and how an optimiser is asked for."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kstyle import images
+from kstyle.errors import UsageError
+from kstyle.models import features
+from kstyle.style import objective, optimizers
+from kstyle.style.settings import StyleSettings
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def ours(function, start, steps, **options):
+    """(losses before each step, positions after it, the optimiser); function: x -> loss, in keras.ops."""
+    x = keras.Variable(np.asarray(start, "float32"), dtype="float32")
+    optimizer = optimizers.make("lbfgs", **options)
+    optimizer.build([x])
+    gradient = backend.value_and_grad(lambda x: (function(x), {}))
+    losses, positions = [], []
+    for _ in range(steps):
+        (loss, _), g = gradient(x.value)
+        losses.append(float(ops.convert_to_numpy(loss)))
+        optimizer.apply([g], [x])
+        positions.append(ops.convert_to_numpy(x.value).copy())
+    return losses, positions, optimizer
+
+
+def torchs(function, start, steps, history, dtype="float64"):
+    """The same by torch.optim.LBFGS; function: x -> loss, in torch."""
+    torch = pytest.importorskip("torch", reason="the reference is torch.optim.LBFGS")
+    x = torch.tensor(np.asarray(start), dtype=getattr(torch, dtype), requires_grad=True)
+    optimizer = torch.optim.LBFGS([x], lr=1, max_iter=1, history_size=history)
+    losses, positions = [], []
+
+    def closure():
+        optimizer.zero_grad()
+        loss = function(x)
+        loss.backward()
+        losses.append(loss.item())
+        return loss
+
+    for _ in range(steps):
+        optimizer.step(closure)
+        positions.append(x.detach().numpy().astype("float64"))
+    return losses, positions
+
+
+# Functions that keras.ops and torch write alike; `np` arrays become tensors of either.
+CURVATURES = np.geomspace(1, 100, 12)
+
+
+def quadratic(x, c):
+    return 0.5 * (c * (x - 1) * (x - 1)).sum() if hasattr(x, "backward") else 0.5 * ops.sum(c * (x - 1) * (x - 1))
+
+
+def rosenbrock(x, c):
+    a, b = x[1:] - x[:-1] * x[:-1], 1 - x[:-1]
+    terms = 5 * a * a + b * b
+    return terms.sum() if hasattr(x, "backward") else ops.sum(terms)
+
+
+def waves(x, c):
+    """Concave where it starts: its first pairs have negative curvature."""
+    if hasattr(x, "backward"):
+        return 20 - (c.sqrt() * x.cos()).sum()
+    return 20 - ops.sum(ops.sqrt(c) * ops.cos(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "start", "history"),
+    [
+        (quadratic, np.linspace(-1, 3, 12), 10),
+        (rosenbrock, np.linspace(-0.5, 0.8, 12), 10),
+        (waves, np.linspace(2.0, 3.1, 12), 4),
+    ],
+)
+def test_lbfgs_takes_torchs_steps(function, start, history):
+    """Failure: pictures published with L-BFGS come out differently. 25 steps wrap the ring of stored pairs."""
+    torch = pytest.importorskip("torch", reason="the reference is torch.optim.LBFGS")
+    curvatures = ops.convert_to_tensor(CURVATURES.astype("float32"))
+    losses, positions, optimizer = ours(lambda x: function(x, curvatures), start, 25, history=history)
+    expected, reference = torchs(lambda x: function(x, torch.from_numpy(CURVATURES)), start, 25, history)
+    print(np.array([losses, expected]).T)
+    for step, (loss, truth) in enumerate(zip(losses, expected)):
+        assert loss == pytest.approx(truth, rel=1e-3, abs=1e-6 * expected[0]), f"step {step}"
+    assert np.abs(positions[-1] - reference[-1]).max() <= 1e-3 * np.abs(reference[-1]).max()
+    stored = int(ops.convert_to_numpy(optimizer._state[0]["length"].value))
+    if function is waves:
+        assert history < stored < 24  # some pairs were refused
+    else:
+        assert stored > history
+
+
+def test_pairs_without_positive_curvature_are_not_stored():
+    """Failure: one step over a ridge turns the next ones uphill."""
+    x = keras.Variable(np.array([1.0, 2.0], "float32"), dtype="float32")
+    optimizer = optimizers.LBFGS(learning_rate=1.0, history=3)
+    optimizer.build([x])
+
+    def length():
+        return int(ops.convert_to_numpy(optimizer._state[0]["length"].value))
+
+    optimizer.apply([ops.convert_to_tensor(np.array([2.0, 0.0], "float32"))], [x])  # a step of 1 along -g
+    assert np.allclose(ops.convert_to_numpy(x.value), [0, 2])
+    optimizer.apply([ops.convert_to_tensor(np.array([4.0, 0.0], "float32"))], [x])  # y s = (4 - 2) (0 - 1) < 0
+    assert length() == 0
+    # With no pair the step is the gradient itself: torch's short first step is only for the very first.
+    assert np.allclose(ops.convert_to_numpy(x.value), [-4, 2])
+    optimizer.apply([ops.convert_to_tensor(np.array([2.0, 0.0], "float32"))], [x])  # y s = (2 - 4) (-4 - 0) = 8
+    assert length() == 1
+    # Curvature 8 / 16 along the first axis: the Newton step from -4 with gradient 2 is to -4 - 2 · 2.
+    assert np.allclose(ops.convert_to_numpy(x.value), [-8, 2])
+
+
+@pytest.fixture(scope="module")
+def gatys():
+    """The objective of Gatys' notebook in byte space at 96 pixels, and the picture it starts from."""
+    weights = {f"block{b}_conv1": 1 for b in range(1, 6)}
+    settings = StyleSettings.model_validate(
+        {"style": {"layers": weights, "loss": "gatys", "weight": 1000}, "content": {"loss": "mse"}, "space": "byte"}
+    )
+    extractor = features.load("vgg19", [*settings.content.layers, *weights])
+    content, style = (images.read(EXAMPLES / f"{name}.jpg") for name in ("chelsea", "night"))
+    content, style = (images.resize_picture(p, images.fit(p.size, 96)).rgb for p in (content, style))
+    loss = objective.objective(
+        extractor,
+        settings,
+        objective.content_targets(extractor, settings, content),
+        objective.style_targets(extractor, settings, [style], [1]),
+    )
+    return (lambda x: loss(x)[0]), objective.to_space(content, settings.space)
+
+
+@pytest.mark.skipif(backend.NAME != "torch", reason="the reference needs the objective's gradient in torch")
+def test_lbfgs_takes_torchs_steps_on_a_picture(gatys):
+    """Failure: a run with L-BFGS cannot be compared with the same run of PyTorch's tools."""
+    loss, start = gatys
+    losses, positions, _ = ours(loss, start, 20, history=10)
+    expected, reference = torchs(loss, start, 20, 10, "float32")
+    print(np.array([losses, expected]).T)
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert losses[-1] < 0.2 * losses[0]
+    moved = np.sqrt(np.mean((reference[-1] - start) ** 2))
+    assert np.sqrt(np.mean((positions[-1] - reference[-1]) ** 2)) <= 0.01 * moved
+
+
+def smooth(shape, phase=0.0):
+    """(H, W, 3): the same waves at any resolution."""
+    y, x = (np.arange(n) + 0.5 for n in shape)
+    field = np.cos(3 * y[:, None] / shape[0] + phase) * np.sin(4 * x[None] / shape[1] + 1 + phase)
+    return (field[:, :, None] * [1, 0.5, -0.7] + 1).astype("float32")
+
+
+@pytest.mark.parametrize(("old", "new"), [((8, 12), (16, 24)), ((16, 24), (8, 12)), ((10, 15), (15, 20))])
+def test_adam_is_carried(old, new):
+    """Failure: at the next size the first steps are too long or too short by the ratio of pixels."""
+    ratio = (old[0] * old[1]) / (new[0] * new[1])
+    built = []
+    for size in (old, new):
+        optimizer = optimizers.make("adam", learning_rate=0.1)
+        optimizer.build([keras.Variable(np.zeros((*size, 3), "float32"))])
+        built.append(optimizer)
+    before, after = built
+    before._momentums[0].assign(np.full((*old, 3), 0.3, "float32"))
+    before._velocities[0].assign(np.full((*old, 3), 0.04, "float32"))
+    before.iterations.assign(17)
+    optimizers.carry(before, after, (*old, 3), (*new, 3))
+    assert np.allclose(ops.convert_to_numpy(after._momentums[0].value), 0.3 * ratio, rtol=1e-5)
+    assert np.allclose(ops.convert_to_numpy(after._velocities[0].value), 0.04 * ratio**2, rtol=1e-5)
+    assert int(ops.convert_to_numpy(after.iterations.value)) == 17
+
+
+def valley(shape):
+    """x -> the mean over positions of a square whose curvature varies 20-fold across a picture of that size."""
+    stiffness, target = (
+        ops.convert_to_tensor(10.5 + 9.5 * (smooth(shape, 0.4) - 1)),
+        ops.convert_to_tensor(smooth(shape, 2)),
+    )
+
+    def loss(x):
+        return ops.mean(stiffness * (x - target) * (x - target))
+
+    return loss
+
+
+@pytest.mark.parametrize("new", [(48, 64), (36, 48), (12, 16)])
+def test_lbfgs_is_carried(new):
+    """Failure: L-BFGS starts anew at every size, or takes a first step of the wrong length."""
+    old = (24, 32)
+    _, positions, before = ours(valley(old), np.zeros((*old, 3)), 9, learning_rate=1.0, history=6)
+    start = images.resize(positions[-1], new, "bicubic")
+    image = keras.Variable(start, dtype="float32")
+    after = optimizers.make("lbfgs", learning_rate=1.0, history=6)
+    after.build([image])
+    optimizers.carry(before, after, (*old, 3), (*new, 3))
+    curvature = [np.diagonal(ops.convert_to_numpy(o._state[0]["sy"].value)) for o in (before, after)]
+    assert (curvature[0] > 0).all()
+    assert curvature[1] == pytest.approx(curvature[0], rel=0.05)
+
+    gradient = backend.value_and_grad(lambda x: (valley(new)(x), {}))
+    losses = []
+    for _ in range(6):
+        (loss, _), g = gradient(image.value)
+        losses.append(float(ops.convert_to_numpy(loss)))
+        after.apply([g], [image])
+    fresh, *_ = ours(valley(new), start, 6, learning_rate=1.0, history=6)
+    print(losses, fresh)
+    assert (np.diff(losses) < 0).all()
+    assert losses[1] < 0.5 * fresh[1]
+
+
+def test_others_start_anew():
+    """Failure: a state of the wrong shape is copied, or the run stops at the second size."""
+    built = []
+    for size in ((8, 12, 3), (16, 24, 3)):
+        optimizer = optimizers.make("sgd", learning_rate=0.1, momentum=0.9)
+        optimizer.build([keras.Variable(np.zeros(size, "float32"))])
+        built.append(optimizer)
+    built[0].iterations.assign(5)
+    optimizers.carry(*built, (8, 12, 3), (16, 24, 3))
+    assert int(ops.convert_to_numpy(built[1].iterations.value)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("adm", {}, "Unknown optimizer 'adm'. Did you mean 'adam'?"),
+        ("lbfg", {}, "Did you mean 'lbfgs'?"),
+        ("adam", {"learning_rat": 1}, "optimizer 'adam' has no argument 'learning_rat'. Did you mean 'learning_rate'?"),
+        ("lbfgs", {"histroy": 5}, "Did you mean 'history'?"),
+        ("sgd", {"learning_rate": {"name": "exponential_deca"}}, "Did you mean 'exponential_decay'?"),
+        ("sgd", {"learning_rate": 0.1, "momentum": 7}, "optimizer 'sgd': "),
+        ("adam", {"learning_rate": {"name": "exponential_decay", "rate": 2}}, "rate"),
+    ],
+)
+def test_make_says_what_is_wrong(name, arguments, message):
+    """Failure: a typing mistake ends in a traceback, or is ignored and the preset runs with other numbers."""
+    with pytest.raises(UsageError) as error:
+        optimizers.make(name, **arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_make_with_a_schedule():
+    """Failure: the rate does not fall as keras.io's recipe has it: 100 · 0.96^(t/100)."""
+    schedule = {"name": "exponential_decay", "initial_learning_rate": 100.0, "decay_steps": 100, "decay_rate": 0.96}
+    optimizer = optimizers.make("sgd", learning_rate=schedule)
+    optimizer.build([keras.Variable(np.zeros(3, "float32"))])
+    optimizer.iterations.assign(250)
+    assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(100 * 0.96**2.5, rel=1e-5)
