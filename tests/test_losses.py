@@ -184,7 +184,7 @@ def test_spaces_invert(space):
 
 @pytest.mark.parametrize(("height", "width", "limit"), [(113, 8, 2e-3), (625, 8, 2e-3), (2857, 7, 1e-3)])
 def test_gram_of_bfloat16(height, width, limit):
-    """Failure: half precision rounds the sum over positions (1.8e-3), or positions past the last whole chunk are lost."""
+    """Failure: half precision rounds the sum over positions (1.8e-3), or positions past the last chunk are lost."""
     rng = np.random.default_rng(0)
     features = np.maximum(rng.normal(0.2, 1, (1, height, width, 64)), 0).astype("float32")
     half = ops.cast(ops.convert_to_tensor(features), "bfloat16")

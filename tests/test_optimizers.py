@@ -70,8 +70,8 @@ def rosenbrock(x, c):
 def waves(x, c):
     """Concave where it starts: its first pairs have negative curvature."""
     if hasattr(x, "backward"):
-        return 20 - (c.sqrt() * x.cos()).sum()
-    return 20 - ops.sum(ops.sqrt(c) * ops.cos(x))
+        return 12.1 - x.cos().sum()
+    return 12.1 - ops.sum(ops.cos(x))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def waves(x, c):
     [
         (quadratic, np.linspace(-1, 3, 12), 10),
         (rosenbrock, np.linspace(-0.5, 0.8, 12), 10),
-        (waves, np.linspace(2.0, 3.1, 12), 4),
+        (waves, np.linspace(1.7, 2.4, 12), 4),
     ],
 )
 def test_lbfgs_takes_torchs_steps(function, start, history):
@@ -122,13 +122,16 @@ def test_pairs_without_positive_curvature_are_not_stored():
 
 @pytest.fixture(scope="module")
 def gatys():
-    """The objective of Gatys' notebook in byte space at 96 pixels, and the picture it starts from."""
+    """The terms of Gatys' notebook in byte space at 96 pixels, and the picture it starts from.
+
+    With the notebook's style weight, 1000, torch's own run started one float32 rounding away is 1 % off after ten steps.
+    """
     weights = {f"block{b}_conv1": 1 for b in range(1, 6)}
     settings = StyleSettings.model_validate(
-        {"style": {"layers": weights, "loss": "gatys", "weight": 1000}, "content": {"loss": "mse"}, "space": "byte"}
+        {"style": {"layers": weights, "loss": "gatys", "weight": 10}, "content": {"loss": "mse"}, "space": "byte"}
     )
     extractor = features.load("vgg19", [*settings.content.layers, *weights])
-    content, style = (images.read(EXAMPLES / f"{name}.jpg") for name in ("chelsea", "night"))
+    content, style = (images.read(EXAMPLES / f"{name}.jpg") for name in ("astronaut", "wave"))
     content, style = (images.resize_picture(p, images.fit(p.size, 96)).rgb for p in (content, style))
     loss = objective.objective(
         extractor,
@@ -172,7 +175,7 @@ def test_adam_is_carried(old, new):
     before._momentums[0].assign(np.full((*old, 3), 0.3, "float32"))
     before._velocities[0].assign(np.full((*old, 3), 0.04, "float32"))
     before.iterations.assign(17)
-    optimizers.carry(before, after, (*old, 3), (*new, 3))
+    optimizers.carry(before, after, lambda picture, kind: images.resize(picture, new, kind), ratio)
     assert np.allclose(ops.convert_to_numpy(after._momentums[0].value), 0.3 * ratio, rtol=1e-5)
     assert np.allclose(ops.convert_to_numpy(after._velocities[0].value), 0.04 * ratio**2, rtol=1e-5)
     assert int(ops.convert_to_numpy(after.iterations.value)) == 17
@@ -200,7 +203,8 @@ def test_lbfgs_is_carried(new):
     image = keras.Variable(start, dtype="float32")
     after = optimizers.make("lbfgs", learning_rate=1.0, history=6)
     after.build([image])
-    optimizers.carry(before, after, (*old, 3), (*new, 3))
+    ratio = (old[0] * old[1]) / (new[0] * new[1])
+    optimizers.carry(before, after, lambda picture, kind: images.resize(picture, new, kind), ratio)
     curvature = [np.diagonal(ops.convert_to_numpy(o._state[0]["sy"].value)) for o in (before, after)]
     assert (curvature[0] > 0).all()
     assert curvature[1] == pytest.approx(curvature[0], rel=0.05)
@@ -225,7 +229,7 @@ def test_others_start_anew():
         optimizer.build([keras.Variable(np.zeros(size, "float32"))])
         built.append(optimizer)
     built[0].iterations.assign(5)
-    optimizers.carry(*built, (8, 12, 3), (16, 24, 3))
+    optimizers.carry(*built, lambda picture, kind: images.resize(picture, (16, 24), kind), 0.25)
     assert int(ops.convert_to_numpy(built[1].iterations.value)) == 0
 
 
@@ -238,7 +242,7 @@ def test_others_start_anew():
         ("lbfgs", {"histroy": 5}, "Did you mean 'history'?"),
         ("sgd", {"learning_rate": {"name": "exponential_deca"}}, "Did you mean 'exponential_decay'?"),
         ("sgd", {"learning_rate": 0.1, "momentum": 7}, "optimizer 'sgd': "),
-        ("adam", {"learning_rate": {"name": "exponential_decay", "rate": 2}}, "rate"),
+        ("adam", {"learning_rate": {"name": "exponential_decay", "rate": 2}}, "optimizer 'adam': "),
     ],
 )
 def test_make_says_what_is_wrong(name, arguments, message):
@@ -256,3 +260,9 @@ def test_make_with_a_schedule():
     optimizer.build([keras.Variable(np.zeros(3, "float32"))])
     optimizer.iterations.assign(250)
     assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(100 * 0.96**2.5, rel=1e-5)
+
+
+def test_make_takes_whole_numbers():
+    """Failure: `learning_rate: 1` in a preset stops the run; Keras wants 1.0."""
+    for name in ("lbfgs", "adam"):
+        assert float(ops.convert_to_numpy(optimizers.make(name, learning_rate=10).learning_rate)) == 10

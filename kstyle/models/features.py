@@ -41,7 +41,8 @@ class Extractor:
 
     Attributes:
         name: key of `EXTRACTORS`.
-        model: frozen `keras.Model`, preprocessed pixels -> {tap: features}.
+        model: frozen `keras.Model`, preprocessed pixels -> {layer: features}.
+        taps: {name asked for: layer of the model}.
         preprocessing: key of `PREPROCESSING`.
         precision: `"float32"` or `"bfloat16"`, of weights and features.
         origin, sha256: where the weights came from.
@@ -49,14 +50,16 @@ class Extractor:
 
     name: str
     model: keras.Model
+    taps: dict
     preprocessing: str
     precision: str
     origin: str
     sha256: str
 
     def __call__(self, image):
-        """image: (H, W, 3) RGB in [0, 1] -> {tap: (1, H', W', C)} in the extractor's precision."""
-        return self.model(preprocess(image, self.preprocessing, self.precision)[None])
+        """image: (H, W, 3) RGB in [0, 1] -> {name asked for: (1, H', W', C)} in the extractor's precision."""
+        features = self.model(preprocess(image, self.preprocessing, self.precision)[None])
+        return {name: features[layer] for name, layer in self.taps.items()}
 
 
 def preprocess(image, mode, dtype="float32"):
@@ -120,24 +123,24 @@ def load(
     network, source, own = EXTRACTORS[name]
     if preprocessing is not None and preprocessing not in PREPROCESSING:
         raise unknown("preprocessing", preprocessing, PREPROCESSING)
-    taps = [tap_name(network, tap) for tap in taps]
+    taps = {tap: tap_name(network, tap) for tap in taps}
     if network.startswith("vgg"):
         model = vgg.vgg_features(
-            network, taps, pool=pool, pool_factor=pool_factor, first_padding=first_padding, dtype=precision
+            network, taps.values(), pool=pool, pool_factor=pool_factor, first_padding=first_padding, dtype=precision
         )
     elif first_padding != "zero":
         raise UsageError(
             f"first_padding '{first_padding}' is for the VGGs; {network}'s first convolution has no padding."
         )
     else:
-        model = squeezenet.squeezenet_features(taps, pool=pool, pool_factor=pool_factor, dtype=precision)
+        model = squeezenet.squeezenet_features(taps.values(), pool=pool, pool_factor=pool_factor, dtype=precision)
     layers = [layer for layer in model.layers if layer.weights]
     found = weight_files.resolve(
         network, source, weights, layers=[_file_name(layer) for layer in layers], progress=progress
     )
     for layer in layers:
         layer.set_weights([found.arrays[f"{_file_name(layer)}/{kind}"] for kind in ("kernel", "bias")])
-    return Extractor(name, model, preprocessing or own, precision, found.origin, found.sha256)
+    return Extractor(name, model, taps, preprocessing or own, precision, found.origin, found.sha256)
 
 
 def _file_name(layer):

@@ -170,6 +170,12 @@ def run(canvas, loss, steps, on_step):
         if halvings == MOST_HALVINGS:
             log.warning("the loss keeps diverging: stopped after %d steps, with the best picture", len(rows))
             break
+    else:
+        if halvings:  # the last picture has no step after it that would have told its loss
+            (last, _), _ = gradient(canvas.image.value)
+            if not float(ops.convert_to_numpy(last)) <= rows[0]["loss"]:
+                canvas.restore()
+                log.warning("the last step diverged too: back to the best picture")
     return rows
 
 

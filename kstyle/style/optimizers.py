@@ -53,9 +53,9 @@ class LBFGS(keras.optimizers.Optimizer):
                 "sy": (m, m),  # S Yᵀ
                 "yy": (m, m),  # Y Yᵀ
                 "scale": (),  # γ, the curvature assumed outside the span of S and Y
-                "position": (n,),  # after the step before
-                "moved": (n,),  # in the step before
-                "gradient": (n,),  # of the step before
+                "moved": (n,),  # the step before
+                "position": (n,),  # after it
+                "gradient": (n,),  # before it
                 "length": (),  # pairs stored so far, not wrapped
                 "started": (),
             }
@@ -76,7 +76,8 @@ class LBFGS(keras.optimizers.Optimizer):
         short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
         cautious = ops.logical_and(ops.logical_not(started), state["length"].value == 0)
         step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
-        # Not the difference of two positions, which rounds a short step away; what moved the picture since (a clamp) is added.
+        # Not the difference of two positions, which rounds a short step away; what moved the picture since, a clamp, is
+        # added.
         moved = state["moved"].value + (x - state["position"].value)
         self._store(state, moved, g - state["gradient"].value, started)
         direction = -self._inverse_hessian_times(state, g)
@@ -168,14 +169,18 @@ def make(name, **arguments):
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise UsageError(f"optimizer '{name}' has no argument '{key}'.{hint} It has: {', '.join(known)}.")
     rate = arguments.get("learning_rate")
-    if isinstance(rate, dict):
-        rate = dict(rate)
-        kind = rate.pop("name", None)
-        if kind not in SCHEDULES:
-            raise unknown("learning-rate schedule", kind, SCHEDULES)
-        arguments = {**arguments, "learning_rate": SCHEDULES[kind](**rate)}
     try:
+        if isinstance(rate, dict):
+            rate = dict(rate)
+            kind = rate.pop("name", None)
+            if kind not in SCHEDULES:
+                raise unknown("learning-rate schedule", kind, SCHEDULES)
+            arguments = {**arguments, "learning_rate": SCHEDULES[kind](**rate)}
+        elif isinstance(rate, int):  # Keras takes no whole numbers
+            arguments = {**arguments, "learning_rate": float(rate)}
         return cls(**arguments)
+    except UsageError:
+        raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer '{name}': {' '.join(str(error).split())}") from error
 

@@ -135,7 +135,6 @@ def stylize(
         **settings.network.model_dump(exclude={"extractor"}),
     )
     log.info("weights: %s, sha256 %s", extractor.origin, extractor.sha256[:12])
-    settings = _with_tap_names(settings, extractor.name)
     record = {
         "preset": str(preset),
         **settings.model_dump(mode="json"),
@@ -164,29 +163,31 @@ def stylize(
         return Result(rgb, alpha, history.frame(), record)
 
     canvas = before = None
-    for shape, count in plan:
-        scene = _continue(images.resize_picture(content, shape).rgb, settings.margin)
-        painted = [images.resize_picture(s, _style_size(settings.style, s, shape)).rgb for s in styles]
-        loss = objective.objective(
-            extractor,
-            settings,
-            objective.content_targets(extractor, settings, scene),
-            objective.style_targets(extractor, settings, painted, blend),
-        )
-        optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
-        if canvas is None:
-            canvas = loop.Canvas(_initial(settings, start, shape, seed), settings, optimizer)
-        else:
-            coarse, enlarge = canvas, partial(_enlarge, before=before, after=shape, margin=settings.margin)
-            canvas = loop.Canvas(enlarge(coarse.result(), filter="bicubic"), settings, optimizer)
-            if settings.scales.carry:
-                optimizers.carry(coarse.optimizer, optimizer, enlarge, np.prod(before) / np.prod(shape))
-        before = shape
-        history.begin(max(shape), lambda: picture(canvas))  # noqa: B023 - called only while this canvas is worked on
-        try:
+    try:
+        for shape, count in plan:
+            scene = _continue(images.resize_picture(content, shape).rgb, settings.margin)
+            painted = [images.resize_picture(s, _style_size(settings.style, s, shape)).rgb for s in styles]
+            loss = objective.objective(
+                extractor,
+                settings,
+                objective.content_targets(extractor, settings, scene),
+                objective.style_targets(extractor, settings, painted, blend),
+            )
+            optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
+            if canvas is None:
+                canvas = loop.Canvas(_initial(settings, start, shape, seed), settings, optimizer)
+            else:
+                coarse, enlarge = canvas, partial(_enlarge, before=before, after=shape, margin=settings.margin)
+                canvas = loop.Canvas(enlarge(coarse.result(), filter="bicubic"), settings, optimizer)
+                if settings.scales.carry:
+                    optimizers.carry(coarse.optimizer, optimizer, enlarge, np.prod(before) / np.prod(shape))
+            before = shape
+            history.begin(max(shape), lambda: picture(canvas))  # noqa: B023 - called only while this canvas is worked on
             history.complete(loop.run(canvas, loss, count, history.on_step))
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(result(canvas)) from interrupt
+    except KeyboardInterrupt as interrupt:
+        if canvas is None:
+            raise
+        raise Interrupted(result(canvas)) from interrupt
     return result(canvas)
 
 
@@ -309,13 +310,3 @@ def _style_size(style, picture, shape):
     else:
         height, width = images.fit(picture.size, round(max(shape) * style.scale))
     return max(height, SMALLEST_SIDE), max(width, SMALLEST_SIDE)
-
-
-def _with_tap_names(settings, extractor):
-    network = features.EXTRACTORS[extractor][0]
-
-    def renamed(section):
-        layers = {features.tap_name(network, name): weight for name, weight in section.layers.items()}
-        return section.model_copy(update={"layers": layers})
-
-    return settings.model_copy(update={"content": renamed(settings.content), "style": renamed(settings.style)})

@@ -1,0 +1,57 @@
+"""Runs style transfers on the backend that KERAS_BACKEND names and prints their losses as JSON, for test_backends.py.
+
+Arguments: names from RUNS; none: all.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import kstyle
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 11  # losses are those before a step, so this is the loss after 0, 1, … 10 steps
+
+RUNS = {
+    "kstyle": {"preset": "kstyle"},
+    "gatys": {"preset": "gatys"},
+    "sgd": {"preset": "kstyle", "optimizer": {"name": "sgd", "learning_rate": 0.5, "momentum": 0.5}},
+}
+
+
+def history(**options):
+    """{"loss": […], each term: […]} of 11 steps at 96 pixels."""
+    result = kstyle.stylize(
+        ROOT / "examples/chelsea.jpg",
+        ROOT / "examples/night.jpg",
+        size=96,
+        steps=STEPS,
+        precision="float32",
+        deterministic=True,
+        **{"scales.smallest": None, **options},
+    )
+    table = result.history.drop(columns=["seconds", "scale", "step"])
+    return {**table.to_dict("list"), "pixels": [float(result.rgb.mean()), float(result.rgb.std())]}
+
+
+def taps():
+    """{tap: [mean, root mean square]} of the content picture's features, before and after each ReLU."""
+    import numpy as np
+    from keras import ops
+
+    from kstyle import images
+    from kstyle.models import features
+
+    names = [f"{kind}{b}_1" for b in range(1, 6) for kind in ("conv", "relu")]
+    picture = images.read(ROOT / "examples/chelsea.jpg")
+    picture = images.resize_picture(picture, images.fit(picture.size, 96)).rgb
+    found = features.load("vgg19", names)(ops.convert_to_tensor(picture))
+    values = {tap: ops.convert_to_numpy(f).astype("float64") for tap, f in found.items()}
+    return {tap: [v.mean(), np.sqrt(np.mean(v * v))] for tap, v in values.items()}
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or RUNS
+    found = {name: history(**RUNS[name]) for name in wanted}
+    found["taps"] = taps()
+    print(json.dumps(found))

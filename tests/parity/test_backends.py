@@ -1,0 +1,72 @@
+"""The same style transfer on every backend, one process each."""
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("run_backend.py")
+ROOT = SCRIPT.parents[2]
+OTHERS = ["tensorflow", "jax"]
+
+
+@functools.cache
+def run(backend, *names, attempt=0):
+    """What run_backend.py prints."""
+    for framework in {"torch", backend}:
+        if importlib.util.find_spec(framework) is None:
+            pytest.skip(f"{framework} is not installed")
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *names],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kstyle", "gatys", "sgd"])
+@pytest.mark.parametrize("backend", OTHERS)
+def test_losses_agree_with_torch(backend, name):
+    """Failure: a preset makes another picture on this backend."""
+    expected, found = run("torch")[name], run(backend)[name]
+    assert set(found) == set(expected)
+    for term in ("loss", "style"):
+        assert len(found[term]) == 11
+        for step in (0, 10):
+            assert found[term][step] == pytest.approx(expected[term][step], rel=1e-4), f"{term} at step {step}"
+    assert found["content"][10] == pytest.approx(expected["content"][10], rel=1e-3)
+    assert found["pixels"] == pytest.approx(expected["pixels"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", OTHERS)
+def test_features_agree_with_torch(backend):
+    """Failure: the network computes something else on this backend."""
+    expected, found = run("torch")["taps"], run(backend)["taps"]
+    assert len(found) == 10
+    for tap, numbers in expected.items():
+        assert found[tap] == pytest.approx(numbers, rel=1e-4), tap
+
+
+@pytest.mark.slow
+def test_losses_fall():
+    """Failure: the runs above agree because none of them moves."""
+    for name, history in run("torch").items():
+        if name != "taps":
+            assert history["loss"][10] < 0.8 * history["loss"][0], name
+
+
+@pytest.mark.slow
+def test_deterministic_runs_repeat():
+    """Failure: `deterministic=True` does not give the same bits twice."""
+    assert run("torch", "kstyle", attempt=1)["kstyle"] == run("torch")["kstyle"]
