@@ -1,8 +1,8 @@
 """Keras layers whose kernel comes from `kstyle.backend`. They save and load the same weights as Keras' own."""
 
-import keras
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-from kstyle import backend
+import keras
 
 
 @keras.saving.register_keras_serializable("kstyle")

@@ -108,7 +108,8 @@ def check(model, settings, where):
     try:
         return model.model_validate(settings)
     except ValidationError as error:
-        problem = error.errors()[0]
+        # An unknown key first: a misspelt one is often also the reason why another is missing.
+        problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         raise UsageError(f"{where}: {_say(model, problem)}") from error
 
 

@@ -39,8 +39,8 @@ def main(arguments=None):
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        where = getattr(error.ctx, "command_path", "kstyle") if isinstance(error, click.UsageError) else "kstyle"
-        click.echo(f"kstyle: {' '.join(error.format_message().split())} ('{where} --help' has the options.)", err=True)
+        command = getattr(getattr(error, "ctx", None), "command_path", "kstyle")
+        click.echo(f"kstyle: {' '.join(error.format_message().split())} See {command} --help.", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("kstyle: interrupted", err=True)

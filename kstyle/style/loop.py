@@ -1,12 +1,12 @@
 """The loop at one size: steps of an optimiser on a picture, with averaging and guards."""
 
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
 import logging
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
-
-from kstyle import backend
 
 ops = keras.ops
 log = logging.getLogger("kstyle")
@@ -56,14 +56,16 @@ class Canvas:
         start: (H, W, 3) float32 NumPy, in the space of `settings`.
         settings: `kstyle.style.settings.StyleSettings`.
         optimizer: built here, for this picture.
+        margin: pixels on each side of `start` that are not part of the picture.
     """
 
-    def __init__(self, start, settings, optimizer):
+    def __init__(self, start, settings, optimizer, margin=0):
         def scalar(value):
             return keras.Variable(np.float32(value), trainable=False, dtype="float32")
 
         self.settings = settings
         self.optimizer = optimizer
+        self.margin = margin
         self.image = keras.Variable(start, dtype="float32")
         self.best = keras.Variable(start, trainable=False, dtype="float32")
         self.best_loss = scalar(np.inf)
@@ -71,6 +73,10 @@ class Canvas:
         self.mean_weight = scalar(0)
         self.shrink = scalar(1)
         optimizer.build([self.image])
+
+    @property
+    def pixels(self):
+        return self.image.shape[0] * self.image.shape[1]
 
     @property
     def variables(self):

@@ -5,9 +5,10 @@ name, so that a published weight can be used as it was published. All losses are
 the features.
 """
 
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
 import keras
 
-from kstyle import backend
 from kstyle.style.scalings import GRAM_SCALINGS
 
 ops = keras.ops

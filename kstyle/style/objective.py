@@ -1,5 +1,7 @@
 """What is minimised: content, style and total variation, with their targets computed once."""
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+
 import keras
 import numpy as np
 

@@ -1,12 +1,13 @@
 """Optimisers for pictures: Keras' own by name, and L-BFGS without a line search."""
 
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
 import difflib
 import inspect
 
 import keras
 import numpy as np
 
-from kstyle import backend
 from kstyle.errors import UsageError, unknown
 
 ops = keras.ops

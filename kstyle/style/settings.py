@@ -68,7 +68,13 @@ class Optimizer(Closed):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
+        arguments = dict(self.model_extra or {})
+        rate = arguments.get("learning_rate")
+        if isinstance(rate, dict) and isinstance(rate.get("values"), list):
+            # Keras takes the type of the first for all, so that after a 3 a 0.1 is an error, or 0.
+            values = [float(v) if isinstance(v, int) else v for v in rate["values"]]
+            arguments["learning_rate"] = {**rate, "values": values}
+        return arguments
 
 
 class Scales(Closed):
@@ -79,12 +85,15 @@ class Scales(Closed):
         factor: ratio of one size to the next.
         smallest: long side in pixels below which no size is added; None: the final size only.
         carry: hand the optimiser's state from size to size.
+        margin: pixels by which the picture is continued on each side, mirrored, at every size but the final one. The
+            network's zero padding leaves a rim a few pixels wide; the finer sizes would magnify it.
     """
 
     steps: list[Annotated[int, Field(ge=1)]] = Field(default=[500], min_length=1)
     factor: Annotated[float, Field(gt=1)] = 2.0
     smallest: Annotated[int, Field(ge=32)] | None = None
     carry: bool = True
+    margin: Annotated[int, Field(ge=0, le=64)] = 0
 
     def plan(self, size, total=None, at_least=0):
         """[(long side, steps)], from coarse to fine.
@@ -119,8 +128,6 @@ class StyleSettings(Closed):
         clamp_until: number of steps after which the clamp is lifted; None: never.
         init: `content`, `noise`, `style` or the path of a picture.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
-        margin: pixels by which the picture is continued on each side, mirrored, while it is made; they are cropped in
-            the end, and with them what the network's zero padding does to borders.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
     """
@@ -135,7 +142,6 @@ class StyleSettings(Closed):
     clamp_until: Annotated[int, Field(ge=0)] | None = None
     init: str = "content"
     noise: Positive = 0.001
-    margin: Annotated[int, Field(ge=0, le=64)] = 0
     optimizer: Optimizer = Optimizer()
     scales: Scales = Scales()
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -153,8 +153,9 @@ def stylize(
     history = _History(sum(count for _, count in plan), callback)
 
     def picture(canvas):
-        values = _crop(canvas.result(), settings.margin)
-        return np.clip(objective.from_space(values, settings.space), 0, 1)
+        rgb = objective.from_space(canvas.result(), settings.space)
+        margin = canvas.margin
+        return np.clip(rgb[margin : rgb.shape[0] - margin, margin : rgb.shape[1] - margin], 0, 1)
 
     def result(canvas):
         rgb = picture(canvas)
@@ -162,10 +163,11 @@ def stylize(
             rgb = np.clip(images.resize(rgb, final), 0, 1)
         return Result(rgb, alpha, history.frame(), record)
 
-    canvas = before = None
+    canvas = None
     try:
         for shape, count in plan:
-            scene = _continue(images.resize_picture(content, shape).rgb, settings.margin)
+            margin = 0 if shape == final else settings.scales.margin
+            scene = _continue(images.resize_picture(content, shape).rgb, margin)
             painted = [images.resize_picture(s, _style_size(settings.style, s, shape)).rgb for s in styles]
             loss = objective.objective(
                 extractor,
@@ -175,14 +177,13 @@ def stylize(
             )
             optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
             if canvas is None:
-                canvas = loop.Canvas(_initial(settings, start, shape, seed), settings, optimizer)
+                canvas = loop.Canvas(_initial(settings, start, shape, margin, seed), settings, optimizer, margin)
             else:
-                coarse, enlarge = canvas, partial(_enlarge, before=before, after=shape, margin=settings.margin)
-                canvas = loop.Canvas(enlarge(coarse.result(), filter="bicubic"), settings, optimizer)
+                coarse, enlarge = canvas, partial(_enlarge, margins=(canvas.margin, margin), shape=shape)
+                canvas = loop.Canvas(enlarge(coarse.result(), filter="bicubic"), settings, optimizer, margin)
                 if settings.scales.carry:
-                    optimizers.carry(coarse.optimizer, optimizer, enlarge, np.prod(before) / np.prod(shape))
-            before = shape
-            history.begin(max(shape), lambda: picture(canvas))  # noqa: B023 - called only while this canvas is worked on
+                    optimizers.carry(coarse.optimizer, optimizer, enlarge, coarse.pixels / canvas.pixels)
+            history.begin(max(shape), partial(picture, canvas))
             history.complete(loop.run(canvas, loss, count, history.on_step))
     except KeyboardInterrupt as interrupt:
         if canvas is None:
@@ -272,15 +273,14 @@ def _starting_picture(init, content, styles):
     return images.read(init)
 
 
-def _initial(settings, start, shape, seed):
+def _initial(settings, start, shape, margin, seed):
     """(H, W, 3) float32 in the settings' space, the margin around it."""
     if settings.init == "noise":
-        shape = (shape[0] + 2 * settings.margin, shape[1] + 2 * settings.margin, 3)
         mean = np.array([123.68, 116.779, 103.939])  # ImageNet's mean colour, RGB bytes
-        noise = np.random.default_rng(seed).normal(0, settings.noise, shape)
+        canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin, 3)
+        noise = np.random.default_rng(seed).normal(0, settings.noise, canvas)
         return objective.to_space(((mean + noise) / 255).astype("float32"), settings.space)
-    rgb = _continue(images.resize_picture(start, shape).rgb, settings.margin)
-    return objective.to_space(rgb, settings.space)
+    return objective.to_space(_continue(images.resize_picture(start, shape).rgb, margin), settings.space)
 
 
 def _continue(rgb, margin):
@@ -288,19 +288,19 @@ def _continue(rgb, margin):
     return np.pad(rgb, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric") if margin else rgb
 
 
-def _crop(rgb, margin):
-    return rgb[margin:-margin, margin:-margin] if margin else rgb
+def _enlarge(values, filter, margins, shape):
+    """What lies along one picture and its margin, (H, W, C), brought to another's size and margin.
 
-
-def _enlarge(values, filter, before, after, margin):
-    """What lies along a picture of size `before` and its margin, (H, W, C), for one of size `after` and its margin.
-
-    The margin grows with the picture and is cropped to what it was.
+    Args:
+        margins: of the one and of the other, pixels.
+        shape: (height, width) of the other, without margin.
     """
-    height, width = (a + 2 * round(margin * a / b) for a, b in zip(after, before))
-    grown = images.resize(values, (height, width), filter)
-    top, left = ((side - a) // 2 - margin for side, a in zip((height, width), after))
-    return grown[top : top + after[0] + 2 * margin, left : left + after[1] + 2 * margin]
+    before, after = margins
+    # The margin grows with the picture; what is more than the other's is cut off.
+    around = [round(before * new / (old - 2 * before)) for new, old in zip(shape, values.shape)]
+    grown = images.resize(values, tuple(new + 2 * more for new, more in zip(shape, around)), filter)
+    top, left = (more - after for more in around)
+    return grown[top : top + shape[0] + 2 * after, left : left + shape[1] + 2 * after]
 
 
 def _style_size(style, picture, shape):

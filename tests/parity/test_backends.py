@@ -34,18 +34,32 @@ def run(backend, *names, attempt=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kstyle", "gatys", "sgd"])
+@pytest.mark.parametrize(
+    ("name", "last", "tolerance"),
+    # After so many steps, the loss may be off by so much.
+    [
+        ("sgd", 10, 1e-4),
+        ("adam", 10, 1e-4),
+        ("gatys", 5, 1e-4),
+        # L-BFGS multiplies whatever rounding differs by about ten every other step; TensorFlow shares torch's
+        # convolutions and stays at 1e-7, JAX has others.
+        ("gatys", 10, 1e-2),
+        # The preset as it is: Adam divides gradients that are nothing but rounding by their own size.
+        ("kstyle", 2, 1e-4),
+        ("kstyle", 10, 2e-3),
+    ],
+)
 @pytest.mark.parametrize("backend", OTHERS)
-def test_losses_agree_with_torch(backend, name):
+def test_losses_agree_with_torch(backend, name, last, tolerance):
     """Failure: a preset makes another picture on this backend."""
     expected, found = run("torch")[name], run(backend)[name]
     assert set(found) == set(expected)
     for term in ("loss", "style"):
         assert len(found[term]) == 11
-        for step in (0, 10):
-            assert found[term][step] == pytest.approx(expected[term][step], rel=1e-4), f"{term} at step {step}"
-    assert found["content"][10] == pytest.approx(expected["content"][10], rel=1e-3)
-    assert found["pixels"] == pytest.approx(expected["pixels"], rel=1e-3)
+        assert found[term][0] == pytest.approx(expected[term][0], rel=1e-5)
+        assert found[term][last] == pytest.approx(expected[term][last], rel=tolerance)
+    assert found["content"][last] == pytest.approx(expected["content"][last], rel=10 * tolerance)
+    assert found["pixels"] == pytest.approx(expected["pixels"], rel=1e-2 if tolerance > 1e-4 else 1e-3)
 
 
 @pytest.mark.slow

@@ -1,0 +1,204 @@
+"""The seam: the same functions on every backend, and how one is chosen."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kstyle.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+RNG = np.random.default_rng(17)
+
+
+def tensor(array):
+    return ops.convert_to_tensor(np.asarray(array, "float32"))
+
+
+def array(value):
+    return ops.convert_to_numpy(value)
+
+
+def python(code, **environment):
+    """A fresh interpreter; KERAS_BACKEND is only what `environment` says."""
+    inherited = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_value_and_grad():
+    """Failure: every picture moves in the wrong direction, or the terms shown are not those that were minimised."""
+    x, w = RNG.normal(0, 1, (4, 3)), RNG.normal(0, 1, (4, 3))
+
+    def in_numpy(x):
+        return np.sum(w * x**3) + 2 * np.sum(x[1:] * x[:-1])
+
+    def loss(x):
+        cubes = ops.sum(tensor(w) * x * x * x)
+        return cubes + 2 * ops.sum(x[1:] * x[:-1]), {"cubes": cubes, "picture": x + 1}
+
+    (value, aux), gradient = backend.value_and_grad(loss)(tensor(x))
+    assert array(value) == pytest.approx(in_numpy(x), rel=1e-5)
+    assert array(aux["cubes"]) == pytest.approx(np.sum(w * x**3), rel=1e-5)
+    assert np.allclose(array(aux["picture"]), x + 1, rtol=1e-6)
+    for index in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[index] = 1e-5
+        slope = (in_numpy(x + step) - in_numpy(x - step)) / 2e-5
+        assert array(gradient)[index] == pytest.approx(slope, rel=1e-4, abs=1e-5)
+
+
+def test_value_and_grad_leaves_its_argument_alone():
+    """Failure: on torch the picture's variable grows a graph with every step, until memory is full."""
+    x = keras.Variable(np.ones(3, "float32"))
+    fn = backend.value_and_grad(lambda x: (ops.sum(x * x), {"sum": ops.sum(x)}))
+    for _ in range(2):
+        (loss, aux), gradient = fn(x.value)
+        assert np.allclose(array(gradient), 2)
+        assert not any(getattr(t, "requires_grad", False) for t in (loss, aux["sum"], gradient))
+    assert np.allclose(array(x.value), 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gram_and_its_gradient(dtype):
+    """Failure: style is measured or followed wrongly. d Σ A·FᵀF / dF = F (A + Aᵀ), A not symmetric."""
+    features = np.round(RNG.normal(0, 4, (1, 5, 7, 3)))  # whole numbers, which bfloat16 holds exactly
+    weight = np.round(RNG.normal(0, 4, (3, 3)))
+    rows = features.reshape(-1, 3)
+
+    def loss(x):
+        gram = backend.gram(ops.cast(x, dtype))
+        return ops.sum(gram * tensor(weight)), {"gram": gram}
+
+    (_, aux), gradient = backend.value_and_grad(loss)(tensor(features))
+    exact = sum(np.outer(row, row) for row in rows)
+    assert array(aux["gram"]).dtype == np.float32
+    assert np.allclose(array(aux["gram"]), exact, rtol=1e-6 if dtype == "float32" else 4e-3)
+    expected = (rows @ (weight + weight.T)).reshape(features.shape)
+    tolerance = 1e-6 if dtype == "float32" else 8e-3
+    assert np.abs(array(gradient) - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_put_row():
+    """Failure: L-BFGS overwrites the wrong pair."""
+    matrix = RNG.normal(0, 1, (4, 6)).astype("float32")
+    variable = keras.Variable(matrix)
+    backend.put_row(variable, ops.convert_to_tensor(2, "int32"), tensor(np.arange(6)))
+    matrix[2] = np.arange(6)
+    assert np.array_equal(array(variable.value), matrix)
+
+
+def test_compiled_steps_keep_their_state():
+    """Failure: on a backend that compiles, a step forgets what the one before it assigned."""
+    counter, total = keras.Variable(0, dtype="int32", trainable=False), keras.Variable(np.zeros((2, 3), "float32"))
+
+    def step():
+        counter.assign(counter.value + 1)
+        total.assign(total.value + ops.cast(counter.value, "float32"))
+        backend.put_row(total, counter.value % 2, tensor([0, 0, 0]))
+        return {"loss": ops.sum(total.value)}
+
+    run = backend.compile(step, [counter, total])
+    # Rows after each step: (1, 0), (0, 2), (3, 0).
+    assert [float(array(run()["loss"])) for _ in range(3)] == [3, 6, 9]
+    assert int(array(counter.value)) == 3
+    assert np.array_equal(array(total.value), [[3, 3, 3], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 0, 1, 3)])
+def test_convolution(padding):
+    """Failure: features are shifted or mirrored. Against loops over the window in float64."""
+    x, kernel, bias = RNG.normal(0, 1, (1, 6, 5, 2)), RNG.normal(0, 1, (3, 2, 2, 4)), RNG.normal(0, 1, 4)
+    top, bottom, left, right = padding if isinstance(padding, tuple) else (padding,) * 4
+    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))[0]
+    height, width = (padded.shape[0] - 3) // 2 + 1, (padded.shape[1] - 2) // 2 + 1
+    expected = np.array([
+        [np.einsum("ijc,ijcf->f", padded[2 * i : 2 * i + 3, 2 * j : 2 * j + 2], kernel) + bias for j in range(width)]
+        for i in range(height)
+    ])  # fmt: skip
+    for activation, reference in ((None, expected), ("relu", np.maximum(expected, 0))):
+        y = array(backend.conv2d(tensor(x), tensor(kernel), tensor(bias), 2, padding, activation))[0]
+        assert np.allclose(y, reference, rtol=1e-5, atol=1e-5)
+
+
+def test_pooling_with_padding():
+    """Failure: ResNet's first pooling differs at the rim. Max ignores the padding, the average counts its zeros."""
+    x = -1 - np.arange(9).reshape(1, 3, 3, 1)
+    assert array(backend.max_pool(tensor(x), 3, 2, 1)).ravel().tolist() == [-1, -2, -4, -5]
+    assert np.allclose(array(backend.avg_pool(tensor(x), 3, 2, 1)).ravel(), [-12 / 9, -16 / 9, -24 / 9, -28 / 9])
+
+
+def test_precision():
+    """Failure: a number format that nothing has measured, or a typing mistake that runs in float32."""
+    fast = backend.fast_bfloat16()
+    assert backend.precision("auto") == ("bfloat16" if fast else "float32")
+    assert [backend.precision(name) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+    with pytest.raises(UsageError, match=r"Unknown precision 'bfloat'\. Did you mean 'bfloat16'"):
+        backend.precision("bfloat")
+
+
+def test_import_is_light():
+    """Failure: `kstyle --help` waits seconds for a framework that it does not need."""
+    code = (
+        "import kstyle, kstyle.recipes, kstyle.style.settings, sys;"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'keras', 'torch', 'jax', 'tensorflow'}))"
+    )
+    done = python(code)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr[-1000:]
+
+
+@pytest.mark.parametrize("use", ["from kstyle import backend", "import kstyle; kstyle.stylize"])
+@pytest.mark.parametrize(
+    ("name", "near"), [("pytorch", "torch"), ("tensorflo", "tensorflow"), ("nonsense", None)], ids=lambda x: str(x)
+)
+def test_unknown_backend(use, name, near):
+    """Failure: a typing mistake in KERAS_BACKEND ends in Keras' traceback, in place of a line that helps."""
+    done = python(use, KERAS_BACKEND=name)
+    last = done.stderr.strip().splitlines()[-1]
+    hint = f" Did you mean '{near}'?" if near else ""
+    assert last == (
+        f"kstyle.errors.UsageError: Unknown KERAS_BACKEND '{name}'.{hint} Known: torch, jax, tensorflow."
+    ), done.stderr[-1000:]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch, the first choice, is not installed")
+@pytest.mark.parametrize("use", ["kstyle.stylize", "import kstyle.layers", "import kstyle.models.vgg"])
+def test_torch_is_the_default(use, tmp_path):
+    """Failure: with KERAS_BACKEND unset, Keras chooses TensorFlow, or fails because that is not installed."""
+    code = f"import kstyle; {use}; import keras; print(keras.backend.backend())"
+    done = python(code, KERAS_HOME=str(tmp_path))
+    assert (done.returncode, done.stdout.strip()) == (0, "torch"), done.stderr[-1000:]
+
+
+@pytest.mark.parametrize("path", [str(p.relative_to(ROOT)) for p in sorted((ROOT / "kstyle").rglob("*.py"))])
+def test_the_backend_is_settled_before_keras(path):
+    """Failure: whoever imports this module first gets Keras' default backend, not kstyle's."""
+    lines = (ROOT / path).read_text("utf-8").splitlines()
+    keras_at = next((i for i, line in enumerate(lines) if re.match(r"(import|from) keras\b", line)), None)
+    settled = ("kstyle/backend/", "kstyle/models/")  # their __init__.py has done it
+    if keras_at is not None and not path.startswith(settled):
+        assert any(line.startswith("from kstyle import backend") for line in lines[:keras_at])
+
+
+def test_only_the_seam_names_a_framework():
+    """Failure: a file runs on one backend only."""
+    pattern = re.compile(r"^\s*(import|from)\s+(torch|torchvision|tensorflow|jax)\b", re.MULTILINE)
+    files = [p for p in (ROOT / "kstyle").rglob("*.py") if (ROOT / "kstyle/backend") not in p.parents]
+    assert len(files) > 10
+    assert not [str(p) for p in files if pattern.search(p.read_text("utf-8"))]
+    assert all(pattern.search((ROOT / f"kstyle/backend/{name}.py").read_text("utf-8")) for name in backend.KNOWN)

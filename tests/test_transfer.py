@@ -1,0 +1,217 @@
+"""kstyle.stylize: what comes out, what its history says, and what it does when things go wrong."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kstyle
+from kstyle import images
+from kstyle.errors import UsageError
+from kstyle.style import objective, transfer
+
+ROOT = Path(__file__).parents[1]
+CONTENT, STYLE, OTHER = (ROOT / "examples" / name for name in ("chelsea.jpg", "night.jpg", "wave.jpg"))
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's tensors under NumPy 2
+eager = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step runs the Python of a loss only once")
+
+# Shallow, so that a step takes milliseconds; the weights are VGG19's own.
+SHALLOW = """
+content: {layers: {block2_conv1: 1}, loss: relative}
+style: {layers: {block1_conv1: 1, block2_conv1: 1}, weight: 20}
+tv: {kind: absolute, weight: 0.001}
+clamp: [0, 1]
+optimizer: {name: adam, learning_rate: 0.03}
+"""
+
+
+@pytest.fixture
+def paint(tmp_path):
+    """`kstyle.stylize` of the two pictures at 64 px in 3 steps, unless told otherwise."""
+    (tmp_path / "shallow.yaml").write_text(SHALLOW)
+
+    def paint(content=CONTENT, styles=STYLE, **more):
+        return kstyle.stylize(content, styles, **{"preset": tmp_path / "shallow.yaml", "size": 64, "steps": 3, **more})
+
+    return paint
+
+
+@eager
+def test_steps_are_gradients(paint, monkeypatch):
+    """Failure: a step costs more than one gradient, or the history lacks a step or a term."""
+    taken = []
+    wrapped = backend.value_and_grad
+
+    def counting(fn):
+        gradient = wrapped(fn)
+        return lambda x: taken.append(1) or gradient(x)
+
+    monkeypatch.setattr(backend, "value_and_grad", counting)
+    history = paint(steps=7).history
+    assert len(taken) == 7 and list(history.columns) == ["scale", "step", "loss", "content", "style", "tv", "seconds"]
+    assert list(history["step"]) == list(range(7)) and set(history["scale"]) == {64}
+    assert history["seconds"].is_monotonic_increasing and history["seconds"][0] > 0
+    np.testing.assert_allclose(history[["content", "style", "tv"]].sum(axis=1), history["loss"], rtol=1e-5)
+
+
+def test_sizes_from_coarse_to_fine(paint):
+    """Failure: a size is left out or steps are lost when a number of steps is asked for at several sizes."""
+    square = np.asarray(Image.open(CONTENT).resize((200, 200)))
+    result = paint(square, size=128, steps=11, scales={"steps": [1, 2, 40], "smallest": 32})
+    steps = result.history.groupby("scale", sort=False).size()
+    assert list(steps.index) == [32, 64, 128] and steps.sum() == 11 and steps.min() == 1
+    assert list(result.history["step"]) == list(range(11)) and result.rgb.shape == (128, 128, 3)
+    assert result.settings["steps"] == 11 and result.settings["size"] == [128, 128]
+
+
+def test_a_ribbon_skips_sizes_at_which_nothing_is_left_of_it(paint):
+    """Failure: 32 × 8 pixels at the coarsest size, which the network pools to nothing."""
+    ribbon = np.asarray(Image.open(CONTENT).resize((320, 80)))
+    result = paint(ribbon, size=128, steps=4, scales={"smallest": 32})
+    assert set(result.history["scale"]) == {128} and result.image.size == (128, 32)
+
+
+def test_any_kind_of_picture(paint):
+    """Failure: a path, a PIL image and an array of the same picture give different results."""
+    given = [CONTENT, str(CONTENT), Image.open(CONTENT), np.asarray(Image.open(CONTENT))]
+    pictures = [np.asarray(paint(each, [STYLE], deterministic=True).image) for each in given]
+    assert pictures[0].shape == (43, 64, 3) and np.ptp(pictures[0]) > 100
+    for other in pictures[1:]:
+        np.testing.assert_array_equal(other, pictures[0])
+
+
+def test_transparency_is_kept(paint):
+    """Failure: a cut-out comes back on a background."""
+    rgba = np.dstack([np.asarray(Image.open(CONTENT).resize((90, 60))), np.zeros((60, 90), np.uint8)])
+    rgba[:, 45:, 3] = 255
+    result = paint(rgba)
+    alpha = np.asarray(result.image.getchannel("A"))
+    assert result.image.mode == "RGBA" and result.image.size == (64, 43)
+    assert alpha[:, :28].max() == 0 and alpha[:, 36:].min() == 255
+    assert paint().image.mode == "RGB" and paint().alpha is None
+
+
+def test_the_callback(paint):
+    """Failure: what a progress bar or a script is told is not what the history has, or the picture is not the one."""
+    seen, shown = [], []
+
+    def callback(step):
+        seen.append((step.scale, step.step, step.total, step.losses, step.loss))
+        shown.append(step.image())
+
+    result = paint(steps=4, callback=callback)
+    assert [entry[:3] for entry in seen] == [(64, number, 4) for number in range(4)]
+    for (_, _, _, losses, loss), row in zip(seen, result.history.to_dict("records")):
+        assert loss == losses["loss"] and losses == {name: row[name] for name in ("loss", "content", "style", "tv")}
+    assert np.abs(shown[0] - shown[3]).max() > 0.01
+    np.testing.assert_array_equal(shown[3], result.rgb)
+
+
+@pytest.mark.parametrize("optimizer", [None, "lbfgs"])
+def test_a_real_painting_gets_better(optimizer):
+    """Failure: gradients of the wrong sign or picture; L-BFGS that cannot be chosen or does not descend."""
+    result = kstyle.stylize(CONTENT, STYLE, size=64, steps=12, optimizer=optimizer, precision="float32")
+    loss, style = result.history["loss"], result.history["style"]
+    assert loss.iloc[-1] < 0.7 * loss[0] and style.iloc[-1] < 0.7 * style[0]
+    assert result.settings["optimizer"]["name"] == optimizer or "adam"
+    start = images.resize_picture(images.read(CONTENT), (43, 64)).rgb
+    assert np.abs(result.rgb - start).mean() > 0.02 and 0 <= result.rgb.min() < result.rgb.max() <= 1
+
+
+def test_a_style_of_weight_0_is_no_style(paint):
+    """Failure: blending weights are not what the targets are made with."""
+    one, none = paint(styles=[STYLE]), paint(styles=[STYLE, OTHER], blend=[1, 0])
+    np.testing.assert_allclose(none.history["loss"], one.history["loss"], rtol=1e-6)
+    np.testing.assert_allclose(none.rgb, one.rgb, atol=1e-5)
+    assert abs(paint(styles=[STYLE, OTHER]).history["style"][0] / one.history["style"][0] - 1) > 0.01
+    for blend in ([1], [0, 0], [1, -1], [1, float("nan")]):
+        with pytest.raises(UsageError, match="tyle weights"):
+            paint(styles=[STYLE, OTHER], blend=blend)
+
+
+def test_what_to_start_from(paint):
+    """Failure: init is passed over, or a picture of another shape cannot be started from."""
+    content, style, file, noise = (paint(init=init, steps=1) for init in ("content", "style", str(STYLE), "noise"))
+    assert content.history["content"][0] == 0
+    assert min(start.history["content"][0] for start in (style, file, noise)) > 0.1
+    np.testing.assert_array_equal(style.rgb, file.rgb)
+    start = images.resize_picture(images.read(STYLE), (43, 64)).rgb
+    assert np.abs(style.rgb - start).mean() < 0.04  # one step of at most 0.03 from there
+    # Noise has next to no variation of its own, around ImageNet's mean colour.
+    assert np.abs(noise.rgb.mean((0, 1)) - np.array([124, 117, 104]) / 255).max() < 0.04
+
+
+def test_seeds(paint):
+    """Failure: the same command gives another picture, or another seed gives the same."""
+    again = {"init": "noise", "noise": 20, "deterministic": True}
+    first, second, other = (paint(**again, seed=seed).rgb for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).mean() > 0.02
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_steps_that_are_much_too_long(paint, caplog, steps):
+    """Failure: the picture is what the last, diverged step left, or not a number."""
+    huge = {"name": "sgd", "learning_rate": 1e9}
+    with caplog.at_level(logging.WARNING, "kstyle"):
+        result = paint(steps=steps, optimizer=huge, clamp=None)
+    assert "back to the best picture" in caplog.text and len(result.history) == steps
+    # Nothing was better than the start.
+    start = images.resize_picture(images.read(CONTENT), (43, 64)).rgb
+    np.testing.assert_allclose(result.rgb, start, atol=1e-6)
+
+
+@eager
+def test_a_loss_that_is_not_a_number_once(paint, caplog, monkeypatch):
+    """Failure: one overflow and the rest of the run paints with NaN, or stops."""
+    calls, make = [], objective.objective
+
+    def broken(*arguments):
+        fn = make(*arguments)
+
+        def loss(image):
+            calls.append(1)
+            total, parts = fn(image)
+            return total * (float("nan") if len(calls) == 4 else 1.0), parts
+
+        return loss
+
+    monkeypatch.setattr(objective, "objective", broken)
+    with caplog.at_level(logging.WARNING, "kstyle"):
+        result = paint(steps=12)
+    loss = result.history["loss"]
+    assert caplog.text.count("back to the best picture") == 1 and loss.isna().sum() == 1 and np.isnan(loss[3])
+    assert loss[4] == pytest.approx(loss[2], rel=1e-5)  # from the best picture on
+    assert loss.iloc[-1] < loss[2] and np.isfinite(result.rgb).all()
+
+
+def test_an_interrupt_between_two_sizes(paint, monkeypatch):
+    """Failure: Ctrl-C while the next size is prepared throws the work of the sizes before away."""
+    calls, make = [], objective.content_targets
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return make(*arguments)
+
+    monkeypatch.setattr(objective, "content_targets", interrupted)
+    with pytest.raises(transfer.Interrupted) as stopped:
+        paint(size=96, steps=6, scales={"smallest": 32})
+    result = stopped.value.result
+    assert result.image.size == (96, 64) and set(result.history["scale"]) == {48} and len(result.history) == 3
+    start = images.resize_picture(images.read(CONTENT), (64, 96)).rgb
+    assert np.abs(result.rgb - start).mean() > 0.02
+
+
+@pytest.mark.skipif(backend.precision("auto") != "bfloat16", reason="no hardware for bfloat16")
+def test_bfloat16_is_as_good():
+    """Failure: half the precision costs quality that the eye would see."""
+    pair = [kstyle.stylize(CONTENT, STYLE, size=64, steps=20, precision=p) for p in ("float32", "bfloat16")]
+    full, half = (result.history["loss"].iloc[-1] for result in pair)
+    assert abs(half / full - 1) < 0.05
+    assert np.abs(pair[0].rgb - pair[1].rgb).mean() < 0.05
