@@ -117,7 +117,7 @@ def test_a_real_painting_gets_better(optimizer):
     result = kstyle.stylize(CONTENT, STYLE, size=64, steps=12, optimizer=optimizer, precision="float32")
     loss, style = result.history["loss"], result.history["style"]
     assert loss.iloc[-1] < 0.7 * loss[0] and style.iloc[-1] < 0.7 * style[0]
-    assert result.settings["optimizer"]["name"] == optimizer or "adam"
+    assert result.settings["optimizer"]["name"] == (optimizer or "adam")
     start = images.resize_picture(images.read(CONTENT), (43, 64)).rgb
     assert np.abs(result.rgb - start).mean() > 0.02 and 0 <= result.rgb.min() < result.rgb.max() <= 1
 
