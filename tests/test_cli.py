@@ -91,6 +91,7 @@ def test_a_picture_with_its_recipe_in_it(tmp_path):
     """Failure: the plain command does not run, or its picture cannot be made again from what it carries."""
     out = tmp_path / "out.png"
     command = [sys.executable, "cli.py", "stylize", CONTENT, STYLE, "-o", out, "--size", "64", "--steps", "3"]
+    command += ["--style-weight", "21"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "") and f"{out}: 64×43, 3 steps in " in done.stderr
     with Image.open(out) as image:
@@ -98,7 +99,7 @@ def test_a_picture_with_its_recipe_in_it(tmp_path):
         recipe = json.loads(image.text["kstyle"])
     assert recipe["preset"] == "kstyle" and recipe["steps"] == 3 and recipe["size"] == [43, 64]
     assert recipe["weights"]["sha256"] == weights.resolve("vgg19", "caffe", layers=["block1_conv1"]).sha256
-    assert recipe["style"]["weight"] == 20 and recipe["backend"] == backend.NAME and recipe["seed"] == 0
+    assert recipe["style"]["weight"] == 21 and recipe["backend"] == backend.NAME and recipe["seed"] == 0
 
 
 def test_json_is_all_that_is_on_standard_output(stylize):

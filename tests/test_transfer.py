@@ -111,13 +111,13 @@ def test_the_callback(paint):
     np.testing.assert_array_equal(shown[3], result.rgb)
 
 
-@pytest.mark.parametrize("optimizer", [None, "lbfgs"])
+@pytest.mark.parametrize("optimizer", [{"name": "adam", "learning_rate": 0.03}, {"name": "lbfgs"}])
 def test_a_real_painting_gets_better(optimizer):
     """Failure: gradients of the wrong sign or picture; L-BFGS that cannot be chosen or does not descend."""
     result = kstyle.stylize(CONTENT, STYLE, size=64, steps=12, optimizer=optimizer, precision="float32")
     loss, style = result.history["loss"], result.history["style"]
     assert loss.iloc[-1] < 0.7 * loss[0] and style.iloc[-1] < 0.7 * style[0]
-    assert result.settings["optimizer"]["name"] == (optimizer or "adam")
+    assert result.settings["optimizer"].items() >= optimizer.items()
     start = images.resize_picture(images.read(CONTENT), (43, 64)).rgb
     assert np.abs(result.rgb - start).mean() > 0.02 and 0 <= result.rgb.min() < result.rgb.max() <= 1
 
@@ -136,7 +136,7 @@ def test_a_style_of_weight_0_is_no_style(paint):
 def test_what_to_start_from(paint):
     """Failure: init is passed over, or a picture of another shape cannot be started from."""
     content, style, file, noise = (paint(init=init, steps=1) for init in ("content", "style", str(STYLE), "noise"))
-    assert content.history["content"][0] == 0
+    assert content.history["content"][0] < 1e-9
     assert min(start.history["content"][0] for start in (style, file, noise)) > 0.1
     np.testing.assert_array_equal(style.rgb, file.rgb)
     start = images.resize_picture(images.read(STYLE), (43, 64)).rgb

@@ -187,6 +187,6 @@ def run(canvas, loss, steps, on_step):
 
 def fetch(losses):
     """A list of dicts of scalar tensors as a list of dicts of floats, in one transfer."""
-    names = list(losses[0])
+    names = ["loss", *(name for name in losses[0] if name != "loss")]  # JAX returns dicts sorted
     table = ops.convert_to_numpy(ops.stack([ops.stack([row[n] for n in names]) for row in losses]))
     return [dict(zip(names, map(float, values))) for values in table]
