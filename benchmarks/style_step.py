@@ -183,7 +183,8 @@ def main(sizes, rounds):
         click.echo(f"\n{size}×{size * 3 // 4}, median of {rounds} interleaved rounds")
         for name, median in medians.items():
             click.echo(
-                f"  {name:32}{median * 1000:8.0f} ms  {median / best:5.2f} of the best PyTorch float32  loss {losses[name]:.5g}"
+                f"  {name:32}{median * 1000:8.0f} ms  {median / best:5.2f} of the best PyTorch float32"
+                f"  loss {losses[name]:.5g}"
             )
 
 

@@ -86,14 +86,16 @@ def parse_override(text):
 
 
 def override(settings, key, value):
-    """A copy of the nested dict `settings` with the dotted `key` set; a mapping given for a mapping is merged into
-    it."""
+    """A copy of the nested dict `settings` with the dotted `key` set.
+
+    A mapping given for a section is merged into it; what a dotted key names, `style.layers` say, is replaced.
+    """
     head, _, rest = key.partition(".")
     below = settings.get(head)
     if rest:
         if below is not None and not isinstance(below, dict):
             raise UsageError(f"'{key}' cannot be set: '{head}' is the value {below!r}, not a section.")
-        value = override(below or {}, rest, value)
+        value = {**(below or {}), rest: value} if "." not in rest else override(below or {}, rest, value)
     elif isinstance(value, dict) and isinstance(below, dict):
         value = {**below, **value}
     return {**settings, head: value}

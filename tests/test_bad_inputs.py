@@ -12,8 +12,6 @@ from PIL import ExifTags, Image
 
 from kstyle import cli
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's tensors under NumPy 2
-
 # Only the first convolution: what is odd here is the files.
 PRESET = """
 content: {layers: {block1_conv1: 1}}

@@ -35,7 +35,6 @@ def test_keras_files_of_each_age(tmp_path, rename):
     same(weights.resolve("vgg19", "caffe", write_h5(tmp_path / "w.h5", rename), layers=LAYERS))
 
 
-@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's and TensorFlow's tensors under NumPy 2
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_keras_3_saves_is_read_by_layer_name(tmp_path, dtype):
     keras = pytest.importorskip("keras")

@@ -19,7 +19,6 @@ from kstyle.cli import progress as cli_progress
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = str(ROOT / "examples/chelsea.jpg"), str(ROOT / "examples/night.jpg")
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's tensors under NumPy 2
 
 # Shallow, so that a step takes milliseconds; the weights are VGG19's own.
 SHALLOW = """

@@ -13,7 +13,6 @@ from kstyle.style import settings
 
 ROOT = Path(__file__).parents[1]
 SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's tensors under NumPy 2
 
 STYLE = "style: {layers: {block1_conv1: 1}}\n"
 SECTIONS = ", ".join(settings.StyleSettings.model_fields)

@@ -16,7 +16,6 @@ from kstyle.style import objective, transfer
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE, OTHER = (ROOT / "examples" / name for name in ("chelsea.jpg", "night.jpg", "wave.jpg"))
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's tensors under NumPy 2
 eager = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step runs the Python of a loss only once")
 
 # Shallow, so that a step takes milliseconds; the weights are VGG19's own.

@@ -145,7 +145,6 @@ network: {extractor: vgg16}
 """
 
 
-@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # torch's tensors under NumPy 2
 @pytest.mark.parametrize("manner", ["down", "stall", "truncate", "html-body"])
 def test_the_command_line_says_so_on_one_line_and_the_next_run_is_right(tmp_path, home, monkeypatch, capsys, manner):
     """Failure: half a file or a login page stays in the cache, and every later run computes or dies with it."""

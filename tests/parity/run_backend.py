@@ -12,14 +12,15 @@ import kstyle
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 11  # losses are those before a step, so these are the losses after 0, 1, … 10 steps
 
-# "gatys" and "adam" remove what float32 cannot settle, so that nothing is left but the arithmetic to be compared:
-# average pooling has no window whose two largest values are the same but for rounding, and an epsilon of 1e-4 keeps
-# Adam from dividing gradients that are nothing but rounding by their own size.
+# All but the first remove what float32 cannot settle, so that nothing is left but the arithmetic to be compared: average
+# pooling has no window whose two largest values are the same but for rounding, and an epsilon of 1e-4 keeps Adam from
+# dividing gradients that are nothing but rounding by their own size.
+SMOOTH = {"network.pool": "average"}
 RUNS = {
-    "kstyle": {"preset": "kstyle"},
-    "gatys": {"preset": "gatys", "style_weight": 10, "network.pool": "average", "pictures": ("astronaut", "wave")},
-    "sgd": {"preset": "kstyle", "optimizer": {"name": "sgd", "learning_rate": 0.5, "momentum": 0.5}},
-    "adam": {"preset": "kstyle", "optimizer.epsilon": 1e-4, "network.pool": "average"},
+    "kstyle": {"preset": "kstyle", "pictures": ("astronaut", "wave")},
+    "gatys": {"preset": "gatys", "style_weight": 10, "pictures": ("astronaut", "wave"), **SMOOTH},
+    "adam": {"optimizer": {"name": "adam", "learning_rate": 0.03, "beta_2": 0.99, "epsilon": 1e-4}, **SMOOTH},
+    "sgd": {"optimizer": {"name": "sgd", "learning_rate": 0.2, "momentum": 0.5}, **SMOOTH},
 }
 
 

@@ -15,22 +15,26 @@ ROOT = SCRIPT.parents[2]
 OTHERS = ["tensorflow", "jax"]
 
 
-@functools.cache
 def run(backend, *names, attempt=0):
     """What run_backend.py prints."""
     for framework in {"torch", backend}:
         if importlib.util.find_spec(framework) is None:
             pytest.skip(f"{framework} is not installed")
+    done = process(backend, names, attempt)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@functools.cache  # here, so that one that fails is not run again for every test
+def process(backend, names, attempt):
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(SCRIPT), *names],
         env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=600,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
