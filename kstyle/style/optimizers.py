@@ -35,11 +35,14 @@ class LBFGS(keras.optimizers.Optimizer):
     Args:
         learning_rate: length of a step in units of the quasi-Newton step.
         history: pairs kept, m. Memory: 8 · m bytes a number of the variable.
+        first_step: root mean square of the first displacement, in the variable's units. None: torch's, at most 1 in the
+            sum of absolute values, far below a grey level for each pixel of a picture.
     """
 
-    def __init__(self, learning_rate=1.0, history=10, name="lbfgs", **kwargs):
+    def __init__(self, learning_rate=1.0, history=10, first_step=None, name="lbfgs", **kwargs):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.history = history
+        self.first_step = first_step
 
     def build(self, variables):
         if self.built:
@@ -72,9 +75,11 @@ class LBFGS(keras.optimizers.Optimizer):
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
         started = state["started"].value > 0
-        # The first step is at most 1 in the sum of absolute values, unless curvature was carried over from a coarser
-        # picture.
-        short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
+        # The first step is a short one along the gradient, unless curvature was carried over from a coarser picture.
+        if self.first_step is None:
+            short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
+        else:
+            short = self.first_step / (ops.sqrt(ops.mean(ops.square(g))) + 1e-38)
         cautious = ops.logical_and(ops.logical_not(started), state["length"].value == 0)
         step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
         # Not the difference of two positions, which rounds a short step away; what moved the picture since, a clamp, is
@@ -135,7 +140,7 @@ class LBFGS(keras.optimizers.Optimizer):
         return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
 
     def get_config(self):
-        return {**super().get_config(), "history": self.history}
+        return {**super().get_config(), "history": self.history, "first_step": self.first_step}
 
 
 def _registry():

@@ -125,7 +125,7 @@ def stylize(
     backend.seed(seed)
     backend.configure(deterministic)
     # Adam's or L-BFGS' own arguments are checked before the network is loaded.
-    optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
+    _optimizer(settings)
     extractor = features.load(
         settings.network.extractor,
         [*settings.content.layers, *settings.style.layers],
@@ -175,7 +175,7 @@ def stylize(
                 objective.content_targets(extractor, settings, scene),
                 objective.style_targets(extractor, settings, painted, blend),
             )
-            optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
+            optimizer = _optimizer(settings)
             if canvas is None:
                 canvas = loop.Canvas(_initial(settings, start, shape, margin, seed), settings, optimizer, margin)
             else:
@@ -271,6 +271,16 @@ def _starting_picture(init, content, styles):
     if not Path(init).exists():
         raise UsageError(f"init must be content, noise, style or a picture; there is no file '{init}'.")
     return images.read(init)
+
+
+def _optimizer(settings):
+    arguments = settings.optimizer.arguments
+    if settings.optimizer.name == "lbfgs":
+        # Torch's first step moves a pixel of a large picture by less than float32 resolves: what changes in the gradient
+        # is rounding, and the curvature taken from it throws the picture away (the loss of gatys' recipe, a million
+        # times up, in step 2). One grey level shows.
+        arguments.setdefault("first_step", float(np.mean(objective.SPACES[settings.space][0])) / 255)
+    return optimizers.make(settings.optimizer.name, **arguments)
 
 
 def _initial(settings, start, shape, margin, seed):
