@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SHARED_TESTS := $(addprefix tests/,test_backend.py test_losses.py test_layers.py test_features.py test_optimizers.py)
 SOURCES := kstyle tests examples benchmarks cli.py
 
 .PHONY: demo test parity lint format lock clean
@@ -14,10 +15,11 @@ demo: $(VENV)/.torch
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-# The tests whose reference is torch or NumPy, on the other two backends; one process each, since Keras settles on a backend once.
+# The tests of what is written once, on the other two backends; a process each, since Keras settles on one at import.
+# (tests/parity, part of `make test`, compares whole runs on all three.)
 parity: $(VENV)/.dev
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/test_losses.py tests/test_layers.py tests/test_features.py
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_losses.py tests/test_layers.py tests/test_features.py
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(SHARED_TESTS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(SHARED_TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)

@@ -72,7 +72,7 @@ class Pool2D(keras.layers.Layer):
     (2.0 for 2×2 average pooling, as in crowsonkb/style-transfer-pytorch).
 
     Args:
-        kind: `"max"`, `"average"` or `"l2"` (root of the mean square).
+        kind: `"max"`, `"average"` or `"l2"` (root of the sum of squares, torch's LPPool2d).
         size, strides: of the window, in pixels.
         factor: what the result is multiplied by.
     """
@@ -86,7 +86,8 @@ class Pool2D(keras.layers.Layer):
             y = backend.max_pool(inputs, self.size, self.strides)
         elif self.kind == "l2":
             # The small constant keeps the root's gradient finite where a whole window is zero.
-            y = keras.ops.sqrt(backend.avg_pool(keras.ops.square(inputs), self.size, self.strides) + 1e-8)
+            mean = backend.avg_pool(keras.ops.square(inputs), self.size, self.strides)
+            y = keras.ops.sqrt(mean * self.size**2 + 1e-8)
         else:
             y = backend.avg_pool(inputs, self.size, self.strides)
         return y if self.factor == 1 else y * self.factor

@@ -93,7 +93,7 @@ def test_vgg19_at_every_layer(picture, vgg19):
     [
         ({"pool": "average"}, lambda x: 0.25 * sum_of_windows(x), "constant"),
         ({"pool": "average", "pool_factor": 2.0}, lambda x: 0.5 * sum_of_windows(x), "constant"),
-        ({"pool": "l2", "pool_factor": 0.78}, lambda x: 0.78 * (sum_of_windows(x * x) / 4).sqrt(), "constant"),
+        ({"pool": "l2", "pool_factor": 0.78}, lambda x: 0.78 * sum_of_windows(x * x).sqrt(), "constant"),
         ({"first_padding": "replicate"}, None, "replicate"),
     ],
     ids=["average", "average-factor", "l2-factor", "replicate"],

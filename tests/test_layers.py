@@ -112,7 +112,7 @@ def test_pooling_is_keras_pooling(size, window, strides):
 def test_pooling_by_hand():
     """Failure: the factor or the root mean square is not what the settings' names say."""
     x = np.array([[1, 2, 9], [3, 4, 9]], "float32").reshape(1, 2, 3, 1)  # the odd column is dropped
-    for kind, expected in (("max", 4), ("average", 2.5), ("l2", np.sqrt(30 / 4))):
+    for kind, expected in (("max", 4), ("average", 2.5), ("l2", np.sqrt(30))):
         for factor in (1.0, 0.78):
             value = ops.convert_to_numpy(Pool2D(kind, factor=factor)(x))
             assert value.shape == (1, 1, 1, 1)
