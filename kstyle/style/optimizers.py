@@ -37,12 +37,15 @@ class LBFGS(keras.optimizers.Optimizer):
         history: pairs kept, m. Memory: 8 · m bytes a number of the variable.
         first_step: root mean square of the first displacement, in the variable's units. None: torch's, at most 1 in the
             sum of absolute values, far below a grey level for each pixel of a picture.
+        max_step: root mean square above which a displacement is shortened, in the variable's units; without a line
+            search the first pairs can promise far too much. None: torch's, no limit.
     """
 
-    def __init__(self, learning_rate=1.0, history=10, first_step=None, name="lbfgs", **kwargs):
+    def __init__(self, learning_rate=1.0, history=10, first_step=None, max_step=None, name="lbfgs", **kwargs):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.history = history
         self.first_step = first_step
+        self.max_step = max_step
 
     def build(self, variables):
         if self.built:
@@ -87,6 +90,9 @@ class LBFGS(keras.optimizers.Optimizer):
         moved = state["moved"].value + (x - state["position"].value)
         self._store(state, moved, g - state["gradient"].value, started)
         direction = -self._inverse_hessian_times(state, g)
+        if self.max_step is not None:
+            length = ops.abs(step) * ops.sqrt(ops.mean(ops.square(direction)))
+            step = step * ops.minimum(1.0, self.max_step / (length + 1e-38))
         # torch stops where the direction no longer descends; so do we, until the gradient changes.
         step = ops.where(ops.sum(g * direction) < -1e-9, step, 0.0)
         state["moved"].assign(step * direction)
@@ -140,7 +146,7 @@ class LBFGS(keras.optimizers.Optimizer):
         return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
 
     def get_config(self):
-        return {**super().get_config(), "history": self.history, "first_step": self.first_step}
+        return {**super().get_config(), "history": self.history, "first_step": self.first_step, "max_step": self.max_step}
 
 
 def _registry():
