@@ -79,7 +79,8 @@ class _Gram(torch.autograd.Function):
 
 def _gram_in_chunks(f, rows=2048):
     # The CPU's bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32
-    # keeps the error near 1e-3, half of what one rounding costs, and still takes a fifteenth of the time of a product in float32.
+    # keeps the error near 1e-3, half of what one rounding costs, and still takes a fifteenth of the time of a product
+    # in float32.
     chunks = f.shape[0] // rows
     tail = f[chunks * rows :]
     total = (tail.T @ tail).float()

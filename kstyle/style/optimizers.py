@@ -146,7 +146,12 @@ class LBFGS(keras.optimizers.Optimizer):
         return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
 
     def get_config(self):
-        return {**super().get_config(), "history": self.history, "first_step": self.first_step, "max_step": self.max_step}
+        return {
+            **super().get_config(),
+            "history": self.history,
+            "first_step": self.first_step,
+            "max_step": self.max_step,
+        }
 
 
 def _registry():

@@ -276,9 +276,9 @@ def _starting_picture(init, content, styles):
 def _optimizer(settings):
     arguments = settings.optimizer.arguments
     if settings.optimizer.name == "lbfgs":
-        # Torch's first step moves a pixel of a large picture by less than float32 resolves: what changes in the gradient
-        # is rounding, and the curvature taken from it throws the picture away (the loss of gatys' recipe, a million
-        # times up, in step 2). One grey level shows.
+        # Torch's first step moves a pixel of a large picture by less than float32 resolves: what changes in the
+        # gradient is rounding, and the curvature taken from it throws the picture away (the loss of gatys' recipe, a
+        # million times up, in step 2). One grey level shows.
         arguments.setdefault("first_step", float(np.mean(objective.SPACES[settings.space][0])) / 255)
     return optimizers.make(settings.optimizer.name, **arguments)
 
