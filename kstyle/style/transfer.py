@@ -11,7 +11,6 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 
 import keras
 import numpy as np
-import pandas as pd
 
 import kstyle
 from kstyle import images
@@ -41,7 +40,7 @@ class Result:
 
     rgb: np.ndarray
     alpha: np.ndarray | None
-    history: pd.DataFrame
+    history: "pandas.DataFrame"  # noqa: F821
     settings: dict
 
     @property
@@ -219,6 +218,8 @@ class _History:
     def frame(self):
         if self._pending:  # interrupted
             self.complete(loop.fetch([losses for _, _, losses in self._pending]))
+        import pandas as pd  # here: a third of a second that the first step need not wait for
+
         return pd.DataFrame(self._rows)
 
 
