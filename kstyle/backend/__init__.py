@@ -21,6 +21,7 @@ import importlib
 import importlib.util
 import os
 import random
+import resource
 import sys
 
 import numpy as np
@@ -75,7 +76,6 @@ configure = _framework.configure
 fast_bfloat16 = _framework.fast_bfloat16
 accelerated = _framework.accelerated
 device = _framework.device
-memory = _framework.memory
 synchronize = _framework.synchronize
 version = _framework.version
 
@@ -91,6 +91,16 @@ def precision(name):
     if name not in ("float32", "bfloat16"):
         raise unknown("precision", name, ("auto", "float32", "bfloat16"))
     return name
+
+
+def memory():
+    """Bytes: `{"peak": ..., "total": ...}` of the GPU or TPU if there is one, of this process if not; an unknown total
+    is None."""
+    accelerator = _framework.memory()
+    if accelerator is not None:
+        return accelerator
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
 
 
 def seed(number):

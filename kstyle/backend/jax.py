@@ -1,8 +1,5 @@
 """JAX's side of the seam. See `kstyle.backend` for what each function is for."""
 
-import resource
-import sys
-
 import jax
 import jax.numpy as jnp
 import keras
@@ -97,13 +94,10 @@ def device():
 
 
 def memory():
-    """Bytes: `{"peak": ..., "total": ...}` of the accelerator if there is one, of this process (and no total) if
-    not."""
     stats = jax.devices()[0].memory_stats()
     if stats:
         return {"peak": stats.get("peak_bytes_in_use"), "total": stats.get("bytes_limit")}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+    return None
 
 
 def synchronize():

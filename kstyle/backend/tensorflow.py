@@ -1,8 +1,5 @@
 """TensorFlow's side of the seam. See `kstyle.backend` for what each function is for."""
 
-import resource
-import sys
-
 import tensorflow as tf
 
 
@@ -86,12 +83,9 @@ def device():
 
 
 def memory():
-    """Bytes: `{"peak": ..., "total": ...}` of the GPU if there is one, of this process if not. TensorFlow does not
-    tell the total."""
     if tf.config.list_physical_devices("GPU"):
         return {"peak": tf.config.experimental.get_memory_info("GPU:0")["peak"], "total": None}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+    return None
 
 
 def synchronize():

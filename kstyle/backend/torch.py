@@ -1,6 +1,5 @@
 """PyTorch's side of the seam. See `kstyle.backend` for what each function is for."""
 
-import resource
 import sys
 
 import torch
@@ -130,11 +129,9 @@ def device():
 
 
 def memory():
-    """Bytes: `{"peak": ..., "total": ...}` of the GPU if there is one, of this process (and no total) if not."""
     if torch.cuda.is_available():
         return {"peak": torch.cuda.max_memory_allocated(), "total": torch.cuda.get_device_properties(0).total_memory}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+    return None
 
 
 def synchronize():

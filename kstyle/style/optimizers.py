@@ -2,13 +2,12 @@
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-import difflib
 import inspect
 
 import keras
 import numpy as np
 
-from kstyle.errors import UsageError, unknown
+from kstyle.errors import UsageError, did_you_mean, unknown
 
 ops = keras.ops
 
@@ -182,8 +181,7 @@ def make(name, **arguments):
     known = [k for k in inspect.signature(cls.__init__).parameters if k not in ("self", "kwargs", "name")]
     for key in arguments:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(key, known)
             raise UsageError(f"optimizer '{name}' has no argument '{key}'.{hint} It has: {', '.join(known)}.")
     rate = arguments.get("learning_rate")
     try:
