@@ -65,6 +65,49 @@ class Conv2D(keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("kstyle")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` of the last axis in one kernel on torch, mixed precision included.
+
+    Input and output shape (B, H, W, C) or (B, C). Same weights as Keras' layer; statistics are float32.
+
+    Args:
+        momentum, epsilon: Keras' defaults are 0.99 and 1e-3; torch's are 0.9 (there called 0.1) and 1e-5.
+        unbiased_variance: the moving variance is that of a sample, n / (n - 1) of the batch's, as torch keeps it.
+    """
+
+    def __init__(self, momentum=0.99, epsilon=1e-3, unbiased_variance=False, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        self.unbiased_variance = unbiased_variance
+
+    def build(self, input_shape):
+        if self.axis not in (-1, len(input_shape) - 1) or len(input_shape) not in (2, 4):
+            raise ValueError(
+                "kstyle.layers.BatchNormalization normalises the last axis of (B, C) or (B, H, W, C): "
+                f"use keras.layers.BatchNormalization for axis {self.axis} of {len(input_shape)}."
+            )
+        if self.synchronized or self.renorm:
+            raise ValueError("kstyle.layers.BatchNormalization has no synchronized or renorm: use Keras' own layer.")
+        super().build(input_shape)
+
+    def call(self, inputs, training=None, mask=None):
+        if mask is not None:
+            raise ValueError("kstyle.layers.BatchNormalization has no masks: use keras.layers.BatchNormalization.")
+        # Float32 parameters whatever the precision of the activations, as the kernel has it.
+        parameters = [p if p is None else p.value for p in (self.gamma, self.beta)]
+        return backend.batch_norm(
+            inputs, *parameters, self.moving_mean, self.moving_variance,
+            training=bool(training) and self.trainable,
+            momentum=self.momentum, epsilon=self.epsilon, unbiased=self.unbiased_variance,
+        )  # fmt: skip
+
+    def compute_output_spec(self, inputs, training=None, mask=None):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "unbiased_variance": self.unbiased_variance}
+
+
+@keras.saving.register_keras_serializable("kstyle")
 class Pool2D(keras.layers.Layer):
     """Max or average pooling of NHWC pictures, times a constant.
 

@@ -6,8 +6,13 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | function | what it does |
 | --- | --- |
 | `value_and_grad(fn)` | `fn(x) -> (loss, aux)` becomes `x -> ((loss, aux), d loss / d x)` |
-| `compile(step, variables)` | a step that reads and assigns `variables`, compiled where that pays |
+| `gradients(fn, variables, state)` | `fn(*args) -> (loss, aux)` becomes `*args -> (loss, aux, [d loss / d v, …])`; `state` is what `fn` assigns |
+| `compile(step, variables)` | `step(*args)` that reads and assigns `variables`, compiled where that pays |
 | `conv2d`, `max_pool`, `avg_pool` | NHWC in, NHWC out, without copies of the activations |
+| `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
+| `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be |
+| `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |
+| `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`: the same numbers for the same seed, inside compiled steps too |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
 | `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
@@ -65,10 +70,15 @@ if NAME == "tensorflow":
 _framework = importlib.import_module(f"kstyle.backend.{NAME}")
 
 value_and_grad = _framework.value_and_grad
+gradients = _framework.gradients
 compile = _framework.compile
 conv2d = _framework.conv2d
 max_pool = _framework.max_pool
 avg_pool = _framework.avg_pool
+batch_norm = _framework.batch_norm
+add_scaled = _framework.add_scaled
+update = _framework.update
+Random = _framework.Random
 lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
 put_row = _framework.put_row

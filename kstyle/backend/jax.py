@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from jax import lax
 
+from kstyle.backend import portable
+
 
 def version():
     return jax.__version__
@@ -15,17 +17,37 @@ def value_and_grad(fn):
     return jax.value_and_grad(fn, has_aux=True)
 
 
+def gradients(fn, variables, state):
+    """What `fn` assigns to `state` has to leave the pure function that JAX differentiates as a result of it."""
+
+    def run(*args):
+        before = [v.value for v in state]
+
+        def pure(values):
+            mapping = [*zip(variables, values), *zip(state, before)]
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                loss, aux = fn(*args)
+            return loss, (aux, [scope.get_current_value(v) for v in state])
+
+        (loss, (aux, after)), grads = jax.value_and_grad(pure, has_aux=True)([v.value for v in variables])
+        for variable, value in zip(state, after):
+            variable.assign(value)
+        return loss, aux, grads
+
+    return run
+
+
 def compile(step, variables):
     """JAX traces pure functions, so the variables go in and come out as values."""
 
     @jax.jit
-    def pure(values):
+    def pure(values, *args):
         with keras.StatelessScope(state_mapping=list(zip(variables, values))) as scope:
-            result = step()
+            result = step(*args)
         return result, [scope.get_current_value(v) for v in variables]
 
-    def run():
-        result, values = pure([v.value for v in variables])
+    def run(*args):
+        result, values = pure([v.value for v in variables], *args)
         for variable, value in zip(variables, values):
             variable.assign(value)
         return result
@@ -57,6 +79,32 @@ def max_pool(x, size, strides, padding=0):
 
 def avg_pool(x, size, strides, padding=0):
     return _window(x, size, strides, padding, 0.0, lax.add) / (size * size)
+
+
+batch_norm = portable.batch_norm
+add_scaled = portable.add_scaled
+update = portable.update
+
+
+class Random:
+    def __init__(self, seed):
+        self._key, self._drawn = jax.random.key(seed), 0
+
+    def _next(self):
+        self._drawn += 1
+        return jax.random.fold_in(self._key, self._drawn)
+
+    def uniform(self, shape, low=0.0, high=1.0):
+        return jax.random.uniform(self._next(), shape) * (high - low) + low
+
+    def normal(self, shape):
+        return jax.random.normal(self._next(), shape)
+
+    def integers(self, shape, low, high):
+        return jax.random.randint(self._next(), shape, low, high)
+
+    def permutation(self, n):
+        return jax.random.permutation(self._next(), n)
 
 
 def lay_out_kernel(variable):

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from kstyle.backend import portable
+
 
 def version():
     return tf.__version__
@@ -14,6 +16,16 @@ def value_and_grad(fn):
             tape.watch(x)
             loss, aux = fn(x)
         return (loss, aux), tape.gradient(loss, x)
+
+    return run
+
+
+def gradients(fn, variables, state):
+    def run(*args):
+        with tf.GradientTape() as tape:
+            loss, aux = fn(*args)
+        values = [v.value for v in variables]
+        return loss, aux, tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return run
 
@@ -41,6 +53,32 @@ def avg_pool(x, size, strides, padding=0):
     if padding:
         x = tf.pad(x, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
     return tf.nn.avg_pool2d(x, size, strides, "VALID")
+
+
+batch_norm = portable.batch_norm
+add_scaled = portable.add_scaled
+update = portable.update
+
+
+class Random:
+    def __init__(self, seed):
+        self._seed, self._drawn = tf.cast(seed, tf.int32), 0
+
+    def _next(self):
+        self._drawn += 1
+        return tf.stack([self._seed, self._drawn])
+
+    def uniform(self, shape, low=0.0, high=1.0):
+        return tf.random.stateless_uniform(shape, self._next()) * (high - low) + low
+
+    def normal(self, shape):
+        return tf.random.stateless_normal(shape, self._next())
+
+    def integers(self, shape, low, high):
+        return tf.random.stateless_uniform(shape, self._next(), low, high, tf.int32)
+
+    def permutation(self, n):
+        return tf.argsort(tf.random.stateless_uniform((n,), self._next()))
 
 
 def lay_out_kernel(variable):

@@ -2,6 +2,7 @@
 
 import sys
 
+import keras
 import torch
 import torch.nn.functional as F
 
@@ -21,9 +22,20 @@ def value_and_grad(fn):
     return run
 
 
+def gradients(fn, variables, state):
+    def run(*args):
+        with torch.enable_grad():
+            loss, aux = fn(*args)
+        grads = torch.autograd.grad(loss, [v.value for v in variables], allow_unused=True)
+        grads = [torch.zeros_like(v.value) if g is None else g for g, v in zip(grads, variables)]
+        return loss.detach(), {k: v.detach() for k, v in aux.items()}, grads
+
+    return run
+
+
 def compile(step, variables):
     # Eager. The time is in a few large convolutions, which a compiler does not make faster, and compiling one
-    # scale takes longer than running it. Only value_and_grad records what it needs for gradients.
+    # scale takes longer than running it. Only value_and_grad and gradients record what they need.
     return torch.no_grad()(step)
 
 
@@ -48,6 +60,68 @@ def max_pool(x, size, strides, padding=0):
 
 def avg_pool(x, size, strides, padding=0):
     return F.avg_pool2d(x.permute(0, 3, 1, 2), size, strides, padding).permute(0, 2, 3, 1)
+
+
+def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, unbiased):
+    # .data: autograd saves the statistics though their gradient is not asked for, and would refuse their next change.
+    mean, variance = mean.value.data, variance.value.data
+    count = x.numel() // x.shape[-1]
+    if x.ndim == 4:
+        x = x.permute(0, 3, 1, 2)  # a view, see conv2d
+    if not training:
+        y = F.batch_norm(x, mean, variance, gamma, beta, False, 0.0, epsilon)
+    elif count == 1:
+        # The kernel refuses a single value, whose deviation from its own mean is zero whatever it is.
+        y = F.batch_norm(x, x.detach().float().flatten(), torch.zeros_like(variance), gamma, beta, False, 0.0, epsilon)
+        mean.mul_(momentum).add_(x.detach().flatten(), alpha=1 - momentum)
+        variance.mul_(momentum)
+    else:
+        # The kernel's moving variance is that of a sample, n / (n - 1) of Keras'.
+        before = None if unbiased else variance * (momentum / count)
+        y = F.batch_norm(x, mean, variance.data, gamma, beta, True, 1 - momentum, epsilon)
+        if before is not None:
+            variance.mul_((count - 1) / count).add_(before)
+    return y.permute(0, 2, 3, 1) if y.ndim == 4 else y
+
+
+def add_scaled(tensors, factor, others):
+    return torch._foreach_add(tensors, others, alpha=factor)
+
+
+def update(variables, keep, tensors, factor):
+    values = [v.value for v in variables]
+    if keep != 1:
+        torch._foreach_mul_(values, keep)
+    if isinstance(factor, torch.Tensor):
+        if factor.is_cuda:  # as a number it would make the host wait
+            tensors, factor = torch._foreach_mul(tensors, factor), 1.0
+        else:
+            factor = float(factor)
+    torch._foreach_add_(values, tensors, alpha=factor)
+
+
+class Random:
+    def __init__(self, seed):
+        self._device = _device()
+        self._generator = torch.Generator(self._device)
+        self._generator.manual_seed(int(seed))
+
+    def uniform(self, shape, low=0.0, high=1.0):
+        x = torch.rand(shape, generator=self._generator, device=self._device)
+        return x * (high - low) + low
+
+    def normal(self, shape):
+        return torch.randn(shape, generator=self._generator, device=self._device)
+
+    def integers(self, shape, low, high):
+        return torch.randint(low, high, shape, generator=self._generator, device=self._device, dtype=torch.int32)
+
+    def permutation(self, n):
+        return torch.randperm(n, generator=self._generator, device=self._device, dtype=torch.int32)
+
+
+def _device():
+    return keras.src.backend.torch.core.get_device()
 
 
 def lay_out_kernel(variable):

@@ -1,0 +1,35 @@
+"""What TensorFlow's and JAX's compilers make fast from `keras.ops`, written once for both."""
+
+import math
+
+from keras import ops
+
+
+def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, unbiased):
+    dtype = x.dtype
+    x = ops.cast(x, "float32")
+    mean_now, variance_now = mean.value, variance.value
+    if training:
+        axes = tuple(range(x.ndim - 1))
+        mean_now = ops.mean(x, axes)
+        variance_now = ops.mean(ops.square(x - mean_now), axes)
+        count = ops.cast(math.prod(ops.shape(x)[:-1]), "float32")
+        sample = variance_now * count / ops.maximum(count - 1, 1) if unbiased else variance_now
+        mean.assign(mean * momentum + mean_now * (1 - momentum))
+        variance.assign(variance * momentum + sample * (1 - momentum))
+    factor = ops.rsqrt(variance_now + epsilon)
+    if gamma is not None:
+        factor = factor * gamma
+    shift = -mean_now * factor
+    if beta is not None:
+        shift = shift + beta
+    return ops.cast(x * factor + shift, dtype)
+
+
+def add_scaled(tensors, factor, others):
+    return [t + factor * o for t, o in zip(tensors, others)]
+
+
+def update(variables, keep, tensors, factor):
+    for variable, tensor in zip(variables, tensors):
+        variable.assign(keep * variable.value + factor * tensor)
