@@ -8,9 +8,15 @@ __version__ = "0.1.0"
 
 from kstyle.errors import DataError, KStyleError, UsageError
 
-__all__ = ["DataError", "KStyleError", "UsageError", "presets", "stylize"]
+__all__ = ["DataError", "KStyleError", "UsageError", "evaluate", "predict", "presets", "stylize", "train"]
 
-_LAZY = {"stylize": "kstyle.style.transfer", "presets": "kstyle.recipes"}
+_LAZY = {
+    "stylize": "kstyle.style.transfer",
+    "presets": "kstyle.recipes",
+    "train": "kstyle.training.train",
+    "evaluate": "kstyle.training.train",
+    "predict": "kstyle.training.train",
+}
 
 
 def __getattr__(name):

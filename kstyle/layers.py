@@ -118,26 +118,29 @@ class Pool2D(keras.layers.Layer):
         kind: `"max"`, `"average"` or `"l2"` (root of the sum of squares, torch's LPPool2d).
         size, strides: of the window, in pixels.
         factor: what the result is multiplied by.
+        pad: pixels around the picture, at most half of `size`. The largest value never lies there; the average and
+            the root count them as zeros.
     """
 
-    def __init__(self, kind="max", size=2, strides=2, factor=1.0, **kwargs):
+    def __init__(self, kind="max", size=2, strides=2, factor=1.0, pad=0, **kwargs):
         super().__init__(**kwargs)
-        self.kind, self.size, self.strides, self.factor = kind, size, strides, factor
+        self.kind, self.size, self.strides, self.factor, self.pad = kind, size, strides, factor, pad
 
     def call(self, inputs):
         if self.kind == "max":
-            y = backend.max_pool(inputs, self.size, self.strides)
+            y = backend.max_pool(inputs, self.size, self.strides, self.pad)
         elif self.kind == "l2":
             # The small constant keeps the root's gradient finite where a whole window is zero.
-            mean = backend.avg_pool(keras.ops.square(inputs), self.size, self.strides)
+            mean = backend.avg_pool(keras.ops.square(inputs), self.size, self.strides, self.pad)
             y = keras.ops.sqrt(mean * self.size**2 + 1e-8)
         else:
-            y = backend.avg_pool(inputs, self.size, self.strides)
+            y = backend.avg_pool(inputs, self.size, self.strides, self.pad)
         return y if self.factor == 1 else y * self.factor
 
     def compute_output_shape(self, input_shape):
         batch, *space, channels = input_shape
-        return (batch, *[None if n is None else (n - self.size) // self.strides + 1 for n in space], channels)
+        beyond = 2 * self.pad - self.size
+        return (batch, *[None if n is None else (n + beyond) // self.strides + 1 for n in space], channels)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -149,4 +152,5 @@ class Pool2D(keras.layers.Layer):
             "size": self.size,
             "strides": self.strides,
             "factor": self.factor,
+            "pad": self.pad,
         }

@@ -40,9 +40,14 @@ def names(kind):
     return sorted(path.stem for path in folder(kind).glob("*.yaml"))
 
 
+def descriptions(kind):
+    """The files that come with kstyle, as {name: what it is}."""
+    return {name: read(kind, name)[0].get("description", "") for name in names(kind)}
+
+
 def presets():
     """The style presets that come with kstyle, as {name: what it is}."""
-    return {name: read("stylize", name)[0].get("description", "") for name in names("stylize")}
+    return descriptions("stylize")
 
 
 def read(kind, name):

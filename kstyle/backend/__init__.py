@@ -6,13 +6,14 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | function | what it does |
 | --- | --- |
 | `value_and_grad(fn)` | `fn(x) -> (loss, aux)` becomes `x -> ((loss, aux), d loss / d x)` |
-| `gradients(fn, variables, state)` | `fn(*args) -> (loss, aux)` becomes `*args -> (loss, aux, [d loss / d v, …])`; `state` is what `fn` assigns |
+| `gradients(fn, variables, state)` | `fn(*args) -> (loss, aux)` becomes `*args -> (loss, aux, gradients)`; it may assign `state` |
 | `compile(step, variables)` | `step(*args)` that reads and assigns `variables`, compiled where that pays |
 | `conv2d`, `max_pool`, `avg_pool` | NHWC in, NHWC out, without copies of the activations |
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
-| `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be |
+| `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be, perhaps in place |
 | `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |
-| `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`: the same numbers for the same seed, inside compiled steps too |
+| `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
+| `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
 | `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
@@ -25,12 +26,14 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 import importlib
 import importlib.util
 import os
+import platform
 import random
 import resource
 import sys
 
 import numpy as np
 
+import kstyle
 from kstyle.errors import UsageError, unknown
 
 # Order of preference where the user has not said: speed on the machines at hand, measured in docs/benchmarks.md.
@@ -79,6 +82,7 @@ batch_norm = _framework.batch_norm
 add_scaled = _framework.add_scaled
 update = _framework.update
 Random = _framework.Random
+reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
 put_row = _framework.put_row
@@ -88,6 +92,18 @@ accelerated = _framework.accelerated
 device = _framework.device
 synchronize = _framework.synchronize
 version = _framework.version
+
+
+def versions():
+    """{"kstyle": …, "keras": …, the framework: …, "python": …}."""
+    import keras
+
+    return {
+        "kstyle": kstyle.__version__,
+        "keras": keras.__version__,
+        NAME: version(),
+        "python": platform.python_version(),
+    }
 
 
 def precision(name):

@@ -124,6 +124,10 @@ def seed(number):
     pass  # JAX has no global generator: its seeds are values
 
 
+def reseed(number):
+    pass  # Keras' generators are variables of the model
+
+
 def configure(deterministic):
     jax.config.update("jax_default_matmul_precision", "highest" if deterministic else None)
 

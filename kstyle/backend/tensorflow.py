@@ -98,6 +98,10 @@ def seed(number):
     tf.random.set_seed(number)
 
 
+def reseed(number):
+    pass  # Keras' generators are variables of the model
+
+
 def configure(deterministic):
     tf.config.experimental.enable_tensor_float_32_execution(not deterministic)
     if deterministic:

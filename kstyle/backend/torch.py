@@ -85,7 +85,8 @@ def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, u
 
 
 def add_scaled(tensors, factor, others):
-    return torch._foreach_add(tensors, others, alpha=factor)
+    torch._foreach_add_(tensors, others, alpha=factor)
+    return tensors
 
 
 def update(variables, keep, tensors, factor):
@@ -173,6 +174,10 @@ def put_row(variable, index, row):
 
 
 def seed(number):
+    torch.manual_seed(number)
+
+
+def reseed(number):
     torch.manual_seed(number)
 
 

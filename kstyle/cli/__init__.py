@@ -8,9 +8,14 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.data import data
+from kstyle.cli.evaluate import evaluate
 from kstyle.cli.info import info
+from kstyle.cli.predict import predict
 from kstyle.cli.presets import presets
+from kstyle.cli.recipes import recipes
 from kstyle.cli.stylize import stylize
+from kstyle.cli.train import train
 from kstyle.errors import KStyleError
 
 
@@ -18,10 +23,10 @@ from kstyle.errors import KStyleError
 @click.version_option(kstyle.__version__, prog_name="kstyle")
 @click.option("--debug", is_flag=True, envvar="KSTYLE_DEBUG", help="Show tracebacks.")
 def cli(debug):
-    """Neural style transfer on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
+    """Neural style transfer and image-classification recipes on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
 
 
-for command in (stylize, presets, info):
+for command in (stylize, presets, train, evaluate, predict, recipes, data, info):
     cli.add_command(command)
 
 

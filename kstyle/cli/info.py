@@ -11,11 +11,10 @@ def info(as_json):
     """Print versions, backend, device, precision and where weights would come from."""
     from kstyle import backend, weights
     from kstyle.models.features import EXTRACTORS
-    from kstyle.style.transfer import versions
 
     memory = backend.memory()["total"]
     facts = {
-        "versions": versions(),
+        "versions": backend.versions(),
         "backend": backend.NAME,
         "backend_chosen_by": backend.WHY,
         "device": backend.device(),

@@ -44,7 +44,7 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("left"),
         )
-        self._download = RichProgress(TextColumn("weights"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._download = RichProgress(TextColumn("download"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         self._thumbnail = Text()
         self._drawn = -THUMBNAIL_INTERVAL
         self._task = None
@@ -84,6 +84,16 @@ class Progress:
             self._drawn = step.seconds
             self._thumbnail.truncate(0)
             self._thumbnail.append_text(thumbnail(step.image()))
+
+    def look(self, look):
+        """To be called now and then while a network trains, with a `kstyle.training.fit.Look`."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=look.steps * look.epochs, losses="")
+        said = f"loss {look.loss:.4g}, accuracy {look.accuracy:.3f}, {look.images_per_second:.0f} images/s"
+        done = look.epoch * look.steps + look.batch
+        self._bar.update(self._task, completed=done, description=f"epoch {look.epoch + 1}/{look.epochs}", losses=said)
 
     def download(self, done, total):
         """To be called while a file is downloaded, with bytes done and in all (None: not known)."""

@@ -1,7 +1,6 @@
 """`kstyle.stylize`: a content picture and style pictures in, a painting out."""
 
 import logging
-import platform
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -146,7 +145,7 @@ def stylize(
         "backend": backend.NAME,
         "device": backend.device(),
         "weights": {"origin": extractor.origin, "sha256": extractor.sha256},
-        "versions": versions(),
+        "versions": backend.versions(),
     }
     alpha = None if content.alpha is None else np.clip(images.resize(content.alpha, final), 0, 1)
     history = _History(sum(count for _, count in plan), callback)
@@ -221,16 +220,6 @@ class _History:
         import pandas as pd  # here: a third of a second that the first step need not wait for
 
         return pd.DataFrame(self._rows)
-
-
-def versions():
-    """{"kstyle": …, "keras": …, the framework: …, "python": …}."""
-    return {
-        "kstyle": kstyle.__version__,
-        "keras": keras.__version__,
-        backend.NAME: backend.version(),
-        "python": platform.python_version(),
-    }
 
 
 def _check_blend(blend, count):

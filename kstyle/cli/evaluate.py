@@ -1,0 +1,36 @@
+"""`kstyle evaluate`: the scores of a run."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--data", metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(run, data, as_json):
+    """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it."""
+    from kstyle import runs
+
+    runs.facts(run)  # answers before a framework is loaded
+
+    from kstyle.cli.progress import Progress
+
+    with Progress(quiet=as_json) as progress:
+        from kstyle.training import train as training
+
+        scores = training.evaluate(run, data, progress.download)
+    if as_json:
+        click.echo(json.dumps(scores.as_json(), indent=2))
+        return
+    click.echo(f"top-1              {100 * scores.top1:.2f} %")
+    if scores.top5 is not None:
+        click.echo(f"top-5              {100 * scores.top5:.2f} %")
+    click.echo(f"loss               {scores.loss:.4f}")
+    click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
+    click.echo(f"test pictures      {scores.count}")
+    if len(scores.per_class) <= 40:
+        click.echo(scores.per_class.round(4).to_string())
+    for true, predicted, count in scores.most_confused(5):
+        click.echo(f"{count:5} × {true} taken for {predicted}")

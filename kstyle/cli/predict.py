@@ -1,0 +1,79 @@
+"""`kstyle predict`: what a run sees in pictures."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import click
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm"}
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True)
+@click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
+@click.option("--sheet", metavar="FILE", help="Also write a contact sheet.")
+def predict(run, paths, top, as_json, as_csv, sheet):
+    """Say what RUN sees in pictures, or in all pictures of folders."""
+    from kstyle import runs
+    from kstyle.errors import UsageError
+
+    if as_json and as_csv:
+        raise UsageError("--json and --csv: choose one.")
+    runs.facts(run)
+    files = _files(paths)
+    if not files:
+        raise UsageError(f"No picture in {', '.join(paths)}.")
+
+    from kstyle.training import train as training
+
+    found = training.predict(run, files, top)
+    if sheet:
+        from kstyle.training import sheet as contact
+
+        entries = [
+            (entry["picture"], [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None)
+            for entry in found
+            if "picture" in entry
+        ]
+        if entries:
+            contact.sheet(entries, sheet, title=str(run))
+    bad = [entry for entry in found if "error" in entry]
+    for entry in found:
+        entry.pop("picture", None)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif as_csv:
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["path", "rank", "class", "probability"])
+        for entry in found:
+            for rank, p in enumerate(entry.get("predictions", []), 1):
+                table.writerow([entry["path"], rank, p["class"], f"{p['probability']:.6f}"])
+        click.echo(out.getvalue(), nl=False)
+    else:
+        for entry in found:
+            if "predictions" in entry:
+                click.echo(f"{entry['path']}: {', '.join(_lines(entry['predictions']))}")
+    for entry in bad:
+        click.echo(f"kstyle: {entry['error']}", err=True)
+    if bad:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(predictions):
+    return [f"{p['class']} {100 * p['probability']:.1f} %" for p in predictions]
+
+
+def _files(paths):
+    found = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        else:
+            found.append(path)
+    return found

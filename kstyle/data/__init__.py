@@ -1,0 +1,142 @@
+"""Image-classification data sets, read from their published files into NumPy arrays. No framework is needed.
+
+    dataset = kstyle.data.load("mnist")
+    train, validation = kstyle.data.hold_out(dataset.train, 0.1, seed=0)
+"""
+
+from kstyle.data import cifar10, digits, find, mnist, tiny_imagenet
+from kstyle.data.arrays import (
+    Dataset,
+    Split,
+    channel_statistics,
+    count_grey,
+    count_shared,
+    hold_out,
+    order,
+    take,
+)
+from kstyle.errors import DataError, unknown
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Split",
+    "channel_statistics",
+    "check",
+    "download",
+    "hold_out",
+    "load",
+    "locate",
+    "order",
+    "take",
+]
+
+# {name: kstyle.data.find.Source}
+DATASETS = {
+    "mnist": mnist.SOURCE,
+    "cifar10": cifar10.SOURCE,
+    "tiny_imagenet": tiny_imagenet.SOURCE,
+    "digits": digits.SOURCE,
+}
+
+
+def _source(name):
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    return DATASETS[name]
+
+
+def load(name, folder=None, download=True, progress=None):
+    """Reads a data set.
+
+    Looked for in `folder`; without one, in the folder that the environment's `KSTYLE_DATA` names, in Keras' own
+    (`$KERAS_HOME/datasets` or `~/.keras/datasets`), and at last downloaded into the latter. `digits` comes with
+    scikit-learn and is looked for nowhere.
+
+    Args:
+        name: a key of `DATASETS`.
+        folder: of the data set, or one that holds a folder for each data set, or the data set's file. If it is given,
+            no other place is looked at.
+        download: whether a data set that is not there is downloaded.
+        progress: `progress(done, total or None)` in bytes, during a download.
+
+    Returns: a `Dataset`.
+
+    Raises:
+        UsageError: no such data set.
+        DataError: it is nowhere, or a file in it is damaged, refused or not what it should be.
+    """
+    source = _source(name)
+    if not source.marks:
+        return Dataset(name, *source.read(None), f"the installed package {digits.package()}")
+    path = find.find_or_download(name, source, folder, download, progress)
+    try:
+        return Dataset(name, *source.read(path), str(path))
+    except DataError as error:
+        raise DataError(f"{error}{find.again(path, source)}") from error
+
+
+def locate(name, folder=None):
+    """Where `load` would read from: a path, the name of a package, or None where it would have to be downloaded.
+
+    Raises: as `load`; nothing is read.
+    """
+    source = _source(name)
+    if not source.marks:
+        return digits.package()
+    path, _ = find.find(name, source, folder)
+    return None if path is None else str(path)
+
+
+def download(name, folder=None, progress=None):
+    """Downloads a data set's official file into `folder` (default: Keras' own) and returns its path.
+
+    Raises:
+        UsageError: no such data set, or it comes with a package.
+        DataError: the download failed.
+    """
+    return find.fetch(_source(name), folder, progress)
+
+
+def check(name, folder=None):
+    """Reads all of a data set and reports what is in it; nothing is downloaded.
+
+    Returns:
+        A dict for JSON: `name`, `origin`, `sha256`, `classes`; `shape`, (H, W, C); `mean` and `std` of the training
+        pictures' channels in [0, 1]; `splits`, `{"train" and "test": {"pictures", "per_class" by class, "grey"
+        pictures with three equal channels (None where there are not three), "boxes"}}`; and `problems`, a list of
+        sentences: what differs from the official set.
+
+    Raises: as `load`.
+    """
+    source, dataset = _source(name), load(name, folder, download=False)
+    mean, std = channel_statistics(dataset.train.images)
+    splits, problems = {}, []
+    if len(dataset.classes) != source.classes:
+        problems.append(f"{len(dataset.classes)} of {source.classes} classes are here.")
+    for (part, split), official in zip((("train", dataset.train), ("test", dataset.test)), source.pictures):
+        counts = [int((split.labels == label).sum()) for label in range(len(dataset.classes))]
+        if len(split) != official:
+            problems.append(f"{part} has {len(split):,} pictures, the official set {official:,}.")
+        empty = [label for label, count in zip(dataset.classes, counts) if not count]
+        if empty:
+            problems.append(f"{part} has no picture of {', '.join(empty)}.")
+        splits[part] = {
+            "pictures": len(split),
+            "per_class": dict(zip(dataset.classes, counts)),
+            "grey": count_grey(split.images),
+            "boxes": split.boxes is not None,
+        }
+    if shared := count_shared(dataset.train, dataset.test):
+        problems.append(f"{shared:,} test pictures are also in train, to the last byte.")
+    return {
+        "name": name,
+        "origin": dataset.origin,
+        "sha256": dataset.sha256,
+        "classes": list(dataset.classes),
+        "shape": list(dataset.train.images.shape[1:]),
+        "mean": [float(value) for value in mean],
+        "std": [float(value) for value in std],
+        "splits": splits,
+        "problems": problems,
+    }

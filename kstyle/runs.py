@@ -1,0 +1,123 @@
+"""Run folders: what a training leaves behind, each file written beside its place and renamed.
+
+recipe.yaml        the resolved recipe: `kstyle train RUN/recipe.yaml` makes the run again
+run.json           versions, device, seed, classes, normalisation, where the data came from and its SHA-256
+history.csv        a line an epoch; curves.png shows it
+log.txt            what was said, with the time
+state.safetensors  everything a resumed training needs
+best.safetensors   the weights of the best epoch so far
+weights.safetensors  the result, once the training is done
+"""
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from kstyle.errors import DataError, UsageError
+
+STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """`with replacing(path) as beside:` the file written at `beside` becomes `path` if nothing was raised."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def new_folder(name):
+    """`runs/NAME-date-time`, under a free name."""
+    stem = Path("runs") / f"{Path(name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = stem, 1
+    while path.exists():
+        number += 1
+        path = Path(f"{stem}-{number}")
+    return path
+
+
+def start(folder, settings, facts):
+    """Makes the folder and writes recipe.yaml (from a pydantic model) and run.json (from a dict).
+
+    Raises:
+        UsageError: there is a run in it already.
+    """
+    folder = Path(folder)
+    if (folder / STATE).exists() or (folder / RESULT).exists():
+        raise UsageError(f"{folder} holds a run: go on with it (--resume), or name another folder (--run).")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "recipe.yaml") as beside:
+            beside.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), "utf-8")
+        write_facts(folder, facts)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+
+
+def write_facts(folder, facts):
+    with replacing(Path(folder) / "run.json") as beside:
+        beside.write_text(json.dumps(facts, indent=2), "utf-8")
+
+
+def facts(folder):
+    """run.json of a run.
+
+    Raises:
+        DataError: it is no run folder.
+    """
+    try:
+        return json.loads((Path(folder) / "run.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is no run folder: it has no run.json that can be read.") from error
+
+
+def write_history(folder, rows):
+    """rows: list of dicts -> history.csv."""
+    import pandas as pd
+
+    with replacing(Path(folder) / "history.csv") as beside:
+        pd.DataFrame(rows).to_csv(beside, index=False)
+
+
+def save_arrays(path, arrays, notes=None):
+    """arrays: {name: array}; notes: what JSON can hold. One file, safe to load from strangers."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with replacing(path) as beside:
+        save_file(arrays, beside, metadata={"kstyle": json.dumps(notes)})
+        with open(beside, "rb") as file:  # on the disk before it takes the place of the last good one
+            os.fsync(file.fileno())
+
+
+def load_arrays(path):
+    """What `save_arrays` wrote, as `(arrays, notes)`.
+
+    Raises:
+        DataError: no such file, or not one of kstyle's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            notes = json.loads((file.metadata() or {}).get("kstyle", "null"))
+            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
+
+
+def result_file(folder):
+    """The weights a run has to show: its result, the best epoch so far, or the last state."""
+    for name in (RESULT, BEST, STATE):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise DataError(f"{folder} has no weights yet: its first epoch was not finished.")

@@ -1,0 +1,1 @@
+"""Image-classification training: what a recipe in configs/train says, carried out."""

@@ -1,0 +1,124 @@
+"""One step of training and one of prediction, in Keras ops, compiled by the backend where that pays."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import keras
+import numpy as np
+
+from kstyle.training import optimizers
+
+ops = keras.ops
+
+
+class Normalise:
+    """uint8 pixels -> float32: (x / 255 − mean) / std, a number for each channel, as one multiplication and addition.
+
+    Between `to_unit` and `from_unit` lies augmentation, which works on pictures in [0, 1].
+    """
+
+    def __init__(self, mean, std):
+        mean, std = np.asarray(mean, "float32"), np.asarray(std, "float32")
+        self.mean, self.std = mean.tolist(), std.tolist()
+        self._scale, self._shift = (1 / std).astype("float32"), (-mean / std).astype("float32")
+
+    def __call__(self, images):
+        return self._affine(images, self._scale / 255, self._shift)
+
+    def from_unit(self, images):
+        return self._affine(images, self._scale, self._shift)
+
+    def _affine(self, images, scale, shift):
+        images = ops.cast(images, "float32")
+        if len(set(zip(scale.tolist(), shift.tolist()))) == 1:
+            scale, shift = float(scale[0]), float(shift[0])
+        return images * scale + shift
+
+
+def to_unit(images):
+    return ops.cast(images, "float32") * (1 / 255)
+
+
+class TrainStep:
+    """Callable: `step(images, labels, seed, strength, mix)` makes one step of the optimiser.
+
+    images: (B, H, W, C) uint8; labels: (B,) integer; seed: integer that all random numbers of the step come from;
+    strength, mix: see `kstyle.training.augment`.
+
+    Args:
+        model: gives logits.
+        optimizer: built on the model's trainable variables.
+        settings: a `kstyle.training.settings.TrainSettings`.
+        normalise: a `Normalise`.
+        augment: what `kstyle.training.augment.build` gave, or None.
+        class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.
+    """
+
+    def __init__(self, model, optimizer, settings, normalise, augment=None, class_weights=None):
+        self.model, self.settings, self.normalise, self.augment = model, settings, normalise, augment
+        self.classes = model.output_shape[-1]
+        self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
+        # Sums since the epoch began: loss, right ones, pictures. They stay on the device until somebody looks.
+        self.totals = keras.Variable(np.zeros(3, "float32"), trainable=False, name="totals")
+        trainable = model.trainable_variables
+        rest = [v for v in model.variables if not any(v is t for t in trainable)]
+        self._gradients = backend.gradients(self._loss, trainable, rest)
+        self._apply = optimizers.apply(optimizer, settings.optimizer, trainable)
+        self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, self.totals])
+        self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
+
+    def __call__(self, images, labels, seed, strength=1.0, mix=1.0):
+        if self._drops:
+            backend.reseed(seed)
+        self._run(images, labels, np.int32(seed), np.float32(strength), np.float32(mix))
+
+    def _step(self, images, labels, seed, strength, mix):
+        targets = ops.one_hot(labels, self.classes)
+        if self.augment is None:
+            x = self.normalise(images)
+        else:
+            x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
+            x = self.normalise.from_unit(x)
+        parts = self.settings.accumulate
+        if images.shape[0] % parts:
+            parts = 1  # a last batch that cannot be divided
+        size = images.shape[0] // parts
+        total, grads = None, None
+        for part in range(parts):
+            piece = slice(part * size, (part + 1) * size)
+            loss, sums, found = self._gradients(x[piece], targets[piece])
+            total = sums["sums"] if total is None else total + sums["sums"]
+            grads = found if grads is None else backend.add_scaled(grads, 1.0, found)
+        if parts > 1:
+            grads = [g / parts for g in grads]
+        self._apply(grads)
+        self.totals.assign(self.totals.value + total)
+
+    def _loss(self, x, targets):
+        logits = ops.cast(self.model(x, training=True), "float32")
+        smoothing = self.settings.loss.label_smoothing
+        aims = targets * (1 - smoothing) + smoothing / self.classes if smoothing else targets
+        losses = -ops.sum(aims * ops.log_softmax(logits), axis=-1)
+        if self.class_weights is not None:
+            losses = losses * ops.sum(targets * self.class_weights, axis=-1)
+        right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1)), "float32")
+        sums = ops.stack([ops.sum(losses), ops.sum(right), ops.cast(x.shape[0], "float32")])
+        return ops.mean(losses), {"sums": sums}
+
+
+class Predictor:
+    """Callable: (N, H, W, C) uint8 -> (N, K) float32 NumPy probabilities, in batches."""
+
+    def __init__(self, model, normalise, batch=256):
+        self.batch = batch
+
+        def step(images):
+            return ops.softmax(ops.cast(model(normalise(images), training=False), "float32"))
+
+        self._run = backend.compile(step, model.variables)
+
+    def __call__(self, images):
+        found = [
+            ops.convert_to_numpy(self._run(ops.convert_to_tensor(images[i : i + self.batch])))
+            for i in range(0, len(images), self.batch)
+        ]
+        return np.concatenate(found)
