@@ -14,8 +14,8 @@ _LAZY = {
     "stylize": "kstyle.style.transfer",
     "presets": "kstyle.recipes",
     "train": "kstyle.training.train",
-    "evaluate": "kstyle.training.train",
-    "predict": "kstyle.training.train",
+    "evaluate": "kstyle.training.evaluate",
+    "predict": "kstyle.training.evaluate",
 }
 
 

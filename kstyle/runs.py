@@ -45,8 +45,8 @@ def new_folder(name):
     return path
 
 
-def start(folder, settings, facts):
-    """Makes the folder and writes recipe.yaml (from a pydantic model) and run.json (from a dict).
+def start(folder, recipe, facts):
+    """Makes the folder and writes recipe.yaml and run.json from two dicts.
 
     Raises:
         UsageError: there is a run in it already.
@@ -57,7 +57,7 @@ def start(folder, settings, facts):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "recipe.yaml") as beside:
-            beside.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), "utf-8")
+            beside.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
         write_facts(folder, facts)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error}).") from error

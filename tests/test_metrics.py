@@ -63,10 +63,10 @@ def test_calibration():
     constructed = [pictures(0.9, 5, 5), pictures(0.7, 24, 6)]
     probabilities, labels = (np.concatenate(parts) for parts in zip(*constructed))
     assert calibration_error(probabilities, labels) == pytest.approx(7 / 40)
-    # 0.75 and 0.78 share the bin (11/15, 12/15]; too sure and too unsure cancel within it, 0.67 is in the one below.
-    shared = [pictures(0.75, 1, 0), pictures(0.78, 0, 1)]
-    probabilities, labels = (np.concatenate(parts) for parts in zip(*shared))
-    assert calibration_error(probabilities, labels) == pytest.approx(abs(1 - 0.75 - 0.78) / 2)
+    # 0.75 and 0.8 share the bin (11/15, 12/15], in which too sure and too unsure cancel; 0.82 is in the next.
+    for other, expected in ((0.8, abs(1 - 0.75 - 0.8) / 2), (0.82, (0.25 + 0.82) / 2)):
+        probabilities, labels = (np.concatenate(p) for p in zip(pictures(0.75, 1, 0), pictures(other, 0, 1)))
+        assert calibration_error(probabilities, labels) == pytest.approx(expected)
 
 
 def test_two_classes_of_one_name():

@@ -18,7 +18,7 @@ def evaluate(run, data, as_json):
     from kstyle.cli.progress import Progress
 
     with Progress(quiet=as_json) as progress:
-        from kstyle.training import train as training
+        from kstyle.training import evaluate as training
 
         scores = training.evaluate(run, data, progress.download)
     if as_json:
@@ -30,7 +30,7 @@ def evaluate(run, data, as_json):
     click.echo(f"loss               {scores.loss:.4f}")
     click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
     click.echo(f"test pictures      {scores.count}")
-    if len(scores.per_class) <= 40:
-        click.echo(scores.per_class.round(4).to_string())
-    for true, predicted, count in scores.most_confused(5):
-        click.echo(f"{count:5} × {true} taken for {predicted}")
+    if len(scores.classes) <= 40:
+        click.echo(scores.classes.round(4).to_string())
+    for row in scores.most_confused(5).itertuples():
+        click.echo(f"{row.count:5} × {row.true} taken for {row.predicted}")

@@ -29,7 +29,7 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     if not files:
         raise UsageError(f"No picture in {', '.join(paths)}.")
 
-    from kstyle.training import train as training
+    from kstyle.training import evaluate as training
 
     found = training.predict(run, files, top)
     if sheet:

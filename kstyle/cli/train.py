@@ -8,7 +8,9 @@ import click
 
 @click.command()
 @click.argument("recipe", required=False, metavar="[RECIPE]")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting: optimizer.learning_rate=0.05")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting: optimizer.learning_rate=0.05"
+)
 @click.option("--data", metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]")
 @click.option("--run", metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe.")
@@ -46,7 +48,11 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
     last = done.history.iloc[-1]
     if as_json:
         scores = done.scores.as_json()
-        summary = {"run": str(done.folder), "epochs": len(done.history), "seconds": round(float(done.history["seconds"].sum()), 1)}
+        summary = {
+            "run": str(done.folder),
+            "epochs": len(done.history),
+            "seconds": round(float(done.history["seconds"].sum()), 1),
+        }
         click.echo(json.dumps({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
     elif not quiet:
         click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")

@@ -1,7 +1,7 @@
 """Image-classification data sets, read from their published files into NumPy arrays. No framework is needed.
 
-    dataset = kstyle.data.load("mnist")
-    train, validation = kstyle.data.hold_out(dataset.train, 0.1, seed=0)
+dataset = kstyle.data.load("mnist")
+train, validation = kstyle.data.hold_out(dataset.train, 0.1, seed=0)
 """
 
 from kstyle.data import cifar10, digits, find, mnist, tiny_imagenet
@@ -71,9 +71,11 @@ def load(name, folder=None, download=True, progress=None):
         return Dataset(name, *source.read(None), f"the installed package {digits.package()}")
     path = find.find_or_download(name, source, folder, download, progress)
     try:
-        return Dataset(name, *source.read(path), str(path))
+        return Dataset(name, *source.read(path), find.shown(path))
     except DataError as error:
         raise DataError(f"{error}{find.again(path, source)}") from error
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error}).") from error
 
 
 def locate(name, folder=None):
@@ -85,7 +87,7 @@ def locate(name, folder=None):
     if not source.marks:
         return digits.package()
     path, _ = find.find(name, source, folder)
-    return None if path is None else str(path)
+    return None if path is None else find.shown(path)
 
 
 def download(name, folder=None, progress=None):

@@ -168,7 +168,7 @@ def _draw(split, count, seed):
     present, counts = np.unique(labels, return_counts=True)
     few = int(counts.argmin())
     if counts[few] < 2:
-        raise DataError(f"Class {present[few]} has a single picture, which cannot be in both parts: add pictures.")
+        raise DataError(f"Class {present[few]} has a single picture; to draw in proportion takes two: add pictures.")
     if count < len(present):
         raise DataError(
             f"{count} of {total} pictures are fewer than the {len(present)} classes: a larger part is needed."
@@ -222,7 +222,10 @@ def channel_statistics(images):
 
 
 def count_grey(images):
-    """How many pictures of (N, H, W, 3) uint8 have three equal channels; None for any other number of channels."""
+    """How many pictures of (N, H, W, 3) uint8 have three equal channels; None for any other number of channels.
+
+    These are all that are stored as grey, and the few stored in colour that show none.
+    """
     if images.shape[3] != 3:
         return None
     total = 0

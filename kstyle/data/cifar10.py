@@ -157,11 +157,17 @@ class _Notes(pickle.Unpickler):
 def _batch(raw, label):
     """A batch's bytes -> data (N, 3072) uint8, each picture's red, green and blue plane; labels (N,) int32."""
     try:
-        batch = _Notes(raw).load()
+        return _checked(_Notes(raw).load(), label)
     except _Refused as error:
         raise DataError(f"{label}: refused: the file {error}.") from None
+    except DataError:
+        raise
     except Exception as error:  # a damaged pickle can fail in any way at all
-        raise DataError(f"{label}: is damaged or cut short ({plain(error, 160).rstrip('.')}).") from error
+        reason = plain(error, 160).rstrip(".") or type(error).__name__
+        raise DataError(f"{label}: is damaged or cut short ({reason}).") from error
+
+
+def _checked(batch, label):
     if not isinstance(batch, dict):
         raise DataError(f"{label}: expected a dict of data and labels, got {type(batch).__name__}.")
     batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
@@ -184,11 +190,11 @@ def _data(note, label):
     name = dtype.name if isinstance(dtype, _Type) else None
     width = 3 * SIDE * SIDE
     sound = name in ("u1", b"u1", "|u1", b"|u1", "uint8", b"uint8") and isinstance(raw, bytes)
-    sound = sound and isinstance(shape, tuple) and len(shape) == 2 and type(shape[0]) is int and shape[1] == width
-    if not sound or len(raw) != shape[0] * width:
+    sound = sound and isinstance(shape, tuple) and [type(n) for n in shape] == [int, int]
+    if not sound or shape[1] != width or len(raw) != shape[0] * width:
         held = f"{plain(shape)} {plain(name)} in {len(raw) if isinstance(raw, bytes) else 'no'} bytes"
         raise DataError(f"{label}: expected data (N, {width}) uint8, got {held}.")
-    return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran is True or fortran == 1 else "C")
+    return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
 
 
 # The file, address and checksum of keras.datasets.cifar10, and where that unpacks it to.

@@ -23,9 +23,9 @@ def read(_path=None):
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DataError("The data set digits comes with scikit-learn, which is missing: pip install scikit-learn.") from (
-            error
-        )
+        raise DataError(
+            "The data set digits comes with scikit-learn, which is missing: pip install scikit-learn."
+        ) from (error)
     ink, labels = load_digits(return_X_y=True)
     images = np.rint(ink.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     train, test = hold_out(Split(images, labels.astype(np.int32)), TEST_FRACTION, TEST_SEED)

@@ -125,6 +125,11 @@ def fetch(source, folder=None, progress=None):
     return download.fetch(source.url, target, progress=progress, **source.sums)
 
 
+def shown(path):
+    """What the user knows it by: the archive, or the folder of many files."""
+    return str(path if path.name.endswith((".npz", ".zip", ".tar.gz")) else path.parent)
+
+
 def again(path, source):
     """What to add to an error in a file that a download would replace."""
     return " Delete it, and it is downloaded again." if path == keras_folder() / source.file else ""

@@ -63,10 +63,10 @@ def _read_npz(path):
         with np.load(path, allow_pickle=False) as arrays:
             return [arrays[name] for name in _NPZ]
     except KeyError as error:
-        raise DataError(f"{path}: expected the arrays {', '.join(_NPZ)}; {plain(error).strip(chr(34))}.") from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError) as error:
-        if isinstance(error, DataError):
-            raise
+        raise DataError(f"{path}: expected the arrays {', '.join(_NPZ)}; {plain(error.args[0])}.") from error
+    except DataError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, MemoryError) as error:
         raise DataError(f"{path}: is damaged or cut short ({plain(error, 160).rstrip('.')}).") from error
 
 

@@ -1,240 +1,201 @@
-"""Tiny ImageNet (Stanford's course CS231n, 2015): 64 × 64 photographs of up to 200 classes with a box each.
+"""Tiny ImageNet: photographs of 64×64 pixels in 200 classes, from the original folder or straight from its zip.
 
-Read in its original layout, from the folder or straight from the official zip. wnids.txt says which classes there are:
-a folder with some of them only is a data set too.
+Of ImageNet (O. Russakovsky et al., 2015), for the course CS231n at Stanford. The official test pictures have no labels,
+so `val` is the test split here, as in what is published about the set.
 """
 
+import contextlib
 import io
 import os
 import re
+import threading
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from kstyle.checkpoints import plain
-from kstyle.data.arrays import Split, assemble
-from kstyle.data.find import Source, folders
+from kstyle.data.arrays import Split
+from kstyle.data.find import Source
 from kstyle.errors import DataError
 
 SIDE = 64
-
-# Bytes of one file: the largest picture of the data set has 13,000, words.txt 2.7 million.
-LARGEST = {".JPEG": 1 << 20, ".txt": 1 << 25}
-_FOLDER = "tiny-imagenet-200"
-
-
-def find(folder):
-    """The folder with wnids.txt, or the official zip, in `folder` or its `tiny-imagenet-200`; or None."""
-    if folder.is_file() and folder.suffix == ".zip":
-        return folder
-    for place in folders(folder, _FOLDER, "tiny_imagenet", f"tiny_imagenet/{_FOLDER}"):
-        if (place / "wnids.txt").is_file() and (place / "train").is_dir():
-            return place
-    for place in folders(folder, _FOLDER, "tiny_imagenet"):
-        if (place / f"{_FOLDER}.zip").is_file():
-            return place / f"{_FOLDER}.zip"
-    return None
+MOST_TEXT = 1 << 24  # bytes; the official words.txt, of all of WordNet, has 2.7 million
+MOST_PICTURE = 1 << 20  # bytes; a picture has about 2,000
+BATCH = 256  # pictures a task of the thread pool decodes
 
 
 def read(path):
-    """Reads Tiny ImageNet from what `find` returned; a zip is read as it is, nothing is unpacked to disk.
+    """Reads the folder that `path`, its wnids.txt, lies in, or the zip `path`, which is not unpacked to disk.
+
+    The classes are those of wnids.txt, in its order; a shorter list reads fewer. Which pictures there are is in the
+    lists of boxes. Grey pictures get three equal channels.
 
     Returns:
-        A `Dataset` of (N, 64, 64, 3) pictures; the official one has 100,000 and 10,000. Classes are in the order of
-        wnids.txt, named by the first word of words.txt. The test split is the labelled `val` (the official test
-        pictures have no labels). Boxes are None where the files have not one for each picture.
+        `(classes, train, test)`: the first name in words.txt of each class; pictures (N, 64, 64, 3), in the order of
+        the lists, with boxes (N, 4): x0, y0, x1, y1 from 0 to 63, the last pixels included. Some of the real boxes are
+        a pixel wide.
 
     Raises:
-        DataError: a file is missing, damaged, not 64 × 64, or has lines of another layout.
+        DataError: a file is missing, damaged, no JPEG of 64×64 pixels, or listed as what it cannot be.
     """
-    if path.is_dir():
-        return _read(_Folder(path), path)
+    with _opened(path) as (get, root):
+
+        def rows(name, columns):
+            return _rows(get(name, MOST_TEXT), f"{root}{name}", columns)
+
+        wnids = [wnid for (wnid,) in rows("wnids.txt", 1)]
+        odd = [wnid for wnid in wnids if not re.fullmatch(r"n\d{8}", wnid)]
+        if odd or not wnids or len(set(wnids)) != len(wnids):
+            found = f"'{plain(odd[0])}'" if odd else "one twice" if wnids else "nothing"
+            raise DataError(f"{root}wnids.txt: expected WordNet ids like n01443537, each once; got {found}.")
+        classes = _names(wnids, dict(rows("words.txt", 2)), f"{root}words.txt")
+        train = []
+        for label, wnid in enumerate(wnids):
+            for name, *box in rows(f"train/{wnid}/{wnid}_boxes.txt", 5):
+                train.append((f"train/{wnid}/images/{name}", label, box))
+        labels = {wnid: label for label, wnid in enumerate(wnids)}
+        listed = rows("val/val_annotations.txt", 6)
+        test = [(f"val/images/{name}", labels[wnid], box) for name, wnid, *box in listed if wnid in labels]
+        return classes, _split(get, root, train), _split(get, root, test)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """`(get, root)`: `get(name, most)` gives a file's bytes, of any thread; `root` is put before its name in errors."""
+    path = Path(path)
+    if path.name == "wnids.txt":
+        yield _from_folder(path.parent), f"{path.parent}{os.sep}"
+        return
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(_Zip(archive, path), path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path}: is no zip archive, or damaged or cut short ({plain(error, 120)}).") from error
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: is no zip of Tiny ImageNet, or cut short ({plain(error)}).") from error
+    with archive:
+        yield _from_zip(archive, path), f"{path}: "
 
 
-def _read(tree, path):
-    wnids = [line[0] for line in _lines(tree, "wnids.txt", 1)]
-    if not wnids or len(set(wnids)) != len(wnids):
-        raise DataError(f"{path}/wnids.txt: expected a class a line, each once; found {len(wnids)} lines.")
-    for wnid in wnids:
-        if not re.fullmatch(r"n\d{8}", wnid):  # it becomes a folder's name
-            raise DataError(f"{path}/wnids.txt: expected classes like n01443537, found '{plain(wnid)}'.")
-    train = _decode(tree, [entry for label, wnid in enumerate(wnids) for entry in _train(tree, wnid, label)], "train")
-    test = _decode(tree, _val(tree, wnids), "val")
-    return assemble("tiny_imagenet", _names(tree, wnids), train, test, path)
+def _from_folder(folder):
+    def get(name, most):
+        path = folder / name
+        try:
+            with open(path, "rb") as file:
+                raw = file.read(most + 1)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+        if len(raw) > most:
+            raise DataError(f"{path}: refused: it has more than {most} bytes.")
+        return raw
+
+    return get
 
 
-def _train(tree, wnid, label):
-    """[(file, label, box or None)] of a class, in the order of their numbers."""
-    boxes, folder = {}, f"train/{wnid}"
-    if tree.has(f"{folder}/{wnid}_boxes.txt"):
-        boxes = {
-            name: _box(tree, f"{folder}/{wnid}_boxes.txt", box)
-            for name, *box in _lines(tree, f"{folder}/{wnid}_boxes.txt", 5)
-        }
-    files = sorted(tree.pictures(f"{folder}/images"), key=lambda name: (len(name), name))
-    if not files:
-        raise DataError(f"{tree.path}: {folder}/images has no .JPEG files; wnids.txt names the class {wnid}.")
-    return [(f"{folder}/images/{name}", label, boxes.get(name)) for name in files]
+def _from_zip(archive, path):
+    # Only names that are asked for are looked up, so an entry's own name leads nowhere.
+    roots = [entry[: -len("wnids.txt")] for entry in archive.namelist() if re.fullmatch(r"([^/]+/)?wnids\.txt", entry)]
+    if not roots:
+        raise DataError(f"{path}: holds no wnids.txt, so it is not Tiny ImageNet.")
+    root, lock = min(roots, key=len), threading.Lock()
+
+    def get(name, most):
+        try:
+            entry = archive.getinfo(root + name)
+            if entry.file_size > most:  # reading stops at the size that is claimed
+                raise DataError(f"{path}: {name}: refused: it has more than {most} bytes.")
+            with lock:
+                return archive.read(entry)
+        except KeyError:
+            raise DataError(f"{path}: {name}: there is no such file.") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            raise DataError(f"{path}: {name}: is damaged ({plain(error)}).") from error
+
+    return get
 
 
-def _val(tree, wnids):
-    labels = {wnid: label for label, wnid in enumerate(wnids)}
-    entries = []
-    for name, wnid, *box in _lines(tree, "val/val_annotations.txt", 6):
-        if not re.fullmatch(r"[\w.-]+\.JPEG", name):
-            raise DataError(f"{tree.path}/val/val_annotations.txt: '{plain(name)}' is no file name of a picture.")
-        if wnid in labels:
-            entries.append((f"val/images/{name}", labels[wnid], _box(tree, "val/val_annotations.txt", box)))
-    if not entries:
-        raise DataError(f"{tree.path}/val/val_annotations.txt: has no pictures of the classes in wnids.txt.")
-    return entries
-
-
-def _box(tree, file, numbers):
+def _rows(raw, label, columns):
+    """The lines of a table, separated by tabs, as lists of `columns` texts."""
     try:
-        x0, y0, x1, y1 = (int(number) for number in numbers)
-    except ValueError:
-        x0 = y0 = x1 = y1 = -1
-    if not (0 <= x0 <= x1 <= SIDE and 0 <= y0 <= y1 <= SIDE):
-        raise DataError(f"{tree.path}/{file}: expected a box within {SIDE} pixels, found {plain(numbers)}.")
-    return x0, y0, x1, y1
-
-
-def _lines(tree, file, fields):
-    """The lines of a table, each a list of `fields` texts."""
-    lines = [line.split() for line in _text(tree, file).splitlines() if line.strip()]
-    for number, line in enumerate(lines, 1):
-        if len(line) != fields:
-            raise DataError(f"{tree.path}/{file}: line {number} has {len(line)} fields, expected {fields}.")
-    return lines
-
-
-def _text(tree, file):
-    try:
-        return tree.read(file).decode("utf-8")
+        rows = [line.rstrip("\r").split("\t") for line in raw.decode("utf-8").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
-        raise DataError(f"{tree.path}/{file}: is no text ({plain(error)}).") from error
+        raise DataError(f"{label}: is no text in UTF-8.") from error
+    for number, row in enumerate(rows, 1):
+        if len(row) != columns:
+            raise DataError(f"{label}: expected {columns} columns in row {number}, got {len(row)}: {plain(row)}.")
+    return rows
 
 
-def _names(tree, wnids):
-    """A name a class, distinct: two kinds of crane have their number added."""
-    words = dict(line.split("\t", 1) for line in _text(tree, "words.txt").splitlines() if "\t" in line)
-    names = [plain(words.get(wnid, wnid).split(",")[0].strip()) for wnid in wnids]
-    return [f"{name} ({wnid})" if names.count(name) > 1 else name for name, wnid in zip(names, wnids)]
+def _names(wnids, words, label):
+    names = []
+    for wnid in wnids:
+        if wnid not in words:
+            raise DataError(f"{label}: has no name for {wnid}, which wnids.txt lists.")
+        names.append(words[wnid].split(",")[0].strip())
+    return tuple(name if names.count(name) == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids))
 
 
-def _decode(tree, entries, part):
-    # Pillow lets go of Python's lock while it decodes, the file system while it reads.
-    files, labels, boxes = zip(*entries)
-    images = np.empty((len(files), SIDE, SIDE, 3), np.uint8)
+def _split(get, root, entries):
+    """entries: [(name, label, box as four texts)] -> Split"""
+    images = np.empty((len(entries), SIDE, SIDE, 3), np.uint8)
+    boxes = np.array([_box(name, box, root) for name, _, box in entries], np.float32).reshape(-1, 4)
 
-    def decode(indices):
-        for index in indices:
-            images[index] = _picture(tree.read(files[index]), f"{tree.path}/{files[index]}")
+    def decode(first):
+        for index in range(first, min(first + BATCH, len(entries))):
+            name = entries[index][0]
+            images[index] = _decoded(get(name, MOST_PICTURE), f"{root}{name}")
 
-    blocks = [range(first, min(first + 256, len(files))) for first in range(0, len(files), 256)]
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), f"decode-{part}")
-    try:
-        for _ in pool.map(decode, blocks):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)
-    known = None if None in boxes else np.array(boxes, np.float32)
-    return Split(images, np.array(labels, np.int32), known)
+    # Pillow lets other threads run while it decodes.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            list(pool.map(decode, range(0, len(entries), BATCH)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Split(images, np.array([label for _, label, _ in entries], np.int32), boxes)
 
 
-def _picture(data, where):
+def _box(name, box, root):
+    file = name.rpartition("/")[2]
+    # A list's names become paths: `../` must not lead out of the folder.
+    if not re.fullmatch(r"\w[\w.-]*", file) or name.count("/") != (3 if name.startswith("train") else 2):
+        raise DataError(f"{root}{plain(name)}: refused: no plain file name.")
+    sides = [int(side) if re.fullmatch(r"\d{1,3}", side) else -1 for side in box]
+    if not (0 <= sides[0] <= sides[2] < SIDE and 0 <= sides[1] <= sides[3] < SIDE):
+        raise DataError(f"{root}{name}: expected a box x0, y0, x1, y1 from 0 to {SIDE - 1}, got {plain(box)}.")
+    return sides
+
+
+def _decoded(raw, label):
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            if image.size != (SIDE, SIDE):
-                raise DataError(f"{where}: expected {SIDE} × {SIDE} pixels, found {image.width} × {image.height}.")
-            # Some hundred are grey.
-            return np.asarray(image.convert("RGB"))
+        with Image.open(io.BytesIO(raw), formats=("JPEG",)) as image:
+            if image.size != (SIDE, SIDE) or image.mode not in ("RGB", "L"):
+                width, height = image.size
+                raise DataError(
+                    f"{label}: expected 64×64 pixels in colour or grey, got {width}×{height} in {image.mode}."
+                )
+            pixels = np.asarray(image)
     except DataError:
         raise
-    except Exception as error:  # a damaged file can make a decoder fail in any way at all
-        reason = "it is no JPEG" if isinstance(error, Image.UnidentifiedImageError) else plain(error, 120).rstrip(".")
-        raise DataError(f"{where}: is damaged or cut short ({reason}).") from error
+    except Exception as error:  # on damaged files Pillow's readers raise nearly anything
+        # What Pillow calls the file, an object in memory, helps no one.
+        reason = "no JPEG" if "cannot identify" in str(error) else plain(error)
+        raise DataError(f"{label}: is damaged or no picture ({reason}).") from error
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _limit(size, file, path):
-    most = LARGEST[os.path.splitext(file)[1]]
-    if size > most:
-        raise DataError(f"{path}/{file}: has {size} bytes, more than {most}: nothing in Tiny ImageNet is so large.")
-
-
-class _Folder:
-    """The files of an unpacked data set, by their names from its root."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def has(self, file):
-        return (self.path / file).is_file()
-
-    def read(self, file):
-        try:
-            with open(self.path / file, "rb") as opened:
-                _limit(os.fstat(opened.fileno()).st_size, file, self.path)
-                return opened.read()
-        except OSError as error:
-            raise DataError(f"{self.path / file}: cannot be read ({error.strerror or plain(error)}).") from error
-
-    def pictures(self, folder):
-        place = self.path / folder
-        return [name for name in os.listdir(place) if name.endswith(".JPEG")] if place.is_dir() else []
-
-
-class _Zip:
-    """The same of the official zip. Entries are only ever looked up by names made here, so ../../x leads nowhere."""
-
-    def __init__(self, archive, path):
-        self.archive, self.path, self.folders = archive, path, {}
-        names = archive.namelist()
-        self.root = f"{_FOLDER}/" if f"{_FOLDER}/wnids.txt" in names else ""
-        self.names = set(names)
-        for name in names:
-            folder, _, file = name.rpartition("/")
-            if file.endswith(".JPEG"):
-                self.folders.setdefault(folder, []).append(file)
-
-    def has(self, file):
-        return self.root + file in self.names
-
-    def read(self, file):
-        if not self.has(file):
-            raise DataError(f"{self.path}/{file}: is missing from the archive.")
-        entry = self.archive.getinfo(self.root + file)
-        _limit(entry.file_size, file, self.path)
-        try:
-            # Not more than the entry says it has is unpacked, whatever its data say.
-            return self.archive.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise DataError(f"{self.path}/{file}: is damaged ({plain(error, 120)}).") from error
-
-    def pictures(self, folder):
-        return self.folders.get(self.root + folder, [])
-
-
-# No checksum is published with it; this MD5 is the one in common use.
+# The md5 of the course's own file, which it publishes under http only.
 SOURCE = Source(
-    name="tiny_imagenet",
-    find=find,
-    read=read,
-    pictures=110_000,
+    title="Tiny ImageNet",
+    pictures=(100000, 10000),
     classes=200,
     shape=(SIDE, SIDE, 3),
-    file=f"{_FOLDER}.zip",
+    read=read,
+    marks=("tiny-imagenet-200/wnids.txt", "tiny-imagenet-200.zip", "wnids.txt"),
+    file="tiny-imagenet-200.zip",
     url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     sums={"md5": "90528d7ca1a48142e341f4ef8d21d0de"},
-    megabytes=248,
+    size=248100043,
 )

@@ -31,7 +31,7 @@ CLASSIFIERS = {
     "squeezenet1.1": squeezenet,
 }
 
-# Networks whose ImageNet weights `kstyle.weights` has a source for, and Caffe's preprocessing goes with.
+# {network: its name in `kstyle.weights`}, of those with a known source.
 _IMAGENET = {"vgg19_cifar": "vgg19", "vgg19": "vgg19", "vgg16": "vgg16", "squeezenet1.1": "squeezenet1.1"}
 
 
@@ -78,9 +78,8 @@ def build(name, classes, size, channels=3, **options):
 def load_imagenet(model, weights=None, *, progress=None):
     """Gives a model the weights that Caffe's models learnt on ImageNet, layer by layer, by name.
 
-    For `vgg19_cifar`, `vgg19`, `vgg16` the convolutions, for `squeezenet1.1` also the head where the file has it and
-    the model 1000 classes. The other layers keep their values. These weights want `"caffe"` preprocessing: BGR bytes
-    minus the mean.
+    For the VGGs the convolutions, for `squeezenet1.1` also the head where the file has it and the model as many
+    classes. The other layers keep their values. These weights want `"caffe"` preprocessing: BGR bytes minus the mean.
 
     Args:
         model: from `build`, for pictures of three channels.
@@ -94,30 +93,34 @@ def load_imagenet(model, weights=None, *, progress=None):
         UsageError: no such weights are known for this network, or its pictures have not three channels.
         DataError: no weights can be had, or they do not fit.
     """
-    network = _IMAGENET.get(model.name)
-    if network is None:
+    if model.name not in _IMAGENET:
         known = ", ".join(_IMAGENET)
-        raise UsageError(f"No source of ImageNet weights is known for {model.name}: give a torch file, or use {known}.")
+        raise UsageError(f"No source of ImageNet weights is known for {model.name}, only for {known}.")
     channels = model.input_shape[-1]
     if channels != 3:
         raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {model.name} has {channels}.")
+    network = _IMAGENET[model.name]
     layers = {name: model.get_layer(name.replace("/", "_")) for name in weight_files.LAYERS[network]}
     found = weight_files.resolve(network, "caffe", weights, layers=list(layers), progress=progress)
-    arrays = dict(found.arrays)
-    head = None
-    if model.name == "squeezenet1.1":
-        head = model.get_layer("conv10")
-        tensors = checkpoints.read(found.path, only={"conv10/kernel", "conv10/bias"}.__contains__)
-        if len(tensors) == 2 and tensors["conv10/kernel"].shape == tuple(head.kernel.shape):
-            layers["conv10"] = head
-            arrays.update(tensors)
-        else:
-            head = None
+    arrays = {**found.arrays, **_head(model, found.path)}
+    head = "conv10/kernel" in arrays
+    if head:
+        layers["conv10"] = model.get_layer("conv10")
     for name, layer in layers.items():
         layer.set_weights([arrays[f"{name}/kernel"], arrays[f"{name}/bias"]])
-    rest = "the head's too" if head is not None else "the other layers keep their initial values"
+    rest = "the head's are among them" if head else "the other layers keep their values"
     message = f"Weights of {len(layers)} convolutions from {found.origin}; {rest}."
-    return Loaded(found.origin, found.sha256, "caffe", head is not None, message)
+    return Loaded(found.origin, found.sha256, "caffe", head, message)
+
+
+def _head(model, path):
+    """The arrays of SqueezeNet's last convolution in a file with Keras' names, if they are there and fit."""
+    if model.name != "squeezenet1.1":
+        return {}
+    tensors = checkpoints.read(path, only={"conv10/kernel", "conv10/bias"}.__contains__)
+    shapes = {name: array.shape for name, array in tensors.items()}
+    kernel, bias = (tuple(w.shape) for w in model.get_layer("conv10").weights)
+    return tensors if shapes == {"conv10/kernel": kernel, "conv10/bias": bias} else {}
 
 
 def load_torch(model, path, *, skip_head=None):

@@ -1,13 +1,8 @@
-"""SqueezeNet 1.1 (Iandola et al. 2016, arXiv 1602.07360): the convolutional part, as feature extractors use it, and the
-classifier."""
-
-from kstyle import backend  # noqa: F401, isort: skip  # first: it settles what Keras runs on
+"""SqueezeNet 1.1 (Iandola et al. 2016, arXiv 1602.07360): the convolutional part, as feature extractors use it."""
 
 import keras
 
 from kstyle.layers import Conv2D, Pool2D
-from kstyle.models.alexnet import ceil_pool
-from kstyle.models.mnist_cnn import regularizer, sides
 
 # torchvision's `features` list without its classifier; a fire module is (squeeze filters, expand filters).
 LAYERS = {
@@ -46,7 +41,7 @@ def squeezenet_features(taps, *, pool="max", pool_factor=1.0, dtype="float32"):
         elif name == "conv1":
             x = Conv2D(shape, 3, strides=2, pad=0, activation="relu", name=name, dtype=dtype)(x)
         else:
-            x = _fire(name, x, *shape, dtype=dtype)
+            x = _fire(name, x, *shape, dtype)
         if name in wanted:
             outputs[name] = x
         if len(outputs) == len(wanted):
@@ -54,41 +49,9 @@ def squeezenet_features(taps, *, pool="max", pool_factor=1.0, dtype="float32"):
     return keras.Model(inputs, outputs, name="squeezenet1_1", trainable=False)
 
 
-def squeezenet1_1(classes, size=224, channels=3, *, dtype="float32", l2=0.0, dropout=0.5, rim="ceil"):
-    """SqueezeNet 1.1 with its class head: 1,235,496 parameters with 1000 classes.
-
-    Args:
-        classes, size, channels: see `mnist_cnn`; at least 17 pixels.
-        dtype: a Keras policy.
-        l2: see `kstyle.models.options.Common`.
-        dropout: before the head.
-        rim: of the poolings where the size is even: `"ceil"` reaches past the edge, as Caffe and torchvision do,
-            `"floor"` drops the last row and column, as the feature extractor does. At 224 pixels they are the same.
-
-    Returns:
-        A `keras.Model` from (B, height, width, channels), preprocessed as its weights want, to logits (B, classes),
-        float32 and, being means after a ReLU, never below 0.
-    """
-    options = {"dtype": dtype, "kernel_initializer": "he_uniform", "kernel_regularizer": regularizer(l2)}
-    x = inputs = keras.Input((*sides(size), channels))
-    for name, shape in LAYERS.items():
-        if shape is None:
-            x = ceil_pool(x, name, dtype) if rim == "ceil" else Pool2D(size=3, name=name, dtype=dtype)(x)
-        elif name == "conv1":
-            x = Conv2D(shape, 3, strides=2, pad=0, activation="relu", name=name, **options)(x)
-        else:
-            x = _fire(name, x, *shape, **options)
-    x = keras.layers.Dropout(dropout, name="dropout", dtype=dtype)(x)
-    options["kernel_initializer"] = keras.initializers.RandomNormal(0.0, 0.01)
-    x = Conv2D(classes, 1, pad=0, activation="relu", name="conv10", **options)(x)
-    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="logits", dtype="float32")(x)
-    return keras.Model(inputs, x, name="squeezenet1.1")
-
-
-def _fire(name, x, squeeze, expand, *, dtype, **options):
+def _fire(name, x, squeeze, expand, dtype):
     def conv(part, x, filters, size):
-        part = f"{name}_{part}"
-        return Conv2D(filters, size, pad=size // 2, activation="relu", name=part, dtype=dtype, **options)(x)
+        return Conv2D(filters, size, pad=size // 2, activation="relu", name=f"{name}_{part}", dtype=dtype)(x)
 
     x = conv("squeeze1x1", x, squeeze, 1)
     return keras.layers.Concatenate(name=name, dtype=dtype)(

@@ -1,156 +1,174 @@
-"""PyTorch's weights in our classifiers: by torchvision's names, transposed, all or nothing."""
+"""PyTorch's conventions in Keras: initial values, and the names and layouts of weights."""
 
-import re
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
+from dataclasses import dataclass
+
+import keras
 import numpy as np
 
-from kstyle import checkpoints, weights
 from kstyle.checkpoints import plain
 from kstyle.errors import DataError, UsageError
-
-# Of a layer's own weights, in Keras' order.
-_CONV = ("weight", "bias")
-_NORM = ("weight", "bias", "running_mean", "running_var")
-
-_VGG_HEAD = {"fc1": "classifier.0", "fc2": "classifier.3", "predictions": "classifier.6"}
-_ALEXNET = {f"conv{n}": f"features.{index}" for n, index in enumerate((0, 3, 6, 8, 10), 1)}
-_ALEXNET |= {"fc6": "classifier.1", "fc7": "classifier.4", "fc8": "classifier.6"}
+from kstyle.weights import LAYERS
 
 
-def _features(network):
-    # A Keras layer's name may hold no slash.
-    return {layer.replace("/", "_"): aliases[0] for layer, (_, aliases) in weights.LAYERS[network].items()}
+def default_init(fan_in):
+    """The initialisers of torch's `nn.Conv2d` and `nn.Linear`: uniform within ±1/√fan_in, the bias too.
+
+    Args:
+        fan_in: inputs to one output, kh · kw · C of a convolution.
+
+    Returns:
+        `{"kernel_initializer": ..., "bias_initializer": ...}`, for one layer: used twice they give the same numbers.
+    """
+    limit = fan_in**-0.5
+    return {f"{kind}_initializer": keras.initializers.RandomUniform(-limit, limit) for kind in ("kernel", "bias")}
 
 
-# {network: {layer: its name in torchvision}}; a ResNet's follow from a rule.
-TABLES = {
-    "alexnet": _ALEXNET,
-    "squeezenet1.1": {**_features("squeezenet1.1"), "conv10": "classifier.1"},
-    "vgg16": {**_features("vgg16"), **_VGG_HEAD},
-    "vgg19": {**_features("vgg19"), **_VGG_HEAD},
-    # Not torchvision's: the PyTorch post's.
-    "mnist_cnn": {"conv1": "conv1.0", "conv2": "conv2.0", "out": "out"},
-}
+@dataclass(frozen=True)
+class Converted:
+    """What `convert` did.
+
+    Attributes:
+        tensors: how many of the model's arrays were assigned.
+        left_out: the head's torch names, where it kept its values; else empty.
+        message: a sentence for the user.
+    """
+
+    tensors: int
+    left_out: tuple
+    message: str
 
 
-def torch_name(network, layer):
-    """What torchvision calls a layer: `layer1_0_conv1` of a ResNet is `layer1.0.conv1`.
+def layer_names(model):
+    """`{name of a layer with weights: its torch name}` of a network from `kstyle.models.classifiers`.
 
     Raises:
-        UsageError: there is no network of that name in torchvision.
+        UsageError: the network has no counterpart in torchvision or the posts.
     """
-    if re.fullmatch(r"resnet\d+", network):
-        return layer.replace("_", ".")
-    if network not in TABLES:
-        known = ", ".join(["resnet18 to resnet152", *TABLES])
-        raise UsageError(f"{network} has no counterpart in PyTorch to take weights from; these have: {known}.")
-    return TABLES[network][layer]
-
-
-def load(path, model, *, skip_head=None):
-    """`convert` of a file that `kstyle.checkpoints.read` reads, without running any code in it."""
-    return convert(checkpoints.read(path), model, skip_head=skip_head, where=str(path))
+    layers = [layer.name for layer in model.layers if layer.weights]
+    if model.name.startswith("resnet") or model.name == "alexnet":
+        return {name: name.replace("_", ".") for name in layers}
+    if model.name == "mnist_cnn":
+        names = {"conv1": "conv1.0", "conv2": "conv2.0", "out": "out"}  # the post's
+    elif model.name in ("vgg16", "vgg19"):
+        names = {name: layer.aliases[0] for name, layer in LAYERS[model.name].items()}
+        names.update(fc1="classifier.0", fc2="classifier.3", predictions="classifier.6")
+    elif model.name == "squeezenet1.1":
+        names = {name.replace("/", "_"): layer.aliases[0] for name, layer in LAYERS[model.name].items()}
+        names["conv10"] = "classifier.1"
+    else:
+        raise UsageError(f"{model.name} has no counterpart in PyTorch whose weights it could take.")
+    return {name: names[name] for name in layers}
 
 
 def convert(state, model, *, skip_head=None, where="the weights"):
-    """Assigns PyTorch's weights to a model of `kstyle.models.classifiers.build`.
+    """Assigns the tensors of a PyTorch state dict to a Keras model of the same structure.
 
-    Convolutions (out, in, kh, kw) become (kh, kw, in, out); dense layers (out, in) become (in, out), the first after a
-    flattening with its rows in the order H, W, C for C, H, W. Nothing is assigned unless everything fits.
+    Convolutions go from (out, in, kh, kw) to (kh, kw, in, out), dense kernels are transposed, and that after a flatten
+    has its rows reordered from torch's (C, H, W) to (H, W, C). A wrapper's prefix (`module.`, `state_dict.`) is found
+    and dropped, and what lies outside it, an optimiser's state say, ignored. Nothing is assigned unless all fits.
 
     Args:
-        state: {name in PyTorch: array}, as of a `state_dict`. What encloses the names (`module.`, `state_dict.`) is
-            found out; tensors outside of it, an optimiser's for example, are ignored.
-        model: whose name is the network's.
-        skip_head: leave the last layer as it is; None: where its number of classes differs.
-        where: for messages, e.g. the file.
+        state: {torch name: NumPy array}, as `kstyle.checkpoints.read` gives it.
+        model: from `kstyle.models.classifiers.build`.
+        skip_head: whether the last layer keeps its values. None: where its number of classes is another.
+        where: what the tensors are from, for messages.
 
     Returns:
-        The names of the layers left as they were: the head's or none.
+        `Converted`.
 
     Raises:
-        UsageError: torchvision has no such network.
-        DataError: tensors are missing, of the wrong shape, not finite, or belong to no layer; the first few are named.
+        DataError: names that are missing or unknown, shapes that do not fit, values that are no numbers.
+        UsageError: the model has no counterpart in PyTorch.
     """
-    layers = [layer for layer in model.layers if layer.weights]
-    names = {layer.name: torch_name(model.name, layer.name) for layer in layers}
-    head = layers[-1]
-    state = _inside(state, f"{names[layers[0].name]}.weight")
+    names = layer_names(model)
+    expected = {}  # {torch name: (variable, the shape torch has it in, how to bring that to Keras)}
+    for name, torch in names.items():
+        layer = model.get_layer(name)
+        expected.update(_expected(layer, torch, _flattened(model, layer)))
+    prefix = _prefix(state, expected)
+    state = {name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)}
+
+    head = [name for name in expected if name.startswith(f"{list(names.values())[-1]}.")]
     if skip_head is None:
-        given = state.get(f"{names[head.name]}.weight")
-        skip_head = given is not None and given.ndim > 0 and given.shape[0] != head.weights[0].shape[-1]
-    rows = _rows(model, layers)
-    found, missing, misshaped, wanted = [], [], [], set()
-    for layer in layers:
-        # Of a skipped head neither presence nor shape matters.
-        keys = [f"{names[layer.name]}.{kind}" for kind in _NORM if len(layer.weights) == 4 or kind in _CONV]
-        wanted.update(keys[: len(layer.weights)] if layer is not head else keys)
-        if layer is head and skip_head:
-            continue
-        for variable, key in zip(layer.weights, keys):
-            if key not in state:
-                missing.append(key)
-                continue
-            array = _turn(np.asarray(state[key]), rows if layer is rows.layer else None)
-            if array.shape != tuple(variable.shape) or array.dtype.kind != "f":
-                theirs = f"{state[key].shape} {state[key].dtype}"
-                misshaped.append(f"{plain(key)} {theirs} for {layer.name} {tuple(variable.shape)}")
-            elif not np.isfinite(array).all():
-                misshaped.append(f"{plain(key)} with NaN or infinity")
-            else:
-                found.append((variable, array))
-    extra = [key for key in state if key not in wanted and not key.endswith("num_batches_tracked")]
-    problems = [("it lacks", missing), ("these do not fit", misshaped), (f"{model.name} has no place for", extra)]
-    said = "; ".join(f"{what} {_few(names)}" for what, names in problems if names)
-    if said:
-        raise DataError(f"{where}: not the weights of this {model.name}: {said}.")
-    for variable, array in found:
-        variable.assign(array)
-    return [head.name] if skip_head else []
+        skip_head = all(name in state for name in head) and _other_classes(state[head[0]], expected[head[0]][1])
+    wanted = {name: entry for name, entry in expected.items() if not (skip_head and name in head)}
+
+    _complain(where, model, "it lacks", [name for name in wanted if name not in state])
+    # torch counts the batches that a BatchNorm has seen; nothing reads it.
+    counts = [name for name in state if name.endswith("num_batches_tracked")]
+    _complain(where, model, "the model has no", [name for name in state if name not in expected and name not in counts])
+    misfits = [
+        f"{name} (expected {entry[1]}, got {state[name].dtype} {tuple(state[name].shape)})"
+        for name, entry in wanted.items()
+        if tuple(state[name].shape) != entry[1] or state[name].dtype.kind != "f"
+    ]
+    _complain(where, model, "these have other shapes or types:", misfits)
+    bad = [name for name in wanted if not np.isfinite(state[name]).all()]
+    _complain(where, model, "there are values that are no numbers (NaN or infinity) in", bad)
+
+    for name, (variable, _, bring) in wanted.items():
+        # A copy: torch warns of the read-only views that a file's reader gives.
+        variable.assign(np.array(bring(state[name]), "float32", order="C"))
+    if not skip_head:
+        return Converted(len(wanted), (), f"{where}: all {len(wanted)} tensors were taken.")
+    there = state[head[0]].shape[0] if head[0] in state else "no"
+    here = expected[head[0]][1][0]
+    message = f"{where}: {len(wanted)} tensors were taken; the head ({there} classes there, {here} here) was left out."
+    return Converted(len(wanted), tuple(head), message)
 
 
-def _inside(state, first):
-    """The tensors of the network, without what encloses their names; `first`: the first layer's weight."""
-    prefixes = [key[: -len(first)] for key in state if key == first or key.endswith(f".{first}")]
-    if not prefixes:
-        return state
-    prefix = min(prefixes, key=len)
-    inside = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-    return inside if prefix else _beside(inside)
+def _expected(layer, torch, flattened):
+    """{torch name: (variable, shape in torch, function from torch's array to Keras')} of one layer."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        kinds = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+        found = {f"{torch}.{kind}": getattr(layer, own) for kind, own in kinds.items()}
+        return {name: (variable, tuple(variable.shape), np.asarray) for name, variable in found.items()}
+    kernel = tuple(layer.kernel.shape)
+    if len(kernel) == 4:
+        height, width, inputs, outputs = kernel
+        entry = (layer.kernel, (outputs, inputs, height, width), lambda w: w.transpose(2, 3, 1, 0))
+    else:
+        entry = (layer.kernel, kernel[::-1], lambda w: _dense(w, flattened))
+    expected = {f"{torch}.weight": entry}
+    if layer.use_bias:
+        expected[f"{torch}.bias"] = (layer.bias, tuple(layer.bias.shape), np.asarray)
+    return expected
 
 
-def _beside(state):
-    return state
+def _dense(weight, flattened):
+    if flattened is None:
+        return weight.T
+    height, width, channels = flattened
+    return weight.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, len(weight))
 
 
-class _Rows:
-    """The dense layer after a flattening, and the shape (H, W, C) that was flattened; of None where there is none."""
-
-    def __init__(self, layer=None, shape=None):
-        self.layer, self.shape = layer, shape
-
-
-def _rows(model, layers):
-    flatten = next((layer for layer in model.layers if layer.name == "flatten"), None)
-    if flatten is None:
-        return _Rows()
-    dense = next(layer for layer in layers if len(layer.weights[0].shape) == 2)
-    return _Rows(dense, flatten.input.shape[1:])
+def _flattened(model, layer):
+    """(H, W, C) of what is flattened before this dense layer; None for any other layer."""
+    names = [each.name for each in model.layers]
+    if "flatten" not in names or not isinstance(layer, keras.layers.Dense):
+        return None
+    after = model.layers[names.index("flatten") :]
+    first = next(each for each in after if isinstance(each, keras.layers.Dense))
+    return tuple(model.get_layer("flatten").input.shape[1:]) if layer is first else None
 
 
-def _turn(array, rows):
-    if array.ndim == 4:
-        array = array.transpose(2, 3, 1, 0)
-    elif array.ndim == 2:
-        array = array.T
-        if rows is not None and array.shape[0] == np.prod(rows.shape):
-            height, width, channels = rows.shape
-            array = array.reshape(channels, height, width, -1).transpose(1, 2, 0, 3).reshape(array.shape)
-    if array.dtype.kind != "f":
-        return array
-    return np.array(array, "float32", order="C")  # a copy: torch warns of the read-only views that files give
+def _prefix(state, expected):
+    """What stands before the names of `expected` in `state`: that which finds most of them, the shortest of such."""
+    first = next(iter(expected))
+    ends = {name[: -len(first)] for name in state if name.endswith(f".{first}")}
+    candidates = sorted({"", *ends}, key=lambda prefix: (len(prefix), prefix))
+    return max(candidates, key=lambda prefix: sum(prefix + name in state for name in expected))
 
 
-def _few(names, most=4):
-    names = [plain(name, 120) for name in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _other_classes(weight, shape):
+    """Whether a head's weight differs from `shape` in the number of classes, and in nothing else."""
+    return weight.shape[1:] == shape[1:] and weight.shape[0] != shape[0]
+
+
+def _complain(where, model, what, names):
+    if names:
+        shown = ", ".join(plain(name, 120) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise DataError(f"{where}: not the weights of this {model.name}: {what} {shown}{more}.")

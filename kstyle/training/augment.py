@@ -62,7 +62,9 @@ def _degrees(limit):
 def _fractions(value):
     pair = value if isinstance(value, (list, tuple)) else [value, value]
     if len(pair) != 2 or not all(_number(v) and 0 <= v < 1 for v in pair):
-        raise ValueError(f"expected a fraction of the picture from 0 up to but without 1, or [width, height]; got {value!r}")
+        raise ValueError(
+            f"expected a fraction of the picture from 0 up to but without 1, or [width, height]; got {value!r}"
+        )
     return tuple(map(float, pair))
 
 
@@ -257,6 +259,28 @@ def build(settings):
             boxes: None, or (B, 4) float32 x0 y0 x1 y1 in pixels, that move with what they enclose: the upright hull,
                 clipped to [0, W] x [0, H]. Erasing and mixing leave them alone.
     """
-    from kstyle.training import pipeline
+    from kstyle import backend  # noqa: F401, I001  # it settles what Keras runs on
+    from keras import ops
 
-    return pipeline.build(settings)
+    from kstyle.training import colour, geometry, mixing
+
+    stages = geometry.stage(settings), colour.stage(settings), mixing.erasing(settings), mixing.mixing(settings)
+    move, paint, erase, blend = stages
+    if not any(stages):
+        return None
+    draws = settings.randaugment.ops
+
+    def augment(images, targets, random, strength=1.0, mix=1.0, boxes=None):
+        strength = ops.cast(ops.convert_to_tensor(strength), "float32")
+        chosen = colour.choose(random, draws, images.shape[0], settings.randaugment.magnitude, strength)
+        if move:
+            images, boxes = move(images, boxes, random, strength, chosen)
+        if paint:
+            images = paint(images, random, strength, chosen)
+        if erase:
+            images = erase(images, random, strength)
+        if blend:
+            images, targets = blend(images, targets, random, strength * mix)
+        return images, targets, boxes
+
+    return augment

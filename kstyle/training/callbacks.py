@@ -31,23 +31,21 @@ class LearningRate(keras.callbacks.Callback):
     def __init__(self, schedule, base, steps_per_epoch, epochs):
         super().__init__()
         self.schedule, self.base, self.steps, self.epochs = schedule, base, steps_per_epoch, epochs
-        self.plateau = schedules.plateau(schedule, base) if schedule.name == "plateau" else None
+        self.plateau = schedules.Plateau(schedule.arguments, base) if schedule.name == "plateau" else None
         self.current = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.plateau is not None:
-            rate = self.plateau.rate
-        else:
-            rate = schedules.rate(self.schedule, self.base, self.epoch * self.steps + batch, self.steps, self.epochs)
+        base = self.base if self.plateau is None else self.plateau.rate
+        rate = schedules.rate(self.schedule, base, self.epoch * self.steps + batch, self.steps, self.epochs)
         if rate != self.current:
             self.model.optimizer.learning_rate = self.current = rate
 
     def on_epoch_end(self, epoch, logs=None):
         if self.plateau is not None:
-            self.plateau.step(logs[self.schedule.monitor])
+            self.plateau.update(logs[self.schedule.arguments.monitor])
 
     def state(self):
         return self.plateau.state_dict() if self.plateau else {}

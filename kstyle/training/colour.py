@@ -1,8 +1,6 @@
 """Colour augmentation: what changes the values of pixels where they are. Pictures are (B, H, W, C) in [0, 1]."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-import numpy as np
 from keras import ops
 
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2, with torchvision's digits
@@ -193,5 +191,45 @@ def build(settings):
         if settings.grayscale:
             x = to_grey(x, random.uniform((batch,)) < settings.grayscale * strength)
         return x
+
+    return paint
+
+
+def choose(random, draws, batch, magnitude, strength):
+    """What RandAugment does to each sample: `draws` times `(choice (B,) int32, level 0-d, sign (B,))`.
+
+    `level` is `magnitude` / 10 times `strength`, which is also the probability that a sample is touched at all.
+    """
+    chosen, level = [], strength * (magnitude / 10)
+    for _ in range(draws):
+        choice = random.integers((batch,), 0, len(RANDAUGMENT))
+        choice = ops.where(random.uniform((batch,)) < strength, choice, 0)
+        chosen.append((choice, level, 2.0 * ops.cast(random.uniform((batch,)) < 0.5, "float32") - 1.0))
+    return chosen
+
+
+def stage(settings):
+    """The colours of `AugmentSettings` as `paint(images, random, strength, chosen) -> images`, or None."""
+    spans = [(fn, getattr(settings, fn.__name__), 1.0) for fn in (brightness, contrast, saturation)]
+    if settings.brightness_range != (1.0, 1.0):
+        spans[0] = (brightness, settings.brightness_range, 1.0)
+    spans.append((hue, settings.hue, 0.0))
+    shift = settings.channel_shift_range
+    shift = shift if shift <= 1 else shift / 255
+    spans.append((lift, (-shift, shift), 0.0))
+    spans = [(fn, span, rest) for fn, span, rest in spans if span != (rest, rest)]
+    if not (spans or settings.grayscale or settings.randaugment.ops):
+        return None
+
+    def paint(images, random, strength, chosen):
+        batch = images.shape[0]
+        for fn, (low, high), rest in spans:
+            drawn = random.uniform((batch, 1, 1, 1), low, high)
+            images = fn(images, rest + strength * (drawn - rest))
+        if settings.grayscale:
+            images = choose_grey(images, random.uniform((batch, 1, 1, 1)) < settings.grayscale * strength)
+        for choice, level, sign in chosen:
+            images = randaugment(images, choice, level, sign)
+        return images
 
     return paint

@@ -36,11 +36,11 @@ class ArrayBatches:
     Args:
         split: a `kstyle.data.arrays.Split`.
         size: pictures a batch.
-        seed: of the order; None: the order they are in.
+        seed: of the order.
         drop_last: leave out a last batch that is not full.
     """
 
-    def __init__(self, split, size, seed=None, drop_last=False):
+    def __init__(self, split, size, seed, drop_last=False):
         self.count, self.size, self.seed = len(split), size, seed
         self.images, self.labels = ops.convert_to_tensor(split.images), ops.convert_to_tensor(split.labels)
         self.steps = self.count // size if drop_last else -(-self.count // size)
@@ -70,7 +70,21 @@ class Stopped(Exception):
     """`fit` was asked to stop and did so between two steps."""
 
 
-def fit(model, step, batches, validate, *, epochs, seed, callbacks=(), position=None, strength=None, save=None, look=None, stop=None):  # fmt: skip
+def fit(
+    model,
+    step,
+    batches,
+    validate,
+    *,
+    epochs,
+    seed,
+    callbacks=(),
+    position=None,
+    strength=None,
+    save=None,
+    look=None,
+    stop=None,
+):
     """Trains until `epochs` are done.
 
     Args:

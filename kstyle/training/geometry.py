@@ -3,7 +3,6 @@
 Positions are in pixels from the picture's centre, x to the right and y down; the edges lie at ±W/2 and ±H/2.
 """
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
 import math
 from typing import Any, NamedTuple
@@ -230,3 +229,74 @@ def build(settings):
         return images, None if boxes is None else move_boxes(boxes, m, height, width)
 
     return move
+
+
+def _randaugment(choice, level, sign, height, width):
+    """The map of RandAugment's geometric operations, of which each sample has at most one."""
+
+    def amount(name, most):
+        return ops.where(choice == colour.RANDAUGMENT.index(name), sign * level * most, 0.0)
+
+    moved = shift(amount("translate_x", 0.45 * width), amount("translate_y", 0.45 * height))
+    leaning = compose(shear(amount("shear_x", 0.3)), shear(0.0, amount("shear_y", 0.3)))
+    return compose(compose(rotation(amount("rotate", 30.0)), leaning), moved)
+
+
+def stage(settings):
+    """What moves pixels in `AugmentSettings`, or None where nothing does.
+
+    Returns:
+        `run(images, boxes, random, strength, chosen) -> (images, boxes)`, `chosen` from `colour.choose`.
+    """
+    s = settings
+    crop, across, down, pad = s.random_resized_crop, s.horizontal_flip, s.vertical_flip, s.pad_crop
+    rotations = [span for span in (s.rotation, s.rotation_range) if span != (0.0, 0.0)]
+    shears = [span for span in (s.shear, s.shear_range) if span != (0.0, 0.0)]
+    one_zoom, two_zooms = s.zoom != (1.0, 1.0), s.zoom_range != (1.0, 1.0)
+    old = s.rotation_range, s.shear_range, s.width_shift_range or (0.0, 0.0), s.height_shift_range or (0.0, 0.0)
+    shifts = any(s.shift) or s.width_shift_range or s.height_shift_range
+    mode = s.fill_mode or ("nearest" if two_zooms or any(v != (0.0, 0.0) for v in old) else "constant")
+    smooth = crop.scale or one_zoom or two_zooms or rotations or shears or s.randaugment.ops or shifts
+    if not (smooth or across or down or pad):
+        return None
+
+    def run(images, boxes, random, strength, chosen):
+        batch, height, width, _ = images.shape
+
+        def drawn(low, high):
+            return random.uniform((batch,), low, high)
+
+        def happens(probability):
+            return ops.cast(random.uniform((batch,)) < probability * strength, "float32") if probability else 0.0
+
+        def reach(fraction, old, length):
+            return (fraction or (old if old < 1 else old / length)) * length
+
+        # From the source to the result, in the order of the settings: the last is applied first to a place.
+        matrix = IDENTITY
+        if crop.scale:
+            matrix = resized_crop(random, batch, height, width, crop.scale, crop.ratio, strength)
+        if across or down:
+            matrix = compose(matrix, flip(happens(across), happens(down)))
+        if one_zoom:
+            factor = 1.0 + strength * (drawn(*s.zoom) - 1.0)
+            matrix = compose(matrix, zoom(factor, factor))
+        if two_zooms:
+            x, y = (1.0 / (1.0 + strength * (drawn(*s.zoom_range) - 1.0)) for _ in range(2))
+            matrix = compose(matrix, zoom(x, y))
+        for span in shears:
+            matrix = compose(matrix, shear(ops.tan(strength * drawn(*span) * (math.pi / 180))))
+        for span in rotations:
+            matrix = compose(matrix, rotation(strength * drawn(*span)))
+        for choice, level, sign in chosen:
+            matrix = compose(matrix, _randaugment(choice, level, sign, height, width))
+        if shifts:
+            x, y = reach(s.shift[0], s.width_shift_range, width), reach(s.shift[1], s.height_shift_range, height)
+            matrix = compose(matrix, shift(strength * drawn(-x, x), strength * drawn(-y, y)))
+        if pad:
+            x, y = (ops.cast(random.integers((batch,), -pad, pad + 1), "float32") * strength for _ in range(2))
+            matrix = compose(matrix, shift(ops.round(x), ops.round(y)))
+        images = (sample if smooth else move)(images, matrix, mode, s.cval)
+        return images, None if boxes is None else move_boxes(boxes, matrix, height, width)
+
+    return run

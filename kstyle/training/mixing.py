@@ -1,6 +1,5 @@
 """What paints over pictures or blends two of them: cutout, mixup and cutmix. Pictures are (B, H, W, C) in [0, 1]."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
 import math
 
@@ -140,3 +139,32 @@ def _cutmix_box(random, batch, height, width, area):
 
 def _clip(x):
     return ops.minimum(ops.maximum(x, 0.0), 1.0)
+
+
+def erasing(settings):
+    """Cutout and erasing of `AugmentSettings` as `erase(images, random, strength) -> images`, or None."""
+    cut, rub = settings.cutout, settings.erasing
+    steps = []
+    if cut.size and cut.probability:
+        steps.append((cutout, {"size": cut.size, "probability": cut.probability, "fill": cut.fill}))
+    if rub.probability:
+        steps.append((erase, dict(rub)))
+
+    def run(images, random, strength):
+        for fn, arguments in steps:
+            images = fn(random, images, strength=strength, **arguments)
+        return images
+
+    return run if steps else None
+
+
+def mixing(settings):
+    """Mixup and cutmix of `AugmentSettings` as `blend(images, targets, random, strength) -> (images, targets)`, or
+    None."""
+    on = {name: getattr(settings, name) for name in ("mixup", "cutmix")}
+    on = {name: (s.alpha, s.probability) for name, s in on.items() if s.alpha is not None and s.probability}
+
+    def run(images, targets, random, strength):
+        return mix(random, images, targets, strength=strength, **on)
+
+    return run if on else None

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,15 @@ def curves(history, path, title=None):
     values = rates["learning_rate"]
     if len(values) and values.min() > 0 and values.max() / values.min() >= 50:
         axes[2].set_yscale("log")
+        axes[2].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
         axes[2].set_ylim(bottom=0)
     axes[2].set_xlabel("epoch")
-    axes[2].xaxis.get_major_locator().set_params(integer=True)
+    axes[2].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes[2].set_xlim(history["epoch"].min() - 0.5, history["epoch"].max() + 0.5)
     if "val_accuracy" in history and len(best := _finite(history, "val_accuracy")):
         row = best.loc[best["val_accuracy"].idxmax()]
-        note = f"best {100 * row['val_accuracy']:.2f} % at epoch {row['epoch']:.0f}"
+        note = f"best validation {100 * row['val_accuracy']:.2f} % at epoch {row['epoch']:.0f}"
         axes[1].set_title(note, loc="right", fontsize=9, color=VALIDATION)
     if axes[0].get_legend_handles_labels()[1]:
         axes[0].legend(loc="best", frameon=False)
@@ -78,6 +81,8 @@ def confusion(matrix, classes, path, title=None):
     Raises:
         DataError: the matrix does not fit the names, or the file cannot be written.
     """
+    from matplotlib.colors import PowerNorm
+
     matrix, path, count = np.asarray(matrix), Path(path), len(classes)
     if not count or matrix.shape != (count, count):
         raise DataError(f"Expected a matrix of {count} × {count}, the number of class names; got {matrix.shape}.")
@@ -90,7 +95,9 @@ def confusion(matrix, classes, path, title=None):
     margin = 0.6 + max(map(len, names)) * label * 0.0085
     side = max(cell * count, 2.4)
     figure, (axes,) = _figure((side + margin + 0.9, side + margin + 0.5), 1, {})
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    # Where no numbers show them, single mistakes among hundreds of cells must be seen: shares grow as their root.
+    norm = PowerNorm(1.0 if count <= COUNTED else 0.5, 0, 1)
+    picture = axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     axes.set_xticks(range(count), names, rotation=90, fontsize=label)
     axes.set_yticks(range(count), names, fontsize=label)
     axes.tick_params(length=0)
@@ -160,7 +167,10 @@ def _save(figure, path):
     if kind not in ("png", "svg", "pdf"):
         raise DataError(f"{path}: expected a name that ends in .png, .svg or .pdf.")
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=150)
+    with warnings.catch_warnings():
+        # A class name in Chinese is drawn as boxes, if no font has it: nothing to stop a training for.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(stream, format=kind, dpi=150)
     # Beside the target, as a rename is only atomic within a file system.
     beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:

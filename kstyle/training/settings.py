@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kstyle import recipes
+from kstyle.errors import UsageError, unknown
 from kstyle.recipes import Closed
 from kstyle.training.augment import AugmentSettings
 from kstyle.training.schedules import AugmentSchedule, Schedule
@@ -145,16 +146,22 @@ class TrainSettings(Closed):
     def _name_alone(cls, value):
         return {"name": value} if isinstance(value, str) else value
 
-    @field_validator("schedule", mode="before")
-    @classmethod
-    def _schedule_name_alone(cls, value):
-        return {"name": value} if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _parts_fit(self):
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} cannot be run in {self.accumulate} equal parts (accumulate)")
         return self
+
+
+def resolved(settings):
+    """A `TrainSettings` as plain types, defaults and all, that `load` reads back as the same.
+
+    Of augmentation only what was set: some of its keys, unset, exclude each other.
+    """
+    return {
+        **settings.model_dump(mode="json"),
+        "augment": settings.augment.model_dump(mode="json", exclude_unset=True),
+    }
 
 
 def load(recipe, overrides=None):
@@ -176,6 +183,10 @@ def load(recipe, overrides=None):
         settings = recipes.override(settings, key, value)
         where = f"{path.name} with {key}={value}" if len(overrides) == 1 else f"{path.name} with overrides"
     checked = recipes.check(TrainSettings, settings, where)
-    options.check(checked.model.name, checked.model.options, where)
-    data.known(checked.data.name)
+    if "dtype" in checked.model.options:
+        raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
+    # The number of classes and the size are the data's: these are some that every network takes.
+    options.check(checked.model.name, 2, 512, 3, checked.model.options)
+    if checked.data.name not in data.DATASETS:
+        raise unknown("data set", checked.data.name, data.DATASETS)
     return checked

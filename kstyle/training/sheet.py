@@ -30,21 +30,23 @@ def sheet(entries, path, columns=None, size=160, title=""):
         title: a line above.
 
     Raises:
-        UsageError: no column or a size below 32. DataError: no entries, arrays that are no pictures, too many for one
-            sheet (80 megapixels), or the file cannot be written.
+        UsageError: no column, or a size not from 32 to 1024. DataError: no entries, arrays that are no pictures, too
+            many for one sheet (80 megapixels), or the file cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     entries, path = list(entries), Path(path)
-    if size < 32 or (columns is not None and columns < 1):
-        raise UsageError(f"Expected a size from 32 and columns from 1; got {size} and {columns}.")
+    if not 32 <= size <= 1024 or (columns is not None and columns < 1):
+        raise UsageError(f"Expected a size from 32 to 1024 and columns from 1; got {size} and {columns}.")
     if not entries:
         raise DataError(f"{path}: there is no picture to put on the sheet.")
-    font = ImageFont.load_default(max(11, min(size // 11, 18)))
-    heading = ImageFont.load_default(20)
+    shapes = [_shape(picture, size) for picture, _, _ in entries]
+    font, heading = _font(max(11, min(size // 12, 18))), _font(18)
     line = sum(font.getmetrics()) + 1
-    width = size + 2 * FRAME
-    height = width + 4 + line * max(len(lines) for _, lines, _ in entries)
+    width, below = (max(side) + 2 * FRAME for side in zip(*shapes))
+    # Room for a caption below a narrow picture.
+    width = max(width, size * 3 // 4)
+    height = below + 4 + line * max(len(lines) for _, lines, _ in entries)
     columns = min(columns or _columns(len(entries), width + GAP, height + GAP), len(entries))
     rows = -(-len(entries) // columns)
     top = MARGIN + (34 if title else 0)
@@ -56,42 +58,59 @@ def sheet(entries, path, columns=None, size=160, title=""):
     if title:
         draw.text((MARGIN, MARGIN - 2), _fit(title, heading, whole[0] - 2 * MARGIN), "black", font=heading)
     for i, (picture, lines, right) in enumerate(entries):
+        tile = _tile(picture, shapes[i])
         x, y = MARGIN + i % columns * (width + GAP), top + i // columns * (height + GAP)
-        tile = _tile(picture, size)
-        left, upper = x + FRAME + (size - tile.width) // 2, y + FRAME + (size - tile.height) // 2
+        # Down to its caption, whatever its shape.
+        upper = y + below - FRAME - tile.height
         if right is not None:
-            # Around the picture, not its square: a frame with white inside looks like part of a picture.
-            box = (left - FRAME, upper - FRAME, left + tile.width + FRAME - 1, upper + tile.height + FRAME - 1)
+            box = (x, upper - FRAME, x + tile.width + 2 * FRAME - 1, y + below - 1)
             draw.rectangle(box, fill=FRAMES[bool(right)])
-        canvas.paste(tile, (left, upper))
+        canvas.paste(tile, (x + FRAME, upper))
         for k, text in enumerate(lines):
-            draw.text((x, y + width + 4 + k * line), _fit(str(text), font, width), (30, 30, 30), font=font)
+            draw.text((x, y + below + 3 + k * line), _fit(str(text), font, width), (30, 30, 30), font=font)
     _save(canvas, path)
 
 
 def _columns(count, width, height):
-    """The number of columns that brings the sheet nearest to 3:2."""
-    return min(range(1, count + 1), key=lambda c: abs(np.log(c * width / (-(-count // c) * height) / 1.5)))
+    """The number of columns that brings the sheet nearest to 3:2, with few places left empty."""
+
+    def cost(columns):
+        rows = -(-count // columns)
+        return abs(np.log(columns * width / (rows * height) / 1.5)) + (columns * rows - count) / count
+
+    return min(range(1, count + 1), key=cost)
 
 
-def _tile(picture, size):
-    from PIL import Image
+def _font(size):
+    # Matplotlib's own font: Pillow's has no ö.
+    import matplotlib
+    from PIL import ImageFont
 
-    picture = np.asarray(picture)
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def _shape(picture, size):
+    """(width, height) of a picture on the sheet."""
     if picture.ndim != 3 or picture.shape[2] not in (1, 3) or picture.dtype != np.uint8 or not picture.size:
         raise DataError(f"Expected pictures (H, W, 3) or (H, W, 1), uint8; got {picture.shape}, {picture.dtype}.")
-    image = Image.fromarray(np.ascontiguousarray(np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture))
-    longest = max(image.size)
+    height, width, _ = picture.shape
+    longest = max(height, width)
     if longest * 2 <= size:
-        factor = size // longest
-        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    shape = [max(1, round(side * size / longest)) for side in image.size]
-    return image.resize(shape, Image.Resampling.LANCZOS)
+        return width * (size // longest), height * (size // longest)
+    return max(1, round(width * size / longest)), max(1, round(height * size / longest))
+
+
+def _tile(picture, shape):
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))))
+    whole = shape[0] % image.width == 0 and shape[1] % image.height == 0
+    return image.resize(shape, Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
 
 
 def _fit(text, font, width):
     """`text` cut at the end until it is at most `width` pixels wide."""
-    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else " " for c in text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

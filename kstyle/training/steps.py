@@ -85,7 +85,7 @@ class TrainStep:
         total, grads = None, None
         for part in range(parts):
             piece = slice(part * size, (part + 1) * size)
-            loss, sums, found = self._gradients(x[piece], targets[piece])
+            _, sums, found = self._gradients(x[piece], targets[piece])
             total = sums["sums"] if total is None else total + sums["sums"]
             grads = found if grads is None else backend.add_scaled(grads, 1.0, found)
         if parts > 1:

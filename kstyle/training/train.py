@@ -1,4 +1,4 @@
-"""`kstyle.train`, `kstyle.evaluate`, `kstyle.predict`: from a recipe to a run folder, and from a run folder to scores."""
+"""`kstyle.train`: from a recipe to a run folder."""
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
@@ -14,15 +14,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kstyle import data as datasets
-from kstyle import images, runs
-from kstyle.data import arrays
-from kstyle.errors import DataError, UsageError
-from kstyle.models import classifiers
-from kstyle.training import augment, callbacks, metrics, optimizers, plots, settings, steps
+from kstyle import runs
+from kstyle.errors import UsageError
+from kstyle.training import augment, build, callbacks, checkpoint, evaluate, optimizers, plots, settings, steps
 from kstyle.training.fit import ArrayBatches, Position, Stopped, fit
 
-ops = keras.ops
 log = logging.getLogger("kstyle")
 
 
@@ -82,25 +78,28 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
     recipe = settings.load(recipe, overrides)
     backend.configure(recipe.deterministic)
     backend.seed(recipe.seed)
-    dataset, training, validation = _data(recipe, data, progress)
-    normalise = steps.Normalise(*_normalisation(recipe.data.normalize, training.images))
-    model = _model(recipe, dataset, training)
+    dataset, training, validation = build.data(recipe, data, progress)
+    normalise = steps.Normalise(*build.normalisation(recipe.data.normalize, training.images))
+    model = build.network(recipe, len(dataset.classes), training.images.shape[1:])
+    if recipe.model.weights and not resume:
+        build.start_from(model, recipe.model.weights, progress)
     model.optimizer = optimizers.build(recipe.optimizer, model.trainable_variables)
     facts = {
         "classes": list(dataset.classes),
         "shape": list(training.images.shape[1:]),
         "mean": normalise.mean,
         "std": normalise.std,
-        "data": {"name": dataset.name, "origin": dataset.origin, "sha256": dataset.sha256, "train": len(training), "validation": len(validation), "test": len(dataset.test)},
+        "data": {"name": dataset.name, "origin": dataset.origin, "sha256": dataset.sha256},
+        "pictures": {"train": len(training), "validation": len(validation), "test": len(dataset.test)},
         "parameters": model.count_params(),
         "seed": recipe.seed,
         "backend": backend.NAME,
         "device": backend.device(),
         "precision": backend.precision(recipe.precision),
         "versions": backend.versions(),
-    }  # fmt: skip
+    }
     if not resume:
-        runs.start(folder, recipe, facts)
+        runs.start(folder, settings.resolved(recipe), facts)
     with _logged(folder):
         log.info(
             "%s on %s: %s parameters, %s pictures. Run: %s",
@@ -111,7 +110,7 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
             folder,
         )
         history = _train(recipe, model, training, validation, normalise, folder, resume, extra, look)
-        scores = _score(model, normalise, dataset, folder)
+        scores = evaluate.score(model, normalise, dataset, folder)
         log.info("test: top-1 %.2f %%", 100 * scores.top1)
     import pandas as pd
 
@@ -124,7 +123,7 @@ def _train(recipe, model, training, validation, normalise, folder, resume, extra
         raise UsageError(
             f"batch: {recipe.batch} is more than the {len(training)} training pictures, and drop_last is set."
         )
-    weights = _class_weights(recipe.loss.class_weights, training.labels, model.output_shape[-1])
+    weights = build.class_weights(recipe.loss.class_weights, training.labels, model.output_shape[-1])
     step = steps.TrainStep(model, model.optimizer, recipe, normalise, augment.build(recipe.augment), weights)
     predictor = steps.Predictor(model, normalise)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, recipe.epochs)
@@ -138,7 +137,7 @@ def _train(recipe, model, training, validation, normalise, folder, resume, extra
 
     def save_weights(path):
         with _averaged(average):
-            runs.save_arrays(path, _named(model.weights, "model"))
+            runs.save_arrays(path, checkpoint.named(model.weights, "model"))
 
     own = [
         callbacks.LearningRate(recipe.schedule, recipe.optimizer.learning_rate, batches.steps, recipe.epochs),
@@ -168,10 +167,10 @@ def _train(recipe, model, training, validation, normalise, folder, resume, extra
     best = folder / runs.BEST
     if recipe.checkpoint.keep == "best" and best.is_file():
         found, _ = runs.load_arrays(best)
-        _assign(model.weights, found, "model", best)
+        checkpoint.assign(model.weights, found, "model", best)
     elif average:
         average.swap()
-    runs.save_arrays(folder / runs.RESULT, _named(model.weights, "model"))
+    runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
     return history
 
 
@@ -197,7 +196,7 @@ class _State:
         }
         values = {}
         for name, variables in self.groups.items():
-            values |= _named(variables, name)
+            values |= checkpoint.named(variables, name)
         runs.save_arrays(self.path, values, notes)
         if position.history and position.batch == 0:
             runs.write_history(self.folder, position.history)
@@ -207,7 +206,7 @@ class _State:
     def restore(self):
         found, notes = runs.load_arrays(self.path)
         for name, variables in self.groups.items():
-            _assign(variables, found, name, self.path)
+            checkpoint.assign(variables, found, name, self.path)
         for callback in self.own:
             if hasattr(callback, "restore"):
                 callback.restore(notes["callbacks"][type(callback).__name__])
@@ -218,20 +217,6 @@ def _frame(history):
     import pandas as pd
 
     return pd.DataFrame(history)
-
-
-def _named(variables, group):
-    """{"group/0007 path": array}: the number keeps apart what Keras gave the same path."""
-    return {f"{group}/{i:04d} {v.path}": ops.convert_to_numpy(v.value) for i, v in enumerate(variables)}
-
-
-def _assign(variables, found, group, path):
-    found = {name.split(" ")[0]: array for name, array in found.items() if name.startswith(group + "/")}
-    for i, variable in enumerate(variables):
-        array = found.get(f"{group}/{i:04d}")
-        if array is None or tuple(array.shape) != tuple(variable.shape):
-            raise DataError(f"{path}: it is of another model than the recipe's ({variable.path} does not fit).")
-        variable.assign(array)
 
 
 @contextlib.contextmanager
@@ -281,145 +266,3 @@ def _logged(folder):
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
-
-
-def _data(recipe, folder, progress):
-    dataset = datasets.load(recipe.data.name, folder, progress=progress)
-    training, test = dataset.train, dataset.test
-    if recipe.data.train_limit:
-        training = arrays.take(training, recipe.data.train_limit, recipe.seed)
-    if recipe.data.test_limit:
-        test = arrays.take(test, recipe.data.test_limit, recipe.seed)
-    dataset = dataclasses.replace(dataset, train=training, test=test)
-    if recipe.data.validation == "test":
-        return dataset, training, test
-    return dataset, *arrays.hold_out(training, recipe.data.validation, recipe.seed)
-
-
-def _normalisation(wanted, pictures):
-    """(mean, std), a number for each channel, of (N, H, W, C) uint8 as `settings.Data.normalize` says."""
-    channels = pictures.shape[-1]
-    if not isinstance(wanted, str):
-        for numbers in (wanted.mean, wanted.std):
-            if len(numbers) != channels:
-                raise UsageError(f"data.normalize: {len(numbers)} numbers for pictures of {channels} channels.")
-        return wanted.mean, wanted.std
-    if wanted == "unit":
-        return [0.0] * channels, [1.0] * channels
-    # By value: 256 counts a channel give the exact mean and deviation without a copy of the set in floats.
-    counts = np.stack([np.bincount(pictures[..., c].ravel(), minlength=256) for c in range(channels)])
-    share = counts / counts.sum(1, keepdims=True)
-    values = np.arange(256) / 255
-    mean = share @ values
-    if wanted == "mean":
-        return mean, [1.0] * channels
-    return mean, np.sqrt(np.maximum(share @ values**2 - mean**2, 1e-12))
-
-
-def _model(recipe, dataset, training):
-    dtype = "mixed_bfloat16" if backend.precision(recipe.precision) == "bfloat16" else "float32"
-    height, width, channels = training.images.shape[1:]
-    if height != width:
-        raise DataError(f"{dataset.name}: the networks expect square pictures, these are {width}×{height}.")
-    model = classifiers.build(
-        recipe.model.name, len(dataset.classes), height, channels, dtype=dtype, **recipe.model.options
-    )
-    if recipe.model.weights:
-        classifiers.load_weights(model, recipe.model.name, recipe.model.weights)
-    return model
-
-
-def _class_weights(wanted, labels, classes):
-    if wanted is None:
-        return None
-    if wanted == "balanced":
-        counts = np.bincount(labels, minlength=classes)
-        return len(labels) / (classes * np.maximum(counts, 1))
-    if len(wanted) != classes:
-        raise UsageError(f"loss.class_weights: {len(wanted)} numbers for {classes} classes.")
-    return wanted
-
-
-def load(folder):
-    """A finished run, as `(recipe, facts, model, normalise)`."""
-    facts = runs.facts(folder)
-    recipe = settings.load(str(Path(folder) / "recipe.yaml"))
-    dtype = "mixed_bfloat16" if backend.precision(recipe.precision) == "bfloat16" else "float32"
-    size, _, channels = facts["shape"]
-    model = classifiers.build(
-        recipe.model.name, len(facts["classes"]), size, channels, dtype=dtype, **recipe.model.options
-    )
-    path = runs.result_file(folder)
-    found, _ = runs.load_arrays(path)
-    # A state holds random generators among the variables; a result only weights. Both keep the model's order.
-    _assign(model.variables if path.name == runs.STATE else model.weights, found, "model", path)
-    return recipe, facts, model, steps.Normalise(facts["mean"], facts["std"])
-
-
-def evaluate(folder, data=None, progress=None):
-    """Scores a run on the test split of its data; writes scores.json, per_class.csv, confusion.csv and confusion.png.
-
-    Returns:
-        See `kstyle.training.metrics.scores`.
-    """
-    recipe, facts, model, normalise = load(folder)
-    dataset, _, _ = _data(recipe, data, progress)
-    if dataset.sha256 != facts["data"]["sha256"]:
-        log.warning(
-            "The data are not those of the run: %s now, %s then.", dataset.sha256[:12], facts["data"]["sha256"][:12]
-        )
-    return _score(model, normalise, dataset, Path(folder))
-
-
-def _score(model, normalise, dataset, folder):
-    import json
-
-    found = steps.Predictor(model, normalise)(dataset.test.images)
-    scores = metrics.scores(found, dataset.test.labels, dataset.classes)
-    with runs.replacing(folder / "scores.json") as beside:
-        beside.write_text(json.dumps(scores.as_json(), indent=2), "utf-8")
-    for name in ("per_class", "confusion"):
-        with runs.replacing(folder / f"{name}.csv") as beside:
-            getattr(scores, name).to_csv(beside)
-    plots.confusion(scores.confusion, dataset.classes, folder / "confusion.png")
-    return scores
-
-
-def predict(folder, paths, top=5):
-    """What a run sees in pictures.
-
-    Args:
-        folder: of the run.
-        paths: picture files.
-        top: so many classes a picture.
-
-    Returns:
-        A list, for each path a dict of `path` and either `predictions` (list of `{"class", "probability"}`, the most
-        probable first) and `picture` ((H, W, C) uint8, as the network saw it), or `error`.
-    """
-    _, facts, model, normalise = load(folder)
-    size, _, channels = facts["shape"]
-    found = []
-    for path in paths:
-        try:
-            found.append({"path": str(path), "picture": _square(images.read(path), size, channels)})
-        except DataError as error:
-            found.append({"path": str(path), "error": str(error)})
-    seen = [entry for entry in found if "picture" in entry]
-    if seen:
-        for entry, p in zip(seen, steps.Predictor(model, normalise)(np.stack([e["picture"] for e in seen]))):
-            best = np.argsort(-p, kind="stable")[:top]
-            entry["predictions"] = [{"class": facts["classes"][k], "probability": float(p[k])} for k in best]
-    return found
-
-
-def _square(picture, size, channels):
-    """The middle square of a picture, (size, size, channels) uint8."""
-    rgb = picture.rgb
-    height, width = rgb.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    rgb = images.resize(rgb[top : top + side, left : left + side], (size, size))
-    if channels == 1:
-        rgb = rgb @ np.array([[0.299], [0.587], [0.114]], "float32")  # ITU-R 601, as Pillow's "L"
-    return (np.clip(rgb, 0, 1) * 255).round().astype("uint8")

@@ -1,0 +1,83 @@
+"""`kstyle data`: which data sets there are, fetching one, and what is really in it."""
+
+import json
+
+import click
+
+
+@click.group()
+def data():
+    """List, download and check the data sets that recipes train on."""
+
+
+@data.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json):
+    """List the data sets and where each would be read from."""
+    from kstyle.data import DATASETS, locate
+
+    found = {
+        name: {
+            "title": source.title,
+            "train": source.pictures[0],
+            "test": source.pictures[1],
+            "classes": source.classes,
+            "shape": list(source.shape),
+            "download_bytes": source.size,
+            "here": locate(name),
+        }
+        for name, source in DATASETS.items()
+    }
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    width = max(map(len, found))
+    for name, facts in found.items():
+        pictures = f"{facts['train'] + facts['test']:,} pictures"
+        where = facts["here"] or _to_get(facts["download_bytes"])
+        shape = "×".join(map(str, facts["shape"]))
+        click.echo(f"{name:{width}}  {pictures:>16}  {facts['classes']:>3} classes  {shape:7}  {where}")
+
+
+def _to_get(size):
+    return f"not here: download {size / 1e6:.0f} MB" if size else "not here: pip install scikit-learn"
+
+
+@data.command()
+@click.argument("name")
+@click.option("--to", "folder", type=click.Path(file_okay=False), help="Folder for the file. Default: Keras' own.")
+def download(name, folder):
+    """Download the official file of a data set; a download that broke off goes on where it ended."""
+    from kstyle import data
+    from kstyle.cli.progress import Progress
+
+    with Progress() as progress:
+        path = data.download(name, folder, progress.download)
+    click.echo(path)
+
+
+@data.command()
+@click.argument("name")
+@click.option("--data", "folder", type=click.Path(), help="Folder or file to read. Default: where recipes look.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(name, folder, as_json):
+    """Read all of a data set and report what is in it; differences from the official set are named."""
+    from kstyle import data
+
+    report = data.check(name, folder)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    click.echo(f"{'origin':9}  {report['origin']}")
+    click.echo(f"{'sha256':9}  {report['sha256']} (of the arrays)")
+    click.echo(f"{'shape':9}  {'×'.join(map(str, report['shape']))}, {len(report['classes'])} classes")
+    for key in ("mean", "std"):
+        values = ", ".join(f"{value:.4f}" for value in report[key])
+        click.echo(f"{key:9}  {values} (train, in 0 to 1)")
+    for part, split in report["splits"].items():
+        counts = split["per_class"].values()
+        grey = "" if split["grey"] is None else f", {split['grey']:,} grey"
+        boxes = ", with boxes" if split["boxes"] else ""
+        click.echo(f"{part:9}  {split['pictures']:,} pictures, {min(counts):,} to {max(counts):,} a class{grey}{boxes}")
+    for number, problem in enumerate(report["problems"] or ["none"]):
+        click.echo(f"{'problems' if not number else '':9}  {problem}")
