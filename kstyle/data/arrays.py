@@ -174,8 +174,10 @@ def _draw(split, count, seed):
             f"{count} of {total} pictures are fewer than the {len(present)} classes: a larger part is needed."
         )
     if total - count < len(present):
-        # scikit-learn will not, yet leaving out less than one a class keeps the proportions whichever they are.
-        return np.sort(np.random.RandomState(seed).permutation(total)[:count])
+        # scikit-learn will not leave out less than one a class. Which class loses its one is then by chance.
+        shuffled = np.random.RandomState(seed).permutation(total)
+        firsts = np.sort(np.unique(labels[shuffled], return_index=True)[1])
+        return np.setdiff1d(np.arange(total), shuffled[firsts[: total - count]])
     from sklearn.model_selection import train_test_split
 
     drawn, _ = train_test_split(np.arange(total), train_size=count, random_state=seed, stratify=labels)

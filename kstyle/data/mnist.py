@@ -4,6 +4,7 @@ Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to 
 """
 
 import gzip
+import io
 import math
 import zipfile
 import zlib
@@ -45,29 +46,32 @@ def read(path):
 
 def _split(images, labels):
     (of_images, images), (of_labels, labels) = images, labels
-    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
         raise DataError(f"{of_images}: expected (N, 28, 28) uint8, got {images.shape} {images.dtype}.")
     if labels.dtype.kind not in "ui" or labels.shape != images.shape[:1]:
         raise DataError(
             f"{of_labels}: expected {len(images)} labels, one a picture, got {labels.shape} {labels.dtype}."
         )
+    if len(labels) and not (labels.min() >= 0 and labels.max() <= 9):  # before int32, where 2³² would be 0
+        raise DataError(f"{of_labels}: expected labels from 0 to 9, got {labels.min()} to {labels.max()}.")
     return Split(images[..., None], labels.astype(np.int32))
 
 
 def _read_npz(path):
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in _NPZ:
-                if archive.getinfo(f"{name}.npy").file_size > MOST:
-                    raise DataError(f"{path}: refused: {name} claims more than {MOST} bytes.")
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in _NPZ]
-    except KeyError as error:
-        raise DataError(f"{path}: expected the arrays {', '.join(_NPZ)}; {plain(error.args[0])}.") from error
+            entries = [archive.getinfo(f"{name}.npy") for name in _NPZ]
+            for entry in entries:
+                if entry.file_size > MOST:  # reading stops at the size that is claimed
+                    raise DataError(f"{path}: refused: {entry.filename} has more than {MOST} bytes.")
+            return [np.lib.format.read_array(io.BytesIO(archive.read(e)), allow_pickle=False) for e in entries]
     except DataError:
         raise
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, MemoryError) as error:
-        raise DataError(f"{path}: is damaged or cut short ({plain(error, 160).rstrip('.')}).") from error
+    except KeyError as error:
+        raise DataError(f"{path}: expected the arrays {', '.join(_NPZ)}; {plain(error.args[0])}.") from error
+    except Exception as error:  # a damaged file can make a parser fail in any way at all
+        reason = plain(error, 160).rstrip(".") or type(error).__name__
+        raise DataError(f"{path}: is damaged or cut short ({reason}).") from error
 
 
 def _beside(path, name):
@@ -78,23 +82,26 @@ def _beside(path, name):
 
 
 def _read_idx(path):
-    """Two zero bytes, 8 for uint8, the number of axes, their lengths as big-endian int32, and the bytes."""
+    """Two zero bytes, 8 for uint8, the number of axes, their lengths as big-endian uint32, and the bytes."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             head = file.read(4)
             axes = 3 if "idx3" in path.name else 1
             if head != bytes([0, 0, 8, axes]):
                 raise DataError(f"{path}: is no idx file of uint8 with {axes} axes; it starts with {head.hex()}.")
-            shape = np.frombuffer(file.read(4 * axes), ">i4").tolist()
+            lengths = file.read(4 * axes)
+            if len(lengths) < 4 * axes:
+                raise EOFError("it ends in its header")
+            shape = [int.from_bytes(lengths[i : i + 4], "big") for i in range(0, 4 * axes, 4)]
             size = math.prod(shape)
-            if len(shape) != axes or min(shape) < 0 or size > MOST:
+            if size > MOST:
                 raise DataError(f"{path}: refused: it claims the shape {tuple(shape)}.")
             raw = file.read(size + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{path}: is damaged or cut short ({plain(error, 160).rstrip('.')}).") from error
     if len(raw) != size:
         raise DataError(f"{path}: is {'longer' if len(raw) > size else 'shorter'} than its shape {tuple(shape)}.")
-    return np.frombuffer(raw, np.uint8).reshape(shape)
+    return np.frombuffer(bytearray(raw), np.uint8).reshape(shape)  # writable: torch warns of arrays that are not
 
 
 # The file, address and checksum of keras.datasets.mnist; its arrays are bit for bit the original files'.

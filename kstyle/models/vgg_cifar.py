@@ -94,10 +94,8 @@ def vgg(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=
     penalty = keras.regularizers.L2(l2) if l2 else None
 
     def dense(x, units, name, **options):
-        initial = keras.initializers.RandomNormal(0, 0.01)
-        return keras.layers.Dense(units, kernel_initializer=initial, kernel_regularizer=penalty, name=name, **options)(
-            x
-        )
+        kernel = {"kernel_initializer": keras.initializers.RandomNormal(0, 0.01), "kernel_regularizer": penalty}
+        return keras.layers.Dense(units, name=name, **kernel, **options)(x)
 
     x = inputs = keras.Input(shape(size, channels))
     for name in layer_names(network):

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-import keras
 import numpy as np
 
-import kstyle
 from kstyle import images
 from kstyle.errors import DataError, UsageError
 from kstyle.models import features

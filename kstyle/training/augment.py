@@ -154,7 +154,7 @@ class AugmentSettings(Closed):
         zoom: factor of the picture's size, above 1 magnifies; z: [1 - z, 1 + z].
         shear: degrees by which upright lines lean, below 90; s: [-s, s].
         rotation: degrees, counter-clockwise; r: [-r, r].
-        randaugment: `{ops: 2, magnitude: 9}`; each sample has its own operations, from `colour.RANDAUGMENT`: rotation
+        randaugment: `{ops: 2, magnitude: 9}`, or the number alone; operations of `colour.RANDAUGMENT`: rotation
             up to 30°, shears up to 0.3, translations up to 0.45 of the side, colours as in `colour.randaugment`. The
             geometric ones act here, the colour ones after grayscale.
         shift: fraction of width and height, below 1, real-valued; f: [-f, f] for both; [w, h]: each its own.
@@ -235,10 +235,10 @@ class AugmentSettings(Closed):
         value = {} if value is True else value
         return {"scale": (0.08, 1.0), **value} if isinstance(value, dict) else value
 
-    @field_validator("cutout", "erasing", "mixup", "cutmix", mode="before")
+    @field_validator("cutout", "erasing", "mixup", "cutmix", "randaugment", mode="before")
     @classmethod
     def _short(cls, value, info):
-        key = {"cutout": "size", "erasing": "probability"}.get(info.field_name, "alpha")
+        key = {"cutout": "size", "erasing": "probability", "randaugment": "ops"}.get(info.field_name, "alpha")
         return {key: value} if _number(value) else value
 
 
@@ -271,7 +271,7 @@ def build(settings):
     draws = settings.randaugment.ops
 
     def augment(images, targets, random, strength=1.0, mix=1.0, boxes=None):
-        strength = ops.cast(ops.convert_to_tensor(strength), "float32")
+        strength, mix = (ops.cast(ops.convert_to_tensor(v), "float32") for v in (strength, mix))
         chosen = colour.choose(random, draws, images.shape[0], settings.randaugment.magnitude, strength)
         if move:
             images, boxes = move(images, boxes, random, strength, chosen)

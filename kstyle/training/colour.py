@@ -1,198 +1,117 @@
-"""Colour augmentation: what changes the values of pixels where they are. Pictures are (B, H, W, C) in [0, 1]."""
+"""Colour of batches of pictures (B, H, W, C) float32 in [0, 1], C of 1 or 3; one amount a sample, (B, 1, 1, 1).
 
+Meanings and units are torchvision's (`torchvision.transforms.v2.functional`), whose results are clipped to [0, 1] after
+each function, as here. An amount that changes nothing (factor 1, hue 0) gives back the same bits.
+"""
+
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
 from keras import ops
 
-GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2, with torchvision's digits
-
-# RandAugment's operations and what magnitude 10 is; below, they are in proportion. Each is drawn equally often.
-# Cubuk et al. 2019, with torchvision's ranges. Equalize, the fourteenth there, needs a histogram of each picture,
-# which would cost more than the other thirteen together.
-RANDAUGMENT = {
-    "identity": "nothing",
-    "rotate": "30 degrees, either way",
-    "shear_x": "0.3 pixels sideways for each pixel of height, either way",
-    "shear_y": "0.3 pixels up or down for each pixel of width",
-    "translate_x": "150/331 of the width, either way",
-    "translate_y": "150/331 of the height, either way",
-    "brightness": "factor 0.1 or 1.9 of the values",
-    "color": "factor 0.1 or 1.9 of the distance to the pixel's grey",
-    "contrast": "factor 0.1 or 1.9 of the distance to the picture's mean grey",
-    "sharpness": "factor 0.1 or 1.9 of the distance to a blurred picture; the rim of one pixel stays",
-    "posterize": "4 of 8 bits remain",
-    "solarize": "values above 0, that is all, inverted; at magnitude 0 those above 1, that is none",
-    "autocontrast": "each channel stretched to [0, 1], at any magnitude",
-}
-
-
-def choose(settings, random, batch, strength):
-    """RandAugment's draws.
-
-    Args:
-        settings: a `kstyle.training.augment.RandAugment`.
-
-    Returns:
-        For each step {operation: (B,) level}. At most one level of a picture is not 0: the one of the operation drawn,
-        in [-1, 1], of random sign where it has two ways. With `strength` below 1 it may be none.
-    """
-    level = strength * (settings.magnitude / 10)
-    steps = []
-    for _ in range(settings.ops):
-        drawn = random.integers((batch,), 0, len(RANDAUGMENT))
-        active = ops.cast(random.uniform((batch,)) < strength, "float32")
-        signed = active * level * (1 - 2 * ops.cast(random.uniform((batch,)) < 0.5, "float32"))
-        levels = {}
-        for number, name in enumerate(RANDAUGMENT):
-            # These are on or off: their level is read where they are applied.
-            size = active if name in ("posterize", "solarize", "autocontrast") else signed
-            levels[name] = ops.cast(drawn == number, "float32") * size
-        levels["level"] = level
-        steps.append(levels)
-    return steps
-
-
-def _each(values):
-    """(B,) as (B, 1, 1, 1)."""
-    return ops.reshape(values, (-1, 1, 1, 1))
-
-
-def _clip(x):
-    return ops.minimum(ops.maximum(x, 0.0), 1.0)
+# RandAugment's operations (Cubuk et al. 2019) but for equalize, which needs a histogram of each picture.
+RANDAUGMENT = (
+    "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness", "contrast", "colour",
+    "sharpness", "posterize", "solarize", "autocontrast",
+)  # fmt: skip
 
 
 def grey(x):
-    """(B, H, W, 1): the brightness of each pixel."""
+    """(B, H, W, 1): ITU-R 601 luma, 0.2989 R + 0.587 G + 0.114 B; a picture of one channel is its own."""
     if x.shape[-1] == 1:
         return x
-    return sum(weight * x[..., i : i + 1] for i, weight in enumerate(GREY))
+    return 0.2989 * x[..., 0:1] + 0.587 * x[..., 1:2] + 0.114 * x[..., 2:3]
 
 
-def _mean_grey(x):
-    """(B, 1, 1, 1)."""
-    return grey(ops.mean(x, axis=(1, 2), keepdims=True))
+def brightness(x, factor):
+    """0 is black, 1 the picture."""
+    return ops.clip(x * factor, 0.0, 1.0)
 
 
-def adjust_brightness(x, factor):
-    """The values times `factor` (B,)."""
-    return ops.minimum(x * _each(factor), 1.0)
+def contrast(x, factor):
+    """0 is the mean grey of the picture, 1 the picture."""
+    mean = grey(ops.mean(x, axis=(1, 2), keepdims=True))
+    return ops.clip(x * factor + mean * (1.0 - factor), 0.0, 1.0)
 
 
-def adjust_contrast(x, factor):
-    """The distance to the picture's mean grey times `factor` (B,)."""
-    return _clip(x * _each(factor) + _each(1 - factor) * _mean_grey(x))
-
-
-def adjust_saturation(x, factor):
-    """The distance to each pixel's grey times `factor` (B,)."""
+def saturation(x, factor):
+    """0 is the grey picture, 1 the picture. One channel has none."""
     if x.shape[-1] == 1:
         return x
-    return _clip(x * _each(factor) + _each(1 - factor) * grey(x))
+    return ops.clip(x * factor + grey(x) * (1.0 - factor), 0.0, 1.0)
 
 
-def adjust_hue(x, turn):
-    """The hue turned by `turn` (B,), 1 the whole circle; lightness and saturation in HSV stay."""
+def hue(x, turn):
+    """Hue moved by `turn`, a fraction of the circle (0.5: opposite colours), in HSV. One channel has none."""
     if x.shape[-1] == 1:
         return x
-    red, green, blue = (x[..., i] for i in range(3))
-    value = ops.maximum(ops.maximum(red, green), blue)
-    chroma = value - ops.minimum(ops.minimum(red, green), blue)
-    per_chroma = 1 / ops.where(chroma > 0, chroma, ops.ones_like(chroma))
-    sixth = ops.where(
-        value == red,
-        (green - blue) * per_chroma,
-        ops.where(value == green, 2 + (blue - red) * per_chroma, 4 + (red - green) * per_chroma),
-    )
-    sixth = sixth + 6 * turn[:, None, None]
+    r, g, b = x[..., 0], x[..., 1], x[..., 2]
+    value = ops.maximum(ops.maximum(r, g), b)
+    chroma = value - ops.minimum(ops.minimum(r, g), b)
+    scale = 1.0 / ops.where(chroma > 0.0, chroma, 1.0)
+    green_or_blue = ops.where(value == g, (b - r) * scale + 2.0, (r - g) * scale + 4.0)
+    sixth = ops.where(value == r, (g - b) * scale, green_or_blue) + turn[..., 0] * 6.0
 
-    def channel(start):
-        k = sixth + start
-        k = k - 6 * ops.floor(k * (1 / 6))
-        return value - chroma * _clip(ops.minimum(k, 4 - k))
+    def channel(n):
+        k = sixth + n
+        k = k - 6.0 * ops.floor(k * (1 / 6))
+        return value - chroma * ops.clip(ops.minimum(k, 4.0 - k), 0.0, 1.0)
 
-    turned = _clip(ops.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1))
-    return ops.where(_each(turn) == 0, x, turned)
+    # The way to HSV and back rounds; a picture whose hue stays is to stay itself.
+    return ops.where(turn == 0.0, x, ops.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1))
 
 
-def shift_channels(x, amount):
-    """`amount` (B,) added to all channels, within the picture's own lowest and highest value."""
+def choose_grey(x, chosen):
+    """The grey picture where `chosen` (B, 1, 1, 1) bool. One channel is grey already."""
+    return x if x.shape[-1] == 1 else ops.where(chosen, grey(x), x)
+
+
+def lift(x, amount):
+    """`amount` is added to every channel, within the picture's own lowest and highest value, as Keras had it."""
     low, high = ops.min(x, axis=(1, 2, 3), keepdims=True), ops.max(x, axis=(1, 2, 3), keepdims=True)
-    return ops.minimum(ops.maximum(x + _each(amount), low), high)
+    return ops.minimum(ops.maximum(x + amount, low), high)
 
 
-def to_grey(x, chosen):
-    """The pictures for which `chosen` (B,) is true, with the same grey in all channels."""
-    if x.shape[-1] == 1:
-        return x
-    return ops.where(_each(chosen), _clip(grey(x)), x)
+def _smoothing(x):
+    """What PIL's 3×3 smoothing (1 1 1 / 1 5 1 / 1 1 1, over 13) adds to each pixel; 0 on the rim."""
+    if min(x.shape[1:3]) < 3:
+        return ops.zeros_like(x)
+    rows = x[:, :-2] + x[:, 1:-1] + x[:, 2:]
+    box = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    return ops.pad(box * (1 / 13) - x[:, 1:-1, 1:-1] * (9 / 13), ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-def _blur_change(x):
-    """What blurring adds to each pixel: PIL's SMOOTH filter, 5 in the middle and 1 around, except at the rim."""
-    lines = x[:, :-2] + x[:, 1:-1] + x[:, 2:]
-    block = lines[:, :, :-2] + lines[:, :, 1:-1] + lines[:, :, 2:]
-    change = block * (1 / 13) - x[:, 1:-1, 1:-1] * (9 / 13)
-    return ops.pad(change, ((0, 0), (1, 1), (1, 1), (0, 0)))
+def randaugment(x, choice, level, sign):
+    """One of RandAugment's colour operations on each sample; the geometric ones change nothing here.
 
+    Brightness, contrast, colour (saturation) and sharpness have factor 1 ± 0.9 level; posterize drops round(4 level)
+    of 8 bits; solarize inverts what is at least 1 - level; autocontrast stretches each channel to [0, 1]. What is
+    linear in the picture is one expression, with the coefficients of the operation that was chosen.
 
-def apply(x, levels):
-    """One step of RandAugment: the colour operations among `levels`, as `choose` returns them.
-
-    Five of them are the picture, its grey, its blur and a constant in other proportions, so one sum serves all.
+    Args:
+        choice: (B,) int32 index in `RANDAUGMENT`.
+        level: 0-d, in [0, 1].
+        sign: (B,) float32, -1 or 1.
     """
-    blends = {name: _each(0.9 * levels[name]) for name in ("brightness", "color", "contrast", "sharpness")}
+    choice, amount = ops.reshape(choice, (-1, 1, 1, 1)), ops.reshape(sign, (-1, 1, 1, 1)) * (0.9 * level)
+
+    def chosen(name):
+        return choice == RANDAUGMENT.index(name)
+
+    bright, contrasty, colour, sharp = (
+        ops.where(chosen(name), amount, 0.0) for name in ("brightness", "contrast", "colour", "sharpness")
+    )
     low, high = ops.min(x, axis=(1, 2), keepdims=True), ops.max(x, axis=(1, 2), keepdims=True)
-    stretch = _each(levels["autocontrast"]) * ops.cast(high > low, "float32")
-    span = stretch * (high - low) + (1 - stretch)
-    gain = (1 + blends["brightness"] + blends["contrast"]) / span
-    constant = -stretch * low / span - blends["contrast"] * _mean_grey(x)
+    stretched = ops.logical_and(chosen("autocontrast"), high > low)
+    stretch = 1.0 / ops.where(stretched, high - low, 1.0)
+    offset = -contrasty * grey(ops.mean(x, axis=(1, 2), keepdims=True)) - ops.where(stretched, low * stretch, 0.0)
+    y = x * (stretch + bright + contrasty) + offset - sharp * _smoothing(x)
     if x.shape[-1] == 3:
-        gain = gain + blends["color"]
-        mixed = x * gain + constant - blends["color"] * grey(x)
-    else:
-        mixed = x * gain + constant
-    if min(x.shape[1:3]) > 2:
-        mixed = mixed - blends["sharpness"] * _blur_change(x)
-    mixed = _clip(mixed)
-
-    grain = 2 ** ops.round(ops.convert_to_tensor(4 * levels["level"], "float32"))
-    coarse = ops.floor(ops.round(mixed * 255) / grain) * (grain / 255)
-    mixed = ops.where(_each(levels["posterize"]) > 0, coarse, mixed)
-    threshold = 2 - _each(levels["solarize"]) * (1 + levels["level"])
-    return ops.where(mixed > threshold, 1 - mixed, mixed)
-
-
-def build(settings):
-    """None when no colour is on, otherwise `(images, random, strength, chosen) -> images`."""
-    brightness = settings.brightness or settings.brightness_range
-    factors = [
-        (adjust, interval)
-        for adjust, interval in (
-            (adjust_brightness, brightness),
-            (adjust_contrast, settings.contrast),
-            (adjust_saturation, settings.saturation),
-        )
-        if interval
-    ]
-    amount = settings.channel_shift_range
-    amount = amount / 255 if amount > 1 else amount
-    if not (factors or amount or settings.hue or settings.grayscale or settings.randaugment.ops):
-        return None
-
-    def paint(x, random, strength, chosen):
-        batch = x.shape[0]
-        for levels in chosen:
-            x = apply(x, levels)
-        if amount:
-            x = shift_channels(x, strength * amount * random.uniform((batch,), -1.0, 1.0))
-        for adjust, interval in factors:
-            x = adjust(x, 1 + strength * (random.uniform((batch,), *interval) - 1))
-        if settings.hue:
-            x = adjust_hue(x, strength * random.uniform((batch,), *settings.hue))
-        if settings.grayscale:
-            x = to_grey(x, random.uniform((batch,)) < settings.grayscale * strength)
-        return x
-
-    return paint
+        y = y + colour * (x - grey(x))
+    y = ops.clip(y, 0.0, 1.0)
+    step = 2.0 ** ops.round(4.0 * level)
+    posterized = ops.floor(ops.floor(x * 255.0 + 0.5) / step) * (step / 255.0)
+    y = ops.where(chosen("posterize"), posterized, y)
+    return ops.where(ops.logical_and(chosen("solarize"), x >= 1.0 - level), 1.0 - x, y)
 
 
 def choose(random, draws, batch, magnitude, strength):

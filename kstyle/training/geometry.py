@@ -1,234 +1,200 @@
-"""Geometric augmentation: one map of the plane for each picture, one look-up for the batch.
+"""Where the pixels of an augmented picture come from: affine maps, one a sample, and the interpolation that applies them.
 
-Positions are in pixels from the picture's centre, x to the right and y down; the edges lie at ±W/2 and ±H/2.
+A map is six numbers a sample, (a, b, c, d, e, f), each a tensor (B,) or a Python float. It takes a place in the result
+to a place in the source, x = a x' + b y' + c and y = d x' + e y' + f, in pixels from the picture's centre, y downwards.
 """
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
+from kstyle.training import colour
 
-class Map(NamedTuple):
-    """Where each picture's new pixels come from: (a·u + b·v + x, c·u + d·v + y) for the pixel at (u, v).
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
-    Each entry is a tensor (B,). The steps below take a map and return the map of a picture that is moved once more.
+
+def compose(outer, inner):
+    """The map that applies `inner` to a place in the result, then `outer`."""
+    a, b, c, d, e, f = outer
+    g, h, i, j, k, m = inner
+    return (a * g + b * j, a * h + b * k, a * i + b * m + c, d * g + e * j, d * h + e * k, d * i + e * m + f)
+
+
+def shift(x, y):
+    """The picture moves x pixels to the right and y down."""
+    return (1.0, 0.0, -x, 0.0, 1.0, -y)
+
+
+def flip(horizontal, vertical):
+    """`horizontal`, `vertical`: 1.0 where the picture is mirrored, 0.0 where it is not."""
+    return (1.0 - 2.0 * horizontal, 0.0, 0.0, 0.0, 1.0 - 2.0 * vertical, 0.0)
+
+
+def rotation(degrees):
+    """Counter-clockwise as one looks at it, about the centre."""
+    cos, sin = ops.cos(degrees * (math.pi / 180)), ops.sin(degrees * (math.pi / 180))
+    return (cos, -sin, 0.0, sin, cos, 0.0)
+
+
+def zoom(x, y):
+    """The picture becomes x times as wide and y times as high, about the centre."""
+    return (1.0 / x, 0.0, 0.0, 0.0, 1.0 / y, 0.0)
+
+
+def shear(x, y=0.0):
+    """A row moves to the right by x for each pixel below the centre, a column down by y for each to the right."""
+    scale = 1.0 / (1.0 - x * y)
+    return (scale, -x * scale, 0.0, -y * scale, scale, 0.0)
+
+
+def resized_crop(random, batch, height, width, scale, ratio, strength):
+    """A part of the picture, enlarged to the whole.
+
+    As torchvision's RandomResizedCrop: area uniform on `scale`, width / height log-uniform on `ratio`, the first of ten
+    draws that fits, or the largest centred crop of a permitted ratio where none does. Edges are not rounded to pixels.
+    The method is that of Szegedy et al. 2014, "Going Deeper with Convolutions".
     """
-
-    a: Any
-    b: Any
-    c: Any
-    d: Any
-    x: Any
-    y: Any
-
-
-def identity(batch):
-    one, zero = ops.ones((batch,)), ops.zeros((batch,))
-    return Map(one, zero, zero, one, zero, zero)
-
-
-def scaled(m, x, y):
-    """Magnified by 1 / x and 1 / y; negative: mirrored."""
-    return Map(m.a * x, m.b * y, m.c * x, m.d * y, m.x, m.y)
-
-
-def sheared(m, slope):
-    """What lies v below the centre slides to the right by slope · v."""
-    return Map(m.a, m.b - m.a * slope, m.c, m.d - m.c * slope, m.x, m.y)
+    own = math.log(width / height)
+    area = random.uniform((batch, 10), *scale)
+    log_ratio = random.uniform((batch, 10), math.log(ratio[0]), math.log(ratio[1]))
+    # Relative to the picture's own shape: exactly 1 at strength 0, where a way through pixels would round.
+    area, log_ratio = 1.0 - strength * (1.0 - area), strength * (log_ratio - own)
+    w, h = ops.sqrt(area * ops.exp(log_ratio)), ops.sqrt(area * ops.exp(-log_ratio))
+    fits = ops.cast(ops.logical_and(w <= 1.0, h <= 1.0), "float32")
+    first = ops.argmax(fits * ops.convert_to_tensor(np.arange(10, 0, -1, dtype="float32")), axis=1)
+    pick = ops.one_hot(first, 10, dtype="float32") * fits
+    found = ops.sum(pick, axis=1)
+    best = min(max(own, math.log(ratio[0])), math.log(ratio[1])) - own
+    w = ops.sum(pick * w, axis=1) + (1.0 - found) * ops.exp(strength * min(best, 0.0))
+    h = ops.sum(pick * h, axis=1) + (1.0 - found) * ops.exp(-strength * max(best, 0.0))
+    x = random.uniform((batch,), -0.5, 0.5) * (1.0 - w) * width * found
+    y = random.uniform((batch,), -0.5, 0.5) * (1.0 - h) * height * found
+    return (w, 0.0, x, 0.0, h, y)
 
 
-def rotated(m, radians):
-    """Counter-clockwise, as seen."""
-    cos, sin = ops.cos(radians), ops.sin(radians)
-    return Map(m.a * cos + m.b * sin, m.b * cos - m.a * sin, m.c * cos + m.d * sin, m.d * cos - m.c * sin, m.x, m.y)
+def _centred(length):
+    return ops.convert_to_tensor((np.arange(length) - (length - 1) / 2).astype("float32"))
 
 
-def shifted(m, x, y):
-    """To the right by x and down by y, in pixels."""
-    return Map(m.a, m.b, m.c, m.d, m.x - m.a * x - m.b * y, m.y - m.c * x - m.d * y)
+def _per_sample(values, batch):
+    zero = ops.zeros((batch,), "float32")
+    return [zero + v for v in values]
 
 
-def _randaugmented(m, levels, height, width):
-    """One step of RandAugment. At most one level of a picture is not zero, so the matrices of the others are the
-    identity and their sum, less what they share, is their product."""
-    angle = levels["rotate"] * math.radians(30)
-    cos, sin = ops.cos(angle), ops.sin(angle)
-    b, c = -sin - 0.3 * levels["shear_x"], sin - 0.3 * levels["shear_y"]
-    m = Map(m.a * cos + m.b * c, m.a * b + m.b * cos, m.c * cos + m.d * c, m.c * b + m.d * cos, m.x, m.y)
-    return shifted(m, levels["translate_x"] * (width * 150 / 331), levels["translate_y"] * (height * 150 / 331))
+def _rows(index, batch, rows):
+    """`index` within one picture to an index within the batch of pictures of `rows` rows."""
+    first = np.arange(batch, dtype="int32") * rows
+    return index + ops.convert_to_tensor(first.reshape(-1, *[1] * (len(index.shape) - 1)))
 
 
-def _cropped(crop, random, batch, height, width, strength):
-    """`crop`: a `RandomResizedCrop`. The area is exactly what was drawn: the ratio gives way where it does not fit."""
-    chosen = _chance(random, batch, crop.probability, strength)
-    strength = chosen * strength
-    area = 1 - strength * (1 - random.uniform((batch,), *crop.scale))
-    # Of the picture's own proportions, so that a strength of 0 is the whole picture.
-    low, high = (math.log(r * height / width) for r in crop.ratio)
-    most = -ops.log(area)
-    ratio = ops.minimum(ops.maximum(strength * random.uniform((batch,), low, high), -most), most)
-    side = ops.sqrt(area)
-    w, h = ops.minimum(side * ops.exp(0.5 * ratio), 1.0), ops.minimum(side * ops.exp(-0.5 * ratio), 1.0)
-    m = scaled(identity(batch), w, h)
-    x = random.uniform((batch,), -0.5, 0.5) * (1 - w) * width
-    return m._replace(x=x, y=random.uniform((batch,), -0.5, 0.5) * (1 - h) * height)
+def _fold(x, length):
+    """Coordinates as `reflect` continues the picture: d c b a | a b c d | d c b a."""
+    u = ops.mod(x + 0.5, 2.0 * length)
+    return length - ops.abs(u - length) - 0.5
 
 
-def _chance(random, batch, probability, strength):
-    """(B,) of 1 with `probability` × `strength`, else 0."""
-    return ops.cast(random.uniform((batch,)) < probability * strength, "float32")
-
-
-def _whole_offset(random, batch, pixels, strength):
-    """(B,): every whole number from -n to n equally often, n the rounded `pixels` × `strength`."""
-    most = ops.floor(ops.convert_to_tensor(pixels * strength, "float32") + 0.5)
-    drawn = ops.floor(random.uniform((batch,)) * (2 * most + 1))
-    return ops.minimum(drawn, 2 * most) - most  # the product may round up to the end of the interval
-
-
-def draw(settings, random, batch, height, width, strength, chosen=()):
-    """The map of each picture of a batch. `chosen`: RandAugment's steps, from `kstyle.training.colour.choose`."""
-    if settings.random_resized_crop.probability:
-        m = _cropped(settings.random_resized_crop, random, batch, height, width, strength)
-    else:
-        m = identity(batch)
-    if settings.horizontal_flip or settings.vertical_flip:
-        sides = (settings.horizontal_flip, settings.vertical_flip)
-        m = scaled(m, *(1 - 2 * _chance(random, batch, p, strength) if p else 1.0 for p in sides))
-    if settings.zoom:
-        zoom = 1 / (1 + strength * (random.uniform((batch,), *settings.zoom) - 1))
-        m = scaled(m, zoom, zoom)
-    if settings.zoom_range:
-        m = scaled(m, *(1 + strength * (random.uniform((batch,), *settings.zoom_range) - 1) for _ in "xy"))
-    if degrees := settings.shear or settings.shear_range:
-        m = sheared(m, ops.tan(strength * math.radians(degrees) * random.uniform((batch,), -1.0, 1.0)))
-    if degrees := settings.rotation or settings.rotation_range:
-        m = rotated(m, strength * math.radians(degrees) * random.uniform((batch,), -1.0, 1.0))
-    shift = [
-        0.0 if not most else strength * (most * side if most < 1 else most) * random.uniform((batch,), -1.0, 1.0)
-        for most, side in ((settings.width_shift_range, width), (settings.height_shift_range, height))
-    ]
-    if settings.shift:
-        shift = [strength * settings.shift * side * random.uniform((batch,), -1.0, 1.0) for side in (width, height)]
-    if settings.pad_crop:
-        shift = [s + _whole_offset(random, batch, settings.pad_crop, strength) for s in shift]
-    m = shifted(m, *shift)
-    for levels in chosen:
-        m = _randaugmented(m, levels, height, width)
-    return m
-
-
-def _within(position, length, mode):
-    """Positions in pixel numbers, moved to where the value there is found: in the picture, or, with `constant`, up to
-    one pixel beyond."""
+def _rim(images, mode, value):
+    """The pictures with one more pixel on each side: `value`, or the nearest pixel."""
     if mode == "constant":
-        return ops.minimum(ops.maximum(position, -1.0), float(length))
-    if mode == "reflect":
-        edge = position + 0.5
-        edge = edge - ops.floor(edge * (0.5 / length)) * (2.0 * length)
-        position = length - ops.abs(length - edge) - 0.5
-    return ops.minimum(ops.maximum(position, 0.0), length - 1.0)
+        return ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=value)
+    images = ops.concatenate([images[:, :1], images, images[:, -1:]], axis=1)
+    return ops.concatenate([images[:, :, :1], images, images[:, :, -1:]], axis=2)
 
 
-def _framed(images, mode, value):
-    """The pictures as rows (B·H'·W', C), with a rim of one pixel of `value` where the mode needs it; first pixel of
-    each picture (B, 1, 1); H'; W'; width of the rim."""
-    rim = 1 if mode == "constant" else 0
-    if rim:
-        images = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=value)
+def sample(images, matrix, mode="constant", value=0.0):
+    """The pictures under a map, interpolated bilinearly, once.
+
+    Args:
+        images: (B, H, W, C) float32.
+        matrix: the map, result to source.
+        mode: how the picture goes on beyond its edges: `constant` (`value`), `nearest` pixel, or `reflect` (mirrored
+            with the edge repeated, as Keras and SciPy have it; NumPy calls it symmetric).
+
+    Returns:
+        (B, H, W, C) float32; whole-pixel maps move pixels unchanged.
+    """
     batch, height, width, channels = images.shape
-    first = (np.arange(batch, dtype="int32") * (height * width))[:, None, None]
-    return ops.reshape(images, (batch * height * width, channels)), ops.convert_to_tensor(first), height, width, rim
+    a, b, c, d, e, f = _per_sample(matrix, batch)
+    across, down = _centred(width), _centred(height)
+
+    def taps(scale, other, offset, length):
+        row = other[:, None] * down + (offset + (length - 1) / 2)[:, None]
+        at = scale[:, None, None] * across + row[:, :, None]
+        # In the picture with its rim, places start at 0, so that the cast is a floor.
+        at = (_fold(at, length) if mode == "reflect" else ops.clip(at, -1.0, float(length))) + 1.0
+        low = ops.minimum(ops.cast(at, "int32"), length)
+        return low, ops.reshape(at - ops.cast(low, "float32"), (-1, 1))
+
+    x, right = taps(a, b, c, width)
+    y, below = taps(d, e, f, height)
+    line = width + 2
+    table = ops.reshape(_rim(images, mode, value), (-1, channels))
+    index = ops.reshape(_rows(y, batch, height + 2) * line + x, (-1,))
+
+    # Four gathers that share an index: a table with the four neighbours side by side costs more than it saves.
+    def neighbours(start):
+        return ops.take(table[start:], index, axis=0)
+
+    # a + (b - a) t is exactly a where t is 0.
+    left = neighbours(0)
+    left = left + (neighbours(line) - left) * below
+    other = neighbours(1)
+    other = other + (neighbours(line + 1) - other) * below
+    return ops.reshape(left + (other - left) * right, images.shape)
 
 
-def _centres(length):
-    return ops.convert_to_tensor(np.arange(length, dtype="float32") - (length - 1) / 2)
-
-
-def sample(images, m, mode, value):
-    """The pictures (B, H, W, C) moved by the map `m`, bilinear, same shape. Pixels that do not move keep every bit."""
+def move(images, matrix, mode="constant", value=0.0):
+    """`sample` for maps of whole pixels along the axes (flips, crops): a gather of pixels, no arithmetic on them."""
     batch, height, width, channels = images.shape
-    u, v = _centres(width), _centres(height)
+    a, _, c, _, e, f = _per_sample(matrix, batch)
 
-    def positions(along_u, along_v, offset, length):
-        row = along_v[:, None] * v + (offset[:, None] + (length - 1) / 2)
-        return _within(along_u[:, None, None] * u + row[:, :, None], length, mode)
+    def places(scale, offset, length):
+        at = scale[:, None] * _centred(length) + offset[:, None] + (length - 1) / 2
+        inside = ops.logical_and(at >= 0.0, at <= length - 1.0)
+        at = _fold(at, length) if mode == "reflect" else ops.clip(at, 0.0, length - 1.0)
+        return ops.cast(ops.round(at), "int32"), inside
 
-    x, y = positions(m.a, m.b, m.x, width), positions(m.c, m.d, m.y, height)
-    left, top = ops.floor(x), ops.floor(y)
-    rows, first, tall, wide, rim = _framed(images, mode, value)
-    x0, y0 = ops.cast(left, "int32") + rim, ops.cast(top, "int32") + rim
-    x1, y1 = ops.minimum(x0 + 1, wide - 1), ops.minimum(y0 + 1, tall - 1)
-    upper, lower = y0 * wide + first, y1 * wide + first
-
-    def at(line, column):
-        return ops.take(rows, ops.reshape(line + column, (-1,)), axis=0)
-
-    # a + (b - a) · t: it keeps a where t is 0.
-    t = ops.reshape(x - left, (-1, 1))
-    above, below = at(upper, x0), at(lower, x0)
-    above = above + (at(upper, x1) - above) * t
-    below = below + (at(lower, x1) - below) * t
-    mixed = above + (below - above) * ops.reshape(y - top, (-1, 1))
-    return ops.reshape(ops.minimum(ops.maximum(mixed, 0.0), 1.0), (batch, height, width, channels))
+    x, inside_x = places(a, c, width)
+    y, inside_y = places(e, f, height)
+    index = (_rows(y, batch, height) * width)[:, :, None] + x[:, None, :]
+    table = ops.reshape(images, (-1, channels))
+    if mode == "constant":
+        # One more row, of the fill value, is cheaper than a mask over the result.
+        table = ops.concatenate([table, ops.full((1, channels), value, "float32")], axis=0)
+        inside = ops.logical_and(inside_y[:, :, None], inside_x[:, None, :])
+        index = ops.where(inside, index, batch * height * width)
+    return ops.reshape(ops.take(table, ops.reshape(index, (-1,)), axis=0), images.shape)
 
 
-def rearrange(images, m, mode, value):
-    """As `sample`, for maps that only mirror and move by whole pixels: each pixel is another one, exactly."""
-    batch, height, width, channels = images.shape
-    rows, first, _, wide, rim = _framed(images, mode, value)
+def move_boxes(boxes, matrix, height, width):
+    """Boxes under a map: the upright hull of the moved corners, within the picture.
 
-    def numbers(factor, offset, length):
-        position = factor[:, None] * _centres(length) + (offset[:, None] + (length - 1) / 2)
-        return ops.cast(_within(position, length, mode), "int32") + rim
+    Args:
+        boxes: (B, 4) float32, x0 y0 x1 y1 in pixels, the picture being [0, W] x [0, H].
 
-    line, column = numbers(m.d, m.y, height) * wide, numbers(m.a, m.x, width)
-    index = (line[:, :, None] + first) + column[:, None, :]
-    return ops.reshape(ops.take(rows, ops.reshape(index, (-1,)), axis=0), (batch, height, width, channels))
-
-
-def move_boxes(boxes, m, height, width):
-    """boxes: (B, 4), x0, y0, x1, y1 in pixels from the picture's corner. The hull of each moved box, cut off at the
-    picture's edges."""
-    x = ops.stack([boxes[:, 0], boxes[:, 2], boxes[:, 0], boxes[:, 2]], axis=1)
-    y = ops.stack([boxes[:, 1], boxes[:, 1], boxes[:, 3], boxes[:, 3]], axis=1)
-    a, b, c, d, dx, dy = (entry[:, None] for entry in m)
-    area = a * d - b * c
-    u, v = x - width / 2 - dx, y - height / 2 - dy
-    # As what is added to the old corners, which is exactly 0 for a picture that stays.
-    x = ops.clip(x + ((d / area - 1) * u - b / area * v - dx), 0, width)
-    y = ops.clip(y + ((a / area - 1) * v - c / area * u - dy), 0, height)
-    return ops.stack([ops.min(x, 1), ops.min(y, 1), ops.max(x, 1), ops.max(y, 1)], axis=1)
+    Returns:
+        (B, 4) float32; of no area where the box has left the picture.
+    """
+    boxes = ops.convert_to_tensor(boxes, "float32")
+    a, b, c, d, e, f = (v[:, None] for v in _per_sample(matrix, boxes.shape[0]))
+    x = ops.stack([boxes[:, i] for i in (0, 2, 0, 2)], axis=1)
+    y = ops.stack([boxes[:, i] for i in (1, 1, 3, 3)], axis=1)
+    u, v = x - width / 2 - c, y - height / 2 - f
+    determinant = a * e - b * d
+    # What is added to the old place is exactly 0 where nothing moves; the way to the centre and back would round.
+    x = ops.clip(x + ((e / determinant - 1.0) * u - b / determinant * v - c), 0.0, float(width))
+    y = ops.clip(y + ((a / determinant - 1.0) * v - d / determinant * u - f), 0.0, float(height))
+    return ops.stack([ops.min(x, axis=1), ops.min(y, axis=1), ops.max(x, axis=1), ops.max(y, axis=1)], axis=1)
 
 
-def as_tensors(images, targets, boxes):
-    """The three as float32 tensors; boxes may be None."""
-    boxes = None if boxes is None else ops.convert_to_tensor(boxes, "float32")
-    return ops.convert_to_tensor(images, "float32"), ops.convert_to_tensor(targets, "float32"), boxes
-
-
-def build(settings):
-    """None when no geometry is on, otherwise `(images, boxes, random, strength, chosen) -> (images, boxes)`."""
-    whole = settings.horizontal_flip or settings.vertical_flip or settings.pad_crop
-    real = (
-        settings.random_resized_crop.probability or settings.shift or settings.rotation or settings.rotation_range
-        or settings.width_shift_range or settings.height_shift_range or settings.shear or settings.shear_range
-        or settings.zoom or settings.zoom_range or settings.randaugment.ops
-    )  # fmt: skip
-    if not (whole or real):
-        return None
-    fetch = sample if real else rearrange
-
-    def move(images, boxes, random, strength, chosen):
-        batch, height, width, _ = images.shape
-        m = draw(settings, random, batch, height, width, strength, chosen)
-        images = fetch(images, m, *settings.fill)
-        return images, None if boxes is None else move_boxes(boxes, m, height, width)
-
-    return move
+def _whole_shift(random, batch, most, strength):
+    """(B,): each whole number from -n to n equally often, n the rounded `most` x `strength`."""
+    most = ops.floor(most * strength + 0.5)
+    drawn = ops.floor(random.uniform((batch,)) * (2.0 * most + 1.0))
+    return ops.minimum(drawn, 2.0 * most) - most  # the product may round up to the end of the interval
 
 
 def _randaugment(choice, level, sign, height, width):
@@ -237,7 +203,7 @@ def _randaugment(choice, level, sign, height, width):
     def amount(name, most):
         return ops.where(choice == colour.RANDAUGMENT.index(name), sign * level * most, 0.0)
 
-    moved = shift(amount("translate_x", 0.45 * width), amount("translate_y", 0.45 * height))
+    moved = shift(amount("translate_x", 150 / 331 * width), amount("translate_y", 150 / 331 * height))
     leaning = compose(shear(amount("shear_x", 0.3)), shear(0.0, amount("shear_y", 0.3)))
     return compose(compose(rotation(amount("rotate", 30.0)), leaning), moved)
 
@@ -294,8 +260,8 @@ def stage(settings):
             x, y = reach(s.shift[0], s.width_shift_range, width), reach(s.shift[1], s.height_shift_range, height)
             matrix = compose(matrix, shift(strength * drawn(-x, x), strength * drawn(-y, y)))
         if pad:
-            x, y = (ops.cast(random.integers((batch,), -pad, pad + 1), "float32") * strength for _ in range(2))
-            matrix = compose(matrix, shift(ops.round(x), ops.round(y)))
+            x, y = (_whole_shift(random, batch, pad, strength) for _ in range(2))
+            matrix = compose(matrix, shift(x, y))
         images = (sample if smooth else move)(images, matrix, mode, s.cval)
         return images, None if boxes is None else move_boxes(boxes, matrix, height, width)
 

@@ -1,144 +1,122 @@
-"""What paints over pictures or blends two of them: cutout, mixup and cutmix. Pictures are (B, H, W, C) in [0, 1]."""
+"""Rectangles erased from pictures (cutout, random erasing), and pictures mixed with others (mixup, cutmix)."""
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
 import math
 
 import numpy as np
 from keras import ops
 
-CELLS = 4096
 
+def beta(random, alpha, shape):
+    """Numbers of the distribution Beta(alpha, alpha), without rejection.
 
-def beta_quantiles(alpha):
-    """(CELLS + 1,) float64: x with P(X ≤ x) = 0 … 1/2, evenly spaced, for X of Beta(alpha, alpha).
-
-    The backends share no generator of Beta numbers; the distribution is symmetric, so half a table turns uniform ones
-    into it. Only in a cell at the end, 1 draw in 4096 on each side, is the straight line between entries a coarse one.
+    With Student's t of 2 alpha degrees of freedom by the polar method (Bailey 1994), (1 + t / sqrt(2 alpha + t²)) / 2
+    (Devroye 1996, "Random variate generation in one line of code").
     """
-    grid = np.linspace(0, 1, 200_001)
-    if alpha < 1:
-        # In v = x ** alpha, in which the density has no pole.
-        top = 0.5**alpha
-        x = (grid * top) ** (1 / alpha)
-        density = (1 - x) ** (alpha - 1)
+    u, angle = random.uniform(shape), random.uniform(shape) * (2 * math.pi)
+    # The bounds keep both factors finite: their product is then a number.
+    square = ops.minimum(ops.expm1(-ops.log(ops.maximum(u, 1e-30)) / alpha), 1e30)
+    cos = ops.cos(angle)
+    square = square * cos * cos
+    return 0.5 + 0.5 * ops.sign(cos) * ops.sqrt(square / (1.0 + square))
+
+
+def _between(length, low, high):
+    """(B, length) float32: 1 for pixels from `low` (B,) up to but without `high` (B,)."""
+    at = ops.convert_to_tensor(np.arange(length, dtype="float32"))
+    return ops.cast(ops.logical_and(at >= low[:, None], at < high[:, None]), "float32")
+
+
+def _rectangle(random, batch, height, width, h, w, *, clipped):
+    """Rectangles of whole pixels, as two masks: rows (B, H) and columns (B, W) float32.
+
+    Args:
+        h, w: (B,) or 0-d, sides in pixels, whole numbers.
+        clipped: the centre is any pixel, and what lies outside is lost; if not, all of it lies inside.
+    """
+    u, v = random.uniform((batch,)), random.uniform((batch,))
+    if clipped:
+        top, left = ops.floor(u * height) - ops.floor(h / 2), ops.floor(v * width) - ops.floor(w / 2)
     else:
-        x = grid / 2
-        density = (4 * x * (1 - x)) ** (alpha - 1)
-    mass = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
-    return np.interp(np.linspace(0, 1, CELLS + 1), mass / mass[-1], x)
+        top, left = ops.floor(u * (height - h + 1.0)), ops.floor(v * (width - w + 1.0))
+    return _between(height, top, top + h), _between(width, left, left + w)
 
 
-def draw_beta(random, batch, quantiles):
-    """(B,) numbers of the distribution that `quantiles` describe."""
-    place = random.uniform((batch,)) * (2 * CELLS)
-    mirrored = place > CELLS
-    place = ops.minimum(place, 2 * CELLS - place)
-    cell = ops.minimum(ops.floor(place), CELLS - 1.0)
-    number = ops.cast(cell, "int32")
-    table = ops.convert_to_tensor(quantiles, "float32")
-    low, high = ops.take(table, number, axis=0), ops.take(table, number + 1, axis=0)
-    x = low + (high - low) * (place - cell)
-    return ops.where(mirrored, 1 - x, x)
+def _erase(random, images, rows, columns, happens, fill):
+    mask = (rows * ops.cast(happens, "float32")[:, None])[:, :, None, None] * columns[:, None, :, None]
+    if fill == "noise":
+        fill = random.uniform(tuple(images.shape))
+    return ops.where(mask > 0.0, fill, images)
 
 
-def _rectangle(top, left, bottom, right, height, width):
-    """(B, H, W, 1) bool: the pixels from `top` and `left` up to, not with, `bottom` and `right`, each (B,)."""
+def cutout(random, images, *, size, probability, fill, strength):
+    """A square of `size` pixels is set to `fill`; its centre is any pixel, so that part of it may lie outside.
 
-    def span(start, end, length):
-        numbers = ops.convert_to_tensor(np.arange(length, dtype="float32"))
-        return ops.logical_and(numbers >= start[:, None], numbers < end[:, None])
-
-    lines, columns = span(top, bottom, height), span(left, right, width)
-    return ops.logical_and(lines[:, :, None, None], columns[:, None, :, None])
-
-
-def build_cutout(settings):
-    """None when cutout is off, otherwise `(images, random, strength) -> images`. `settings`: a `Cutout`."""
-    if not settings.probability:
-        return None
-
-    def rectangle(random, batch, height, width, strength):
-        if settings.size is not None:
-            side = ops.floor(ops.convert_to_tensor(strength * settings.size, "float32") + 0.5)
-            top = ops.floor(random.uniform((batch,)) * height) - ops.floor(side / 2)
-            left = ops.floor(random.uniform((batch,)) * width) - ops.floor(side / 2)
-            return top, left, top + side, left + side
-        area = strength * random.uniform((batch,), *settings.area) * (height * width)
-        ratio = ops.exp(random.uniform((batch,), *(math.log(r) for r in settings.ratio)))
-        tall = ops.minimum(ops.round(ops.sqrt(area * ratio)), float(height))
-        wide = ops.minimum(ops.round(ops.sqrt(area / ratio)), float(width))
-        top = ops.floor(random.uniform((batch,)) * (height - tall + 1))
-        left = ops.floor(random.uniform((batch,)) * (width - wide + 1))
-        return top, left, top + tall, left + wide
-
-    def erase(x, random, strength):
-        batch, height, width, _ = x.shape
-        top, left, bottom, right = rectangle(random, batch, height, width, strength)
-        chosen = random.uniform((batch,)) < settings.probability * strength
-        mask = _rectangle(top, left, ops.where(chosen, bottom, top), right, height, width)
-        if settings.fill == "noise":
-            paint = random.uniform(tuple(x.shape))
-        elif settings.fill == "mean":
-            paint = ops.mean(x, axis=(1, 2), keepdims=True)
-        else:
-            paint = ops.convert_to_tensor(settings.fill, "float32")
-        return ops.where(mask, paint, x)
-
-    return erase
-
-
-def build_mix(settings):
-    """None when neither mixup nor cutmix is on, otherwise `(images, targets, random, strength) -> (images, targets)`.
-
-    `strength` multiplies both probabilities. `settings`: an `AugmentSettings`.
+    DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with Cutout".
     """
-    mixup, cutmix = settings.mixing
-    if not (mixup or cutmix):
-        return None
-    shares = beta_quantiles(settings.mixup.alpha) if mixup else None
-    areas = beta_quantiles(settings.cutmix.alpha) if cutmix else None
+    batch, height, width, _ = images.shape
+    side = ops.floor(size * strength + 0.5)
+    rows, columns = _rectangle(random, batch, height, width, side, side, clipped=True)
+    return _erase(random, images, rows, columns, random.uniform((batch,)) < probability * strength, fill)
 
-    def mix(images, targets, random, strength):
-        batch, height, width, _ = images.shape
-        partner = random.permutation(batch)
-        others, other_targets = ops.take(images, partner, axis=0), ops.take(targets, partner, axis=0)
-        # One number decides which of the two a picture gets.
-        drawn = random.uniform((batch,))
-        weight = ops.zeros((batch,))
-        if mixup:
-            chosen = ops.logical_and(drawn >= cutmix * strength, drawn < (cutmix + mixup) * strength)
-            weight = ops.where(chosen, draw_beta(random, batch, shares), weight)
-            blend = ops.reshape(weight, (-1, 1, 1, 1))
-            images = _clip(images + (others - images) * blend)
+
+def erase(random, images, *, area, ratio, probability, fill, strength):
+    """A rectangle inside the picture is set to `fill`.
+
+    Zhong et al. 2017, "Random Erasing Data Augmentation": area uniform on `area` (fraction of the picture), height /
+    width log-uniform on `ratio` as in torchvision. A side that would be longer than the picture is the picture's.
+    """
+    batch, height, width, _ = images.shape
+    pixels = random.uniform((batch,), *area) * strength * (height * width)
+    ratio = ops.exp(random.uniform((batch,), math.log(ratio[0]), math.log(ratio[1])))
+    h = ops.minimum(ops.round(ops.sqrt(pixels * ratio)), height * 1.0)
+    w = ops.minimum(ops.round(ops.sqrt(pixels / ratio)), width * 1.0)
+    rows, columns = _rectangle(random, batch, height, width, h, w, clipped=False)
+    return _erase(random, images, rows, columns, random.uniform((batch,)) < probability * strength, fill)
+
+
+def mix(random, images, targets, *, mixup=None, cutmix=None, strength):
+    """Mixes each sample with another of the batch, pictures and labels alike.
+
+    mixup (Zhang et al. 2017): lam x + (1 - lam) x', lam of Beta(alpha, alpha). cutmix (Yun et al. 2019): a rectangle of
+    about 1 - lam of the area, clipped at the edges, comes from the other picture; the labels have the weight of the
+    pixels that it really holds. Each sample has its own lam. With both, a sample has an even chance of either.
+
+    Args:
+        images: (B, H, W, C); targets: (B, K), rows that sum to 1.
+        mixup, cutmix: `(alpha, probability)` or None.
+        strength: multiplies the probabilities.
+
+    Returns:
+        `(images, targets)` of the same shapes.
+    """
+    batch, height, width, channels = images.shape
+    partner = random.permutation(batch)
+    happens, which = random.uniform((batch,)), random.uniform((batch,))
+    share, keep = ops.ones((batch,)), 1.0  # of the sample itself: the label's, a pixel's
+    if mixup:
+        alpha, probability = mixup
+        chosen = happens < probability * strength
         if cutmix:
-            edges = _cutmix_box(random, batch, height, width, draw_beta(random, batch, areas))
-            top, left, bottom, right = edges
-            bottom = ops.where(drawn < cutmix * strength, bottom, top)
-            images = ops.where(_rectangle(top, left, bottom, right, height, width), others, images)
-            weight = weight + (bottom - top) * (right - left) / (height * width)
-        weight = weight[:, None]
-        return images, targets * (1 - weight) + other_targets * weight
-
-    return mix
-
-
-def _cutmix_box(random, batch, height, width, area):
-    """Edges in whole pixels of a box of the picture's proportions whose share is `area` (B,), its centre uniform, cut
-    off at the picture's edges as in the paper: the labels have to follow the box, not `area`."""
-    side = ops.sqrt(area)
-
-    def span(length):
-        size = ops.floor(side * length)
-        start = ops.floor(random.uniform((batch,)) * length) - ops.floor(size / 2)
-        return ops.maximum(start, 0.0), ops.minimum(start + size, float(length))
-
-    top, bottom = span(height)
-    left, right = span(width)
-    return top, left, bottom, right
-
-
-def _clip(x):
-    return ops.minimum(ops.maximum(x, 0.0), 1.0)
+            chosen = ops.logical_and(chosen, which < 0.5)
+        share = ops.where(chosen, beta(random, alpha, (batch,)), 1.0)
+        keep = ops.reshape(share, (batch, 1, 1, 1))
+    if cutmix:
+        alpha, probability = cutmix
+        chosen = happens < probability * strength
+        if mixup:
+            chosen = ops.logical_and(chosen, which >= 0.5)
+        side = ops.sqrt(1.0 - beta(random, alpha, (batch,))) * ops.cast(chosen, "float32")
+        h, w = ops.floor(height * side), ops.floor(width * side)
+        rows, columns = _rectangle(random, batch, height, width, h, w, clipped=True)
+        share = share - ops.sum(rows, axis=1) * ops.sum(columns, axis=1) / (height * width)
+        keep = keep - rows[:, :, None, None] * columns[:, None, :, None]
+    others = ops.take(ops.reshape(images, (batch, height * width * channels)), partner, axis=0)
+    mixed = images * keep + ops.reshape(others, images.shape) * (1.0 - keep)
+    share = share[:, None]
+    targets = targets * share + ops.take(targets, partner, axis=0) * (1.0 - share)
+    return ops.minimum(mixed, 1.0), targets
 
 
 def erasing(settings):

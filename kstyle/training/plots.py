@@ -170,7 +170,8 @@ def _save(figure, path):
     with warnings.catch_warnings():
         # A class name in Chinese is drawn as boxes, if no font has it: nothing to stop a training for.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure.savefig(stream, format=kind, dpi=150)
+        # Tight: the layout lets the names of a long-named class push the axis's own label over the edge.
+        figure.savefig(stream, format=kind, dpi=150, bbox_inches="tight", pad_inches=0.12)
     # Beside the target, as a rename is only atomic within a file system.
     beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:

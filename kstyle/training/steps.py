@@ -99,7 +99,7 @@ class TrainStep:
         aims = targets * (1 - smoothing) + smoothing / self.classes if smoothing else targets
         losses = -ops.sum(aims * ops.log_softmax(logits), axis=-1)
         if self.class_weights is not None:
-            losses = losses * ops.sum(targets * self.class_weights, axis=-1)
+            losses = losses * ops.sum(targets * ops.convert_to_tensor(self.class_weights), axis=-1)
         right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1)), "float32")
         sums = ops.stack([ops.sum(losses), ops.sum(right), ops.cast(x.shape[0], "float32")])
         return ops.mean(losses), {"sums": sums}

@@ -21,6 +21,9 @@ from kstyle.training.fit import ArrayBatches, Position, Stopped, fit
 
 log = logging.getLogger("kstyle")
 
+# Seconds between two drawings of the curves.
+CURVES_INTERVAL = 60.0
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during `train`; the state is saved in `folder`, and `train(…, resume=True)` goes on."""
@@ -112,9 +115,7 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         history = _train(recipe, model, training, validation, normalise, folder, resume, extra, look)
         scores = evaluate.score(model, normalise, dataset, folder)
         log.info("test: top-1 %.2f %%", 100 * scores.top1)
-    import pandas as pd
-
-    return Run(folder, pd.DataFrame(history), scores, model)
+    return Run(folder, _frame(history), scores, model)
 
 
 def _train(recipe, model, training, validation, normalise, folder, resume, extra, look):
@@ -164,6 +165,7 @@ def _train(recipe, model, training, validation, normalise, folder, resume, extra
         except Stopped:
             log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
             raise Interrupted(folder) from None
+    state.tell(history, last=True)
     best = folder / runs.BEST
     if recipe.checkpoint.keep == "best" and best.is_file():
         found, _ = runs.load_arrays(best)
@@ -183,6 +185,7 @@ class _State:
         if average:
             self.groups["average"] = average.averages
         self.saved, self.since = time.monotonic(), 0
+        self.drawn = time.monotonic()
 
     def save(self, position, now):
         self.since += 1
@@ -199,9 +202,15 @@ class _State:
             values |= checkpoint.named(variables, name)
         runs.save_arrays(self.path, values, notes)
         if position.history and position.batch == 0:
-            runs.write_history(self.folder, position.history)
-            plots.curves(_frame(position.history), self.folder / "curves.png", title=self.folder.name)
+            self.tell(position.history)
         self.saved, self.since = time.monotonic(), 0
+
+    def tell(self, history, last=False):
+        """history.csv after each epoch; curves.png, half a second's work, now and then and at the end."""
+        runs.write_history(self.folder, history)
+        if last or time.monotonic() - self.drawn > CURVES_INTERVAL:
+            plots.curves(_frame(history), self.folder / "curves.png", title=self.folder.name)
+            self.drawn = time.monotonic()
 
     def restore(self):
         found, notes = runs.load_arrays(self.path)
