@@ -92,7 +92,7 @@ def save_arrays(path, arrays, notes=None):
     """arrays: {name: array}; notes: what JSON can hold. One file, safe to load from strangers."""
     from safetensors.numpy import save_file
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.array(array, order="C") for name, array in arrays.items()}
     with replacing(path) as beside:
         save_file(arrays, beside, metadata={"kstyle": json.dumps(notes)})
         with open(beside, "rb") as file:  # on the disk before it takes the place of the last good one

@@ -111,7 +111,9 @@ def randaugment(x, choice, level, sign):
     step = 2.0 ** ops.round(4.0 * level)
     posterized = ops.floor(ops.floor(x * 255.0 + 0.5) / step) * (step / 255.0)
     y = ops.where(chosen("posterize"), posterized, y)
-    return ops.where(ops.logical_and(chosen("solarize"), x >= 1.0 - level), 1.0 - x, y)
+    y = ops.where(ops.logical_and(chosen("solarize"), x >= 1.0 - level), 1.0 - x, y)
+    # TensorFlow's graphs rearrange the expression above, and then a factor of 1 rounds.
+    return ops.where(chosen("identity"), x, y)
 
 
 def choose(random, draws, batch, magnitude, strength):

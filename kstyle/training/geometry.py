@@ -1,4 +1,4 @@
-"""Where the pixels of an augmented picture come from: affine maps, one a sample, and the interpolation that applies them.
+"""Where the pixels of an augmented picture come from: affine maps, one a sample, and the interpolation under them.
 
 A map is six numbers a sample, (a, b, c, d, e, f), each a tensor (B,) or a Python float. It takes a place in the result
 to a place in the source, x = a x' + b y' + c and y = d x' + e y' + f, in pixels from the picture's centre, y downwards.
