@@ -12,6 +12,7 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
 | `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be, perhaps in place |
 | `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |
+| `sample_affine` | pictures under affine maps in one kernel; None where `keras.ops` compiles to as much |
 | `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
@@ -81,6 +82,7 @@ avg_pool = _framework.avg_pool
 batch_norm = _framework.batch_norm
 add_scaled = _framework.add_scaled
 update = _framework.update
+sample_affine = _framework.sample_affine
 Random = _framework.Random
 reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel

@@ -58,6 +58,7 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+sample_affine = None
 
 
 class Random:

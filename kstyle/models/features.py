@@ -1,6 +1,8 @@
 """Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
 trained with."""
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+
 import re
 from dataclasses import dataclass
 

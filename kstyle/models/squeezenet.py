@@ -1,5 +1,7 @@
 """SqueezeNet 1.1 (Iandola et al. 2016, arXiv 1602.07360): the convolutional part, as feature extractors use it."""
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+
 import keras
 
 from kstyle.layers import Conv2D, Pool2D

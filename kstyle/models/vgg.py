@@ -1,6 +1,8 @@
 """VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv 1409.1556): the convolutional part, as feature extractors use
 it."""
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+
 import keras
 
 from kstyle.layers import Conv2D, Pool2D

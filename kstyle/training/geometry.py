@@ -4,7 +4,7 @@ A map is six numbers a sample, (a, b, c, d, e, f), each a tensor (B,) or a Pytho
 to a place in the source, x = a x' + b y' + c and y = d x' + e y' + f, in pixels from the picture's centre, y downwards.
 """
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
 import math
 
@@ -114,10 +114,12 @@ def sample(images, matrix, mode="constant", value=0.0):
             with the edge repeated, as Keras and SciPy have it; NumPy calls it symmetric).
 
     Returns:
-        (B, H, W, C) float32; whole-pixel maps move pixels unchanged.
+        (B, H, W, C) float32; the map that moves nothing changes nothing.
     """
     batch, height, width, channels = images.shape
     a, b, c, d, e, f = _per_sample(matrix, batch)
+    if backend.sample_affine is not None:
+        return backend.sample_affine(images, (a, b, c, d, e, f), mode, value)
     across, down = _centred(width), _centred(height)
 
     def taps(scale, other, offset, length):
