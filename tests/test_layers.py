@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kstyle import layers
 from kstyle.layers import Conv2D, Pool2D
 
 RNG = np.random.default_rng(11)
@@ -142,3 +143,65 @@ def test_no_copies_on_torch():
     assert y.is_contiguous()
     for kind in ("max", "average"):
         assert Pool2D(kind)(y).is_contiguous()
+
+
+def normalising(kind, shape, precision, **options):
+    """A model of one convolution or dense layer and one normalisation of `kind`, with values that are not the initial
+    ones."""
+    inputs = keras.Input(shape)
+    before = keras.layers.Conv2D(4, 3) if len(shape) == 3 else keras.layers.Dense(6)
+    model = keras.Model(inputs, kind(name="norm", dtype=precision, **options)(before(inputs)))
+    rng = np.random.default_rng(4)
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 3), (5,)])
+@pytest.mark.parametrize(("precision", "near"), [("float32", 1e-5), ("mixed_bfloat16", 1e-2)])
+def test_batch_normalisation_is_keras(shape, precision, near, tmp_path):
+    """Failure: a recipe with batch normalisation trains to something else than in Keras."""
+    ours = normalising(layers.BatchNormalization, shape, precision, momentum=0.8)
+    keras_own = normalising(keras.layers.BatchNormalization, shape, precision, momentum=0.8)
+    x = ops.convert_to_tensor(np.random.default_rng(5).normal(3, 2, (8, *shape)).astype("float32"))
+
+    def run(model):
+        def loss():
+            y = ops.cast(model(x, training=True), "float32")
+            return ops.mean(y * ops.sin(y)), {"y": y}
+
+        found = backend.compile(backend.gradients(loss, model.trainable_variables, model.non_trainable_variables),
+                                model.variables)()  # fmt: skip
+        value, aux, grads = found
+        after = ops.cast(model(x, training=False), "float32")
+        return [ops.convert_to_numpy(t) for t in (value, aux["y"], *grads, after)], model.get_weights()
+
+    (found, statistics), (wanted, wanted_statistics) = run(ours), run(keras_own)
+    for a, b in zip(found, wanted):
+        assert np.allclose(a, b, rtol=near, atol=near)
+    for a, b in zip(statistics, wanted_statistics):  # float32 in either precision
+        assert np.allclose(a, b, rtol=1e-5, atol=1e-5)
+    keras_own.save_weights(tmp_path / "keras.weights.h5")
+    other = normalising(layers.BatchNormalization, shape, precision)
+    other.load_weights(tmp_path / "keras.weights.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), wanted_statistics))
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_moving_variance_of_a_sample(count):
+    """Failure: statistics are not torch's where torch's were asked for, or one picture of one pixel is NaN."""
+    layer = layers.BatchNormalization(momentum=0.9, unbiased_variance=True)
+    x = np.random.default_rng(6).normal(2, 3, (count, 1, 1, 5)).astype("float32")
+    y = ops.convert_to_numpy(layer(ops.convert_to_tensor(x), training=True))
+    assert np.isfinite(y).all()
+    rows = x.reshape(count, 5)
+    expected = 0.9 + 0.1 * (rows.var(0, ddof=1) if count > 1 else 0)
+    assert np.allclose(ops.convert_to_numpy(layer.moving_variance.value), expected, rtol=1e-5)
+    assert np.allclose(ops.convert_to_numpy(layer.moving_mean.value), 0.1 * rows.mean(0), rtol=1e-4)
+
+
+def test_batch_normalisation_refuses_what_it_would_do_wrong():
+    """Failure: an axis or a mask is passed over in silence."""
+    with pytest.raises(ValueError, match="last axis"):
+        layers.BatchNormalization(axis=1)(np.zeros((2, 3, 4, 5), "float32"))
+    with pytest.raises(ValueError, match="masks"):
+        layers.BatchNormalization()(np.zeros((2, 3), "float32"), mask=np.ones(2, bool))
