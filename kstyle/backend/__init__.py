@@ -6,7 +6,7 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | function | what it does |
 | --- | --- |
 | `value_and_grad(fn)` | `fn(x) -> (loss, aux)` becomes `x -> ((loss, aux), d loss / d x)` |
-| `gradients(fn, variables, state)` | `fn(*args) -> (loss, aux)` becomes `(loss, aux, gradients)`; it may assign `state` |
+| `gradients(fn, variables, state)` | `fn(*args) -> (loss, aux)` gives `(loss, aux, gradients)`, may assign `state` |
 | `compile(step, variables)` | `step(*args)` that reads and assigns `variables`, compiled where that pays |
 | `conv2d`, `max_pool`, `avg_pool` | NHWC in, NHWC out, without copies of the activations |
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
