@@ -1,5 +1,7 @@
 """Variables as named arrays and back."""
 
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+
 import keras
 
 from kstyle.errors import DataError
