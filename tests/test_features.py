@@ -1,6 +1,6 @@
 """The networks against hand-written torch ones with the same weights, on a real picture."""
 
-import kstyle.backend  # noqa: F401, isort: skip  # first: it settles what Keras runs on
+import kstyle.backend  # isort: skip  # first: it settles what Keras runs on
 
 import re
 from pathlib import Path
@@ -16,6 +16,9 @@ from kstyle.models import features, squeezenet
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
+# Of the largest activation. JAX's convolutions round differently from one processor to another: 4e-7 on most, but
+# 1.7e-4 has been seen after the first L2 pool.
+TOLERANCE = 5e-4 if kstyle.backend.NAME == "jax" else 1e-4
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
@@ -63,7 +66,7 @@ def torch_vgg(picture, arrays, depths, pool=None, edge="constant"):
     return {name: value[0].numpy() for name, value in found.items()}
 
 
-def assert_features(extractor, picture, expected, tolerance=1e-4):
+def assert_features(extractor, picture, expected, tolerance=TOLERANCE):
     """Every tap equals the reference of that name, (C, H, W), relative to the largest activation."""
     found = extractor(ops.convert_to_tensor(picture))
     assert set(found) == set(expected)
