@@ -69,7 +69,9 @@ def with_kstyle(recipe, size, channels, precision, overrides=None):
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     model = classifiers.build(checked.model.name, 10, size, channels, dtype=dtype, **checked.model.options)
     model.optimizer = optimizers.build(checked.optimizer, model.trainable_variables)
-    step = steps.TrainStep(model, model.optimizer, checked, steps.Normalise([0.45] * channels, [0.25] * channels))
+    step = steps.TrainStep(
+        model, model.optimizer, checked, checked.optimizer, steps.Normalise([0.45] * channels, [0.25] * channels)
+    )
     return lambda images, labels: step(images, labels, 1)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from kstyle.errors import DataError
+from kstyle.files import plain
 
 # torch's storage classes and the bytes in them. "bfloat16" has no NumPy type and is widened to float32.
 _STORAGES = {
@@ -79,13 +80,6 @@ def read(path, *, only=None):
     except Exception as error:  # a damaged file can make a parser fail in any way at all
         reason = plain(error, 160).rstrip(".") or type(error).__name__
         raise DataError(f"{path}: is damaged or cut short ({reason}).") from error
-
-
-def plain(value, length=80):
-    """`value` as one printable line of at most `length` characters: a file may name its tensors as it likes."""
-    text = " ".join(str(value).split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def looks_like_html(head):

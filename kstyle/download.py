@@ -13,8 +13,9 @@ from pathlib import Path
 import requests
 import urllib3
 
-from kstyle.checkpoints import looks_like_html, plain
+from kstyle.checkpoints import looks_like_html
 from kstyle.errors import DataError
+from kstyle.files import plain
 
 try:
     import fcntl

@@ -1,7 +1,5 @@
 """What kstyle raises when the fault is not its own: one clear line, and the exit code that goes with it."""
 
-import difflib
-
 
 class KStyleError(Exception):
     """A problem the user can act on. The command line prints it on one line and exits with `exit_code`."""
@@ -21,6 +19,8 @@ class UsageError(KStyleError, ValueError):
 
 def did_you_mean(name, known):
     """`" Did you mean 'nearest'?"`, or nothing where no name in `known` is near."""
+    import difflib  # a hundredth of a second that only errors need
+
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else ""
 

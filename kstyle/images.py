@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from kstyle import profiles
 from kstyle.errors import DataError, UsageError, unknown
+from kstyle.files import one_line, replacing
 
 MAX_PIXELS = 100_000_000  # width × height a file may claim; KSTYLE_MAX_PIXELS in the environment goes before it
 SLACK = 1e-3  # how far outside [0, 1] a float may be (a filter's rounding) before it counts as another range
@@ -74,26 +75,22 @@ def read(source):
         UsageError: `KSTYLE_MAX_PIXELS` is not a whole number above 0.
     """
     if isinstance(source, Image.Image):
-        label = _line(getattr(source, "filename", "") or "image")
-        with _one_line_errors(label):
+        label = one_line(getattr(source, "filename", "") or "image")
+        with one_line_errors(label):
             return _from_pil(source, label)
     if isinstance(source, (str, os.PathLike)):
-        label = _line(path := os.fsdecode(source))
-        with _one_line_errors(label), open(path, "rb") as stream:
+        label = one_line(path := os.fsdecode(source))
+        with one_line_errors(label), open(path, "rb") as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
-            return _from_pil(_open(stream, label), label)
+            return _from_pil(open_image(stream, label), label)
     if hasattr(source, "__array__"):
-        return _picture(*_from_values(np.asarray(source), "array"), "array", [])
+        return _picture(*from_values(np.asarray(source), "array"), "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
 
 
-def _line(value):
-    return " ".join(str(value).split())
-
-
 @contextlib.contextmanager
-def _one_line_errors(label):
+def one_line_errors(label):
     """Turn whatever opening and decoding raise into a DataError of one line."""
     try:
         yield
@@ -106,7 +103,7 @@ def _one_line_errors(label):
     except UnidentifiedImageError:
         raise DataError(f"{label}: is not a picture, or not in a format that Pillow can read.") from None
     except Exception as error:  # on damaged files Pillow's readers raise nearly anything, SyntaxError and KeyError too
-        reason = _line(getattr(error, "strerror", None) or error) or type(error).__name__
+        reason = one_line(getattr(error, "strerror", None) or error) or type(error).__name__
         raise DataError(f"{label}: cannot be read as a picture ({reason}).") from error
 
 
@@ -139,7 +136,7 @@ _pillow = threading.Lock()
 
 
 @contextlib.contextmanager
-def _pillow_limit(off=False):
+def pillow_limit(off=False):
     """Pillow's own limit, a module global, set to ours or off for the block: one thread at a time, put back after."""
     with _pillow:
         theirs = Image.MAX_IMAGE_PIXELS
@@ -150,14 +147,14 @@ def _pillow_limit(off=False):
             Image.MAX_IMAGE_PIXELS = theirs
 
 
-def _open(stream, label):
+def open_image(stream, label):
     """The picture in `stream` with its header read and its pixels not, or a DataError where it is too large."""
     try:
-        with _pillow_limit():  # some formats (GIF, WebP) allocate as they open: a later check is late
+        with pillow_limit():  # some formats (GIF, WebP) allocate as they open: a later check is late
             return Image.open(stream)
     except Image.DecompressionBombError as error:
         # The error counts the pixels. For width and height ask again, only the formats that allocate nothing for it.
-        with contextlib.suppress(UnidentifiedImageError), _pillow_limit(off=True):
+        with contextlib.suppress(UnidentifiedImageError), pillow_limit(off=True):
             _check_pixels(Image.open(stream, formats=("PNG", "JPEG", "TIFF", "BMP", "PPM")).size, label)
         _check_pixels((int(re.search(r"\d+", str(error))[0]), None), label)
         raise
@@ -174,21 +171,21 @@ def _from_pil(image, label):
         notes.append("16 bits a channel, read as 8")
     # TIFF and a few others look at Pillow's limit again here. Small pictures never come near it, and without the lock
     # threads decode them side by side.
-    with _pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
+    with pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
         image.load()
 
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             image = ImageOps.exif_transpose(image)
             notes.append("turned as its EXIF orientation says")
-    except Exception:  # as in _one_line_errors; a picture is worth more than its metadata
+    except Exception:  # as in one_line_errors; a picture is worth more than its metadata
         notes.append("its EXIF data is broken and was ignored")
 
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         if image.mode == "I" and not 0 <= values.min() <= values.max() <= 65535:  # 32 bits, as Pillow reads a PGM's 16
             raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {values.min()} to {values.max()}.")
-        rgb, alpha = _from_values(values if image.mode == "F" else values.astype(np.uint16), label)
+        rgb, alpha = from_values(values if image.mode == "F" else values.astype(np.uint16), label)
         if isinstance(clear := image.info.get("transparency"), int):
             alpha = (values != clear).astype(np.float32)
         if image.info.get("icc_profile"):
@@ -205,7 +202,7 @@ def _from_pil(image, label):
     return _picture(rgb, alpha, os.path.basename(label), notes)
 
 
-def _from_values(values, label):
+def from_values(values, label):
     """An array as `read` takes it -> rgb `(H, W, 3)` and alpha `(H, W)` or None, float32 in [0, 1]."""
     shape = values.shape
     if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
@@ -234,7 +231,7 @@ def _picture(rgb, alpha, name, notes):
         # yet a convolution sees it. The mean of the colours that are seen adds the least that is new.
         weight = alpha.sum(dtype=np.float64)
         rgb[hidden] = [(rgb[..., c] * alpha).sum(dtype=np.float64) / weight for c in range(3)]
-    return Picture(rgb, alpha, name, tuple(_line(note) for note in notes))
+    return Picture(rgb, alpha, name, tuple(one_line(note) for note in notes))
 
 
 def resize(array, size, filter="lanczos"):
@@ -333,7 +330,7 @@ def check_target(path):
     missing or cannot be written to.
     """
     path = Path(path)
-    label, folder = _line(path), path.parent
+    label, folder = one_line(path), path.parent
     try:
         if path.is_dir():
             raise DataError(f"{label}: is a folder; give the name of a picture in it.")
@@ -341,11 +338,11 @@ def check_target(path):
             raise UsageError(f"{label}: pictures are written as {', '.join(FORMATS)}, not '{path.suffix}'.")
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist; make it first"
-            raise DataError(f"{label}: the folder {_line(folder)} {what}.")
+            raise DataError(f"{label}: the folder {one_line(folder)} {what}.")
     except OSError as error:  # e.g. a name too long, a folder that may not be entered
         raise DataError(f"{label}: cannot be written ({error.strerror}).") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(f"{label}: the folder {_line(folder)} cannot be written to.")
+        raise DataError(f"{label}: the folder {one_line(folder)} cannot be written to.")
     return path
 
 
@@ -380,21 +377,11 @@ def write(path, rgb, alpha=None, *, text=None):
     elif text and len(line := json.dumps(text)) < 65_000:
         options["exif"] = Image.Exif()
         options["exif"][ExifTags.Base.ImageDescription] = line
-
-    # Beside the target, as a rename is only atomic within a file system. Hidden from globs of results, cut to what a
-    # file name may have, and of this process and thread, so that no two write the same one.
-    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with open(beside, "w+b") as stream:
-            with contextlib.suppress(OSError):  # most often there is no file to replace
-                shutil.copymode(path, beside)
+    with replacing(path) as beside, open(beside, "w+b") as stream:
+        with contextlib.suppress(OSError):  # most often there is no file to replace
+            shutil.copymode(path, beside)
+        try:
             image.save(stream, format=kind, icc_profile=profiles.srgb(), **options)
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, (OSError, ValueError)):  # ValueError: what the format cannot hold, such as 70,000 pixels
-            reason = _line(getattr(error, "strerror", None) or error)
-            raise DataError(f"{_line(path)}: cannot be written ({reason}).") from error
-        raise
+        except ValueError as error:  # what the format cannot hold, such as 70,000 pixels
+            raise DataError(f"{one_line(path)}: cannot be written ({one_line(error)}).") from error
     return path

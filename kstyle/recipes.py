@@ -1,11 +1,13 @@
 """Recipes and presets: YAML files read into typed, closed settings, with overrides and errors that name the nearest
 match."""
 
+import functools
 import re
 from pathlib import Path
+from typing import Annotated, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
 
@@ -23,6 +25,21 @@ class Closed(BaseModel):
     """A settings section: an unknown key is an error, and nothing changes once it has been checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def one_of(kind, known):
+    """For `Annotated[str, one_of("schedule", SCHEDULES)]`: any other name is an error with the nearest match."""
+
+    def check(name):
+        if name not in known:
+            raise unknown(kind, name, known)
+        return name
+
+    return AfterValidator(check)
 
 
 def folder(kind):
@@ -105,6 +122,51 @@ def override(settings, key, value):
     return {**settings, head: value}
 
 
+def load(kind, model, name, overrides=None):
+    """Reads a file, changes it and checks it.
+
+    Args:
+        kind, name: as for `read`.
+        model: what it is to be, a `Closed`.
+        overrides: {dotted key: value}, see `override`. Where they give a section another `name`, the file's arguments
+            of the old one are dropped: those keys that the section passes on and does not list. A section's name may
+            stand for the section.
+
+    Returns:
+        `(settings, where)`: an instance of `model`, and what errors call it.
+
+    Raises:
+        UsageError, DataError: as `read`, `override` and `check`.
+    """
+    settings, path = read(kind, name)
+    where, overrides = path.name, overrides or {}
+    if overrides:
+        where += f" with {'='.join(map(str, *overrides.items()))}" if len(overrides) == 1 else " with overrides"
+    return check(model, _overridden(model, settings, overrides), where), where
+
+
+def _overridden(model, settings, overrides):
+    sections = {key: _section(model, [key]) for key in model.model_fields}
+    named = {key: section for key, section in sections.items() if "name" in section.model_fields}
+
+    def spelt_out(values):
+        return {k: {"name": v} if k in named and isinstance(v, str) else v for k, v in values.items()}
+
+    def changed():
+        return functools.reduce(lambda done, change: override(done, *change), overrides.items(), settings)
+
+    settings, overrides = spelt_out(settings), spelt_out(overrides)
+    after = changed()
+    for key, section in named.items():
+        pair, default = (settings.get(key), after.get(key)), section.model_fields["name"].default
+        if section.model_config.get("extra") == "allow" and all(isinstance(one, dict) for one in pair):
+            before, now = (one.get("name", default) for one in pair)
+            if before != now:
+                settings = {**settings, key: {k: v for k, v in pair[0].items() if k in section.model_fields}}
+    # Once more, and not `after` with less in it: what an override says is of the new name, in whatever order.
+    return changed()
+
+
 def check(model, settings, where):
     """`settings` as an instance of the pydantic `model`.
 
@@ -132,6 +194,15 @@ def _say(model, problem):
 
 
 def _section(model, location):
+    """The model that a place in `model` is of. What is no field, an index or a union's member, leads to no other."""
     for part in location:
-        model = model.model_fields[part].annotation
+        if part in model.model_fields:
+            model = next(iter(_models(model.model_fields[part].annotation)), model)
     return model
+
+
+def _models(annotation):
+    """The models in a type, whichever union or list they stand in."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

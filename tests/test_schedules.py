@@ -107,7 +107,7 @@ def test_ends_and_middles_by_hand():
 
 def test_the_posts_as_published():
     """Failure: a post's recipe is not the post's."""
-    # The rates the Tiny ImageNet post's log shows, epoch by epoch, are those of a base of 0.1.
+    # The rates of the Tiny ImageNet post's log, epoch by epoch, are ten times what its code gives for its 0.01.
     log = [1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6]
     assert ours("post_tiny_imagenet", 1, 10, base=0.1) == pytest.approx(log)
     transfer = theirs(lambda o: lrs.StepLR(o, step_size=7, gamma=0.1), 25)
@@ -187,6 +187,16 @@ def test_warm_up_longer_than_the_training():
     """Failure: `--set epochs=2` on a recipe with five epochs of warm-up never reaches its rate, and nobody is told."""
     with pytest.raises(UsageError, match="warm-up of 5 epochs leaves nothing of a training of 20 steps"):
         rate(Schedule(name="cosine", warmup=5), BASE, 0, 10, 2)
+    # Told before data and model are loaded, as far as it can be known.
+    for epochs in (2, 5):
+        with pytest.raises(UsageError, match=rf"training of {epochs} epochs: lower schedule\.warmup, or raise epochs"):
+            schedules.check(Schedule(name="step", size=1, warmup=5), epochs)
+    schedules.check(Schedule(name="step", size=1, warmup=5), 6)
+    by_steps = Schedule(name="cosine", warmup_steps=20)
+    schedules.check(by_steps, 2)
+    schedules.check(by_steps, 2, 11)
+    with pytest.raises(UsageError, match=r"20 steps leaves nothing .* 20 steps: lower schedule\.warmup_steps"):
+        schedules.check(by_steps, 2, 10)
 
 
 def test_settings_survive_json():

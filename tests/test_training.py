@@ -132,7 +132,9 @@ def one_step(**changes):
     model.set_weights([values.normal(0, 0.1, w.shape) for w in model.get_weights()])
     model.optimizer = optimizers.build(settings.Optimizer(learning_rate=0.5), model.trainable_variables)
     weights = None if recipe.loss.class_weights is None else np.asarray(recipe.loss.class_weights)
-    step = steps.TrainStep(model, model.optimizer, recipe, steps.Normalise([0.5], [0.25]), None, weights)
+    step = steps.TrainStep(
+        model, model.optimizer, recipe, recipe.optimizer, steps.Normalise([0.5], [0.25]), None, weights
+    )
     images, labels = values.integers(0, 256, (12, 8, 8, 1), np.uint8), values.integers(0, 10, 12).astype("int32")
     before = model.get_weights()
     step(ops.convert_to_tensor(images), ops.convert_to_tensor(labels), 1)
@@ -179,10 +181,18 @@ kstyle.train("digits_cnn", run=sys.argv[1], overrides=eval(sys.argv[2]), extra=[
 """
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path):
+STAGES = [
+    {"train": "head", "epochs": 1, "views": 2},
+    {"train": "all", "epochs": 2, "keep_optimizer": True, "learning_rate": 0.01},
+]
+
+
+@pytest.mark.parametrize("stages", [{}, {"epochs": None, "stages": STAGES}], ids=["one", "two"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, stages):
     """Failure: after a power cut the result is another one, or everything was lost."""
     changes = {
         **QUICK,
+        **stages,
         "deterministic": True,
         "checkpoint": {"every_steps": 3, "keep": "best", "monitor": "val_loss"},
         "model.dropout": 0.3,

@@ -84,19 +84,18 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+reseed = portable.reseed
 sample_affine = None
 
 
-class Random:
+class Random(portable.Random):
+    unit = staticmethod(jax.random.uniform)
+
     def __init__(self, seed):
-        self._key, self._drawn = jax.random.key(seed), 0
+        self._key = jax.random.key(seed)
 
-    def _next(self):
-        self._drawn += 1
-        return jax.random.fold_in(self._key, self._drawn)
-
-    def uniform(self, shape, low=0.0, high=1.0):
-        return jax.random.uniform(self._next(), shape) * (high - low) + low
+    def key_of(self, number):
+        return jax.random.fold_in(self._key, number)
 
     def normal(self, shape):
         return jax.random.normal(self._next(), shape)
@@ -123,10 +122,6 @@ def put_row(variable, index, row):
 
 def seed(number):
     pass  # JAX has no global generator: its seeds are values
-
-
-def reseed(number):
-    pass  # Keras' generators are variables of the model
 
 
 def configure(deterministic):

@@ -33,3 +33,23 @@ def add_scaled(tensors, factor, others):
 def update(variables, keep, tensors, factor):
     for variable, tensor in zip(variables, tensors):
         variable.assign(keep * variable.value + factor * tensor)
+
+
+def reseed(number):
+    pass  # Keras' generators are variables of the model
+
+
+class Random:
+    """Numbers from keys: the n-th draw's is made of the seed and n, so a compiled step carries no generator along.
+
+    `key_of(n)` makes one and `unit(key, shape)` draws from [0, 1) with it; what else there is draws with `_next()`.
+    """
+
+    drawn = 0
+
+    def _next(self):
+        self.drawn += 1
+        return self.key_of(self.drawn)
+
+    def uniform(self, shape, low=0.0, high=1.0):
+        return self.unit(self._next(), shape) * (high - low) + low

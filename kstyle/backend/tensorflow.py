@@ -58,19 +58,19 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+reseed = portable.reseed
 sample_affine = None
 
 
-class Random:
+class Random(portable.Random):
     def __init__(self, seed):
-        self._seed, self._drawn = tf.cast(seed, tf.int32), 0
+        self._seed = tf.cast(seed, tf.int32)
 
-    def _next(self):
-        self._drawn += 1
-        return tf.stack([self._seed, self._drawn])
+    def key_of(self, number):
+        return tf.stack([self._seed, number])
 
-    def uniform(self, shape, low=0.0, high=1.0):
-        return tf.random.stateless_uniform(shape, self._next()) * (high - low) + low
+    def unit(self, key, shape):
+        return tf.random.stateless_uniform(shape, key)
 
     def normal(self, shape):
         return tf.random.stateless_normal(shape, self._next())
@@ -79,7 +79,7 @@ class Random:
         return tf.random.stateless_uniform(shape, self._next(), low, high, tf.int32)
 
     def permutation(self, n):
-        return tf.argsort(tf.random.stateless_uniform((n,), self._next()))
+        return tf.argsort(self.uniform((n,)))
 
 
 def lay_out_kernel(variable):
@@ -97,10 +97,6 @@ def put_row(variable, index, row):
 
 def seed(number):
     tf.random.set_seed(number)
-
-
-def reseed(number):
-    pass  # Keras' generators are variables of the model
 
 
 def configure(deterministic):

@@ -23,6 +23,13 @@ def value_and_grad(fn):
 
 
 def gradients(fn, variables, state):
+    # What the loss is not differentiated in need not be recorded: layers below all trained ones cost no memory.
+    for v in state:
+        if v.value.is_floating_point():
+            v.value.requires_grad_(False)
+    for v in variables:
+        v.value.requires_grad_(True)
+
     def run(*args):
         with torch.enable_grad():
             loss, aux = fn(*args)

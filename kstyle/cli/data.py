@@ -4,6 +4,8 @@ import json
 
 import click
 
+from kstyle.cli import flickr
+
 
 @click.group()
 def data():
@@ -14,7 +16,7 @@ def data():
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json):
     """List the data sets and where each would be read from."""
-    from kstyle.data import DATASETS, locate
+    from kstyle.data import PUBLISHED, locate
 
     found = {
         name: {
@@ -26,7 +28,7 @@ def list_(as_json):
             "download_bytes": source.size,
             "here": locate(name),
         }
-        for name, source in DATASETS.items()
+        for name, source in PUBLISHED.items()
     }
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -34,23 +36,30 @@ def list_(as_json):
     width = max(map(len, found))
     for name, facts in found.items():
         pictures = f"{facts['train'] + facts['test']:,} pictures"
-        where = facts["here"] or _to_get(facts["download_bytes"])
-        shape = "×".join(map(str, facts["shape"]))
+        where = facts["here"] or _to_get(name, facts["download_bytes"])
+        shape = "×".join(map(str, facts["shape"])) or "photos"
         click.echo(f"{name:{width}}  {pictures:>16}  {facts['classes']:>3} classes  {shape:7}  {where}")
 
 
-def _to_get(size):
-    return f"not here: download {size / 1e6:.0f} MB" if size else "not here: pip install scikit-learn"
+def _to_get(name, size):
+    if name == "digits":
+        return "not here: pip install scikit-learn"
+    return f"not here: download {size / 1e6:.0f} MB" if size else f"not here: kstyle data download {name}"
 
 
 @data.command()
 @click.argument("name")
 @click.option("--to", "folder", type=click.Path(file_okay=False), help="Folder for the file. Default: Keras' own.")
-def download(name, folder):
+@flickr.options
+def download(name, folder, **of_flickr):
     """Download the official file of a data set; a download that broke off goes on where it ended."""
     from kstyle import data
     from kstyle.cli.progress import Progress
 
+    if name == "flickr_style":
+        flickr.download(folder, of_flickr)
+        return
+    flickr.refuse(name, of_flickr)
     with Progress() as progress:
         path = data.download(name, folder, progress.download)
     click.echo(path)

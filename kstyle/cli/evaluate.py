@@ -8,19 +8,24 @@ import click
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.option("--data", metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]")
+@click.option("--sheet", metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run, data, as_json):
+def evaluate(run, data, sheet, as_json):
     """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it."""
     from kstyle import runs
+    from kstyle.training import sheet as contact
 
-    runs.facts(run)  # answers before a framework is loaded
+    # Both answer before a framework is loaded.
+    runs.facts(run)
+    if sheet:
+        contact.kind(sheet)
 
     from kstyle.cli.progress import Progress
 
     with Progress(quiet=as_json) as progress:
         from kstyle.training import evaluate as training
 
-        scores = training.evaluate(run, data, progress.download)
+        scores = training.evaluate(run, data, progress.download, sheet)
     if as_json:
         click.echo(json.dumps(scores.as_json(), indent=2))
         return
@@ -33,4 +38,4 @@ def evaluate(run, data, as_json):
     if len(scores.classes) <= 40:
         click.echo(scores.classes.round(4).to_string())
     for row in scores.most_confused(5).itertuples():
-        click.echo(f"{row.count:5} × {row.true} taken for {row.predicted}")
+        click.echo(f"{row.count:5} × {row.true} taken for {row.predicted} ({100 * row.share:.1f} % of {row.true})")

@@ -21,10 +21,13 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders."""
     from kstyle import runs
     from kstyle.errors import UsageError
+    from kstyle.training import sheet as contact
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one.")
     runs.facts(run)
+    if sheet:
+        contact.kind(sheet)
     files = _files(paths)
     if not files:
         raise UsageError(f"No picture in {', '.join(paths)}.")
@@ -32,19 +35,8 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     from kstyle.training import evaluate as training
 
     found = training.predict(run, files, top)
-    if sheet:
-        from kstyle.training import sheet as contact
-
-        entries = [
-            (entry["picture"], [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None)
-            for entry in found
-            if "picture" in entry
-        ]
-        if entries:
-            contact.sheet(entries, sheet, title=str(run))
     bad = [entry for entry in found if "error" in entry]
-    for entry in found:
-        entry.pop("picture", None)
+    pictures = [entry.pop("picture", None) for entry in found]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif as_csv:
@@ -61,6 +53,14 @@ def predict(run, paths, top, as_json, as_csv, sheet):
                 click.echo(f"{entry['path']}: {', '.join(_lines(entry['predictions']))}")
     for entry in bad:
         click.echo(f"kstyle: {entry['error']}", err=True)
+    if sheet and len(bad) < len(found):
+        # Last, so that a sheet that cannot be written costs nothing but itself.
+        entries = [
+            (picture, [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None)
+            for picture, entry in zip(pictures, found)
+            if picture is not None
+        ]
+        contact.sheet(entries, sheet, title=str(run))
     if bad:
         raise click.exceptions.Exit(1)
 
@@ -73,7 +73,7 @@ def _files(paths):
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         else:
             found.append(path)
     return found

@@ -45,6 +45,7 @@ class Progress:
             TextColumn("left"),
         )
         self._download = RichProgress(TextColumn("download"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._pictures = RichProgress(TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._thumbnail = Text()
         self._drawn = -THUMBNAIL_INTERVAL
         self._task = None
@@ -55,7 +56,9 @@ class Progress:
         self._log.setLevel(self._level)
         self._log.propagate = False
         self._live = Live(
-            Group(self._download, self._bar, self._thumbnail), console=self._console, refresh_per_second=8
+            Group(self._download, self._pictures, self._bar, self._thumbnail),
+            console=self._console,
+            refresh_per_second=8,
         )
         if self._shown:
             self._live.start()
@@ -95,11 +98,22 @@ class Progress:
         done = look.epoch * look.steps + look.batch
         self._bar.update(self._task, completed=done, description=f"epoch {look.epoch + 1}/{look.epochs}", losses=said)
 
-    def download(self, done, total):
-        """To be called while a file is downloaded, with bytes done and in all (None: not known)."""
-        if not self._download.tasks:
-            self._download.add_task("weights", total=total)
-        self._download.update(self._download.tasks[0].id, completed=done, total=total)
+    def gather(self, state):
+        """To be called while many pictures are downloaded, with a `kstyle.data.gather.State`."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("pictures", total=state.total, losses="")
+        said = f"{state.failed:,} failed, {state.bytes / 1e6:,.0f} MB, {state.rate:.0f}/s"
+        self._bar.update(self._task, completed=state.done + state.failed, losses=said)
+
+    def download(self, done, total, what="bytes"):
+        """To be called while files are downloaded, or looked at and decoded (`what="pictures"`), with how many are done
+        and how many there are (None: not known)."""
+        bar = self._download if what == "bytes" else self._pictures
+        if not bar.tasks:
+            bar.add_task("", total=total)
+        bar.update(bar.tasks[0].id, completed=done, total=total)
 
 
 def thumbnail(rgb, columns=THUMBNAIL_COLUMNS):

@@ -5,25 +5,43 @@ import json
 import click
 
 
-@click.command()
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def recipes(name, as_json):
-    """List the training recipes, or show one: every setting may be changed with --set."""
-    from kstyle import recipes as files
+def command(name, kind, what, load):
+    """A command that lists the files of a kind, or shows one.
+
+    Args:
+        name: the command's.
+        kind: as for `kstyle.recipes.read`.
+        what: of the files, in the plural, for the help.
+        load: `load(name)` gives a file's checked settings.
+    """
+
+    @click.command(name, help=f"List the {what}, or show one: every setting may be changed with --set.")
+    @click.argument("name", required=False)
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    def run(name, as_json):
+        from kstyle import recipes
+
+        if name:
+            checked = load(name)
+            _, path = recipes.read(kind, name)
+            as_is = path.read_text("utf-8").rstrip()
+            click.echo(json.dumps(checked.model_dump(mode="json"), indent=2) if as_json else as_is)
+            return
+        found = recipes.descriptions(kind)
+        if as_json:
+            click.echo(json.dumps(found, indent=2))
+            return
+        width = max(map(len, found))
+        for file, description in found.items():
+            click.echo(f"{file:{width}}  {description}")
+
+    return run
+
+
+def _load(name):
     from kstyle.training import settings
 
-    if name:
-        _, path = files.read("train", name)
-        checked = settings.load(name)
-        click.echo(
-            json.dumps(checked.model_dump(mode="json"), indent=2) if as_json else path.read_text("utf-8").rstrip()
-        )
-        return
-    found = files.descriptions("train")
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    width = max(map(len, found))
-    for recipe, description in found.items():
-        click.echo(f"{recipe:{width}}  {description}")
+    return settings.load(name)
+
+
+recipes = command("recipes", "train", "training recipes", _load)

@@ -1,10 +1,14 @@
-"""Image-classification data sets, read from their published files into NumPy arrays. No framework is needed.
+"""Image-classification data sets: small pictures read from their published files into NumPy arrays, and photographs
+in folders and lists, which are decoded when they are needed. No framework is needed.
 
 dataset = kstyle.data.load("mnist")
 train, validation = kstyle.data.hold_out(dataset.train, 0.1, seed=0)
+mine = kstyle.data.photographs("folder", "my_pictures")
 """
 
-from kstyle.data import cifar10, digits, find, mnist, tiny_imagenet
+import functools
+
+from kstyle.data import cifar10, digits, find, flickr_style, hymenoptera, mnist, photos, tiny_imagenet
 from kstyle.data.arrays import (
     Dataset,
     Split,
@@ -15,10 +19,11 @@ from kstyle.data.arrays import (
     order,
     take,
 )
-from kstyle.errors import DataError, unknown
+from kstyle.errors import DataError, UsageError, unknown
 
 __all__ = [
     "DATASETS",
+    "PHOTOGRAPHS",
     "Dataset",
     "Split",
     "channel_statistics",
@@ -28,6 +33,7 @@ __all__ = [
     "load",
     "locate",
     "order",
+    "photographs",
     "take",
 ]
 
@@ -39,11 +45,22 @@ DATASETS = {
     "digits": digits.SOURCE,
 }
 
+# {name: kstyle.data.find.Source, or None where the user's own pictures are meant}
+PHOTOGRAPHS = {
+    "folder": None,
+    "list": None,
+    "csv": None,
+    "hymenoptera": hymenoptera.SOURCE,
+    "flickr_style": flickr_style.SOURCE,
+}
+PUBLISHED = {name: source for name, source in {**DATASETS, **PHOTOGRAPHS}.items() if source}
+_READERS = {"folder": photos.read_folder, "list": photos.read_list, "csv": photos.read_csv}
 
-def _source(name):
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS)
-    return DATASETS[name]
+
+def _source(name, known=DATASETS):
+    if name not in known:
+        raise unknown("data set", name, known)
+    return known[name]
 
 
 def load(name, folder=None, download=True, progress=None):
@@ -78,12 +95,40 @@ def load(name, folder=None, download=True, progress=None):
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error}).") from error
 
 
+def photographs(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, download=True, progress=None):
+    """Reads what picture files there are; none is decoded.
+
+    Args:
+        name: a key of `PHOTOGRAPHS`: a published set, or the layout of one's own: `folder`, a folder for each class;
+            `list`, lists of `path label` lines; `csv`, a table.
+        folder: of the pictures, or of their lists. A published set is looked for as `load` does.
+        test_fraction, seed: of one's own pictures, where they are not divided: see `kstyle.data.photos.read_folder`.
+        workers: processes that open the pictures to see whether they can be.
+        download: whether a published set that is not there is downloaded.
+        progress: `progress(done, total)` in bytes; with `what="pictures"`, in files looked at.
+
+    Returns: a `kstyle.data.photos.PhotoSet`.
+
+    Raises:
+        UsageError: no such data set, or no folder for one's own pictures.
+        DataError: it is nowhere, or there is no picture in it.
+    """
+    source = _source(name, PHOTOGRAPHS)
+    looked = functools.partial(progress, what="pictures") if progress else None
+    if source is None:
+        if folder is None:
+            raise UsageError(f"Where are the pictures? Name the folder with --data (or data.path) for data '{name}'.")
+        return _READERS[name](folder, test_fraction=test_fraction, seed=seed, workers=workers, progress=looked)
+    path = find.find_or_download(name, source, folder, download and bool(source.url), progress)
+    return source.read(path, workers=workers, progress=looked)
+
+
 def locate(name, folder=None):
     """Where `load` would read from: a path, the name of a package, or None where it would have to be downloaded.
 
     Raises: as `load`; nothing is read.
     """
-    source = _source(name)
+    source = _source(name, PUBLISHED)
     if not source.marks:
         return digits.package()
     path, _ = find.find(name, source, folder)
@@ -97,7 +142,7 @@ def download(name, folder=None, progress=None):
         UsageError: no such data set, or it comes with a package.
         DataError: the download failed.
     """
-    return find.fetch(_source(name), folder, progress)
+    return find.fetch(_source(name, PUBLISHED), folder, progress)
 
 
 def check(name, folder=None):

@@ -13,10 +13,11 @@ import zlib
 
 import numpy as np
 
-from kstyle.checkpoints import plain
+from kstyle import files
 from kstyle.data.arrays import Split
 from kstyle.data.find import Source
 from kstyle.errors import DataError
+from kstyle.files import plain
 
 SIDE = 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -43,24 +44,26 @@ def read(path):
     if missing:
         where = path if packed else path.parent
         raise DataError(f"{where}: lacks {', '.join(missing)} of CIFAR-10, the version for Python.")
-    train = [batches[name] for name in TRAIN]
-    return CLASSES, _split(train), _split([batches[TEST]])
+    return CLASSES, _split(batches, TRAIN), _split(batches, [TEST])
 
 
-def _split(batches):
-    planes = np.concatenate([data for data, _ in batches]).reshape(-1, 3, SIDE, SIDE)
-    images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-    return Split(images, np.concatenate([labels for _, labels in batches]))
+def _split(batches, names):
+    """Takes the named batches out of `batches`."""
+    labels = np.concatenate([batches[name][1] for name in names])
+    images, first = np.empty((len(labels), SIDE, SIDE, 3), np.uint8), 0
+    for name in names:
+        # Batch by batch, each let go once it is copied: the set is not in memory three times.
+        planes = batches.pop(name)[0].reshape(-1, 3, SIDE, SIDE)
+        images[first : first + len(planes)] = planes.transpose(0, 2, 3, 1)
+        first += len(planes)
+    return Split(images, labels)
 
 
 def _beside(path):
     for name in (*TRAIN, TEST):
         part = path.with_name(name)
-        if not part.is_file():
-            continue
-        if part.stat().st_size > MOST:
-            raise DataError(f"{part}: refused: it has more than {MOST} bytes, which no batch of CIFAR-10 has.")
-        yield name, part.read_bytes()
+        if part.is_file():
+            yield name, files.read_bytes(part, MOST)
 
 
 class _Bounded(io.RawIOBase):
@@ -79,14 +82,15 @@ class _Bounded(io.RawIOBase):
 
 def _archived(path):
     """The batches in the archive. Only plain files are read, and none is written, so names lead nowhere."""
-    try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive:
-            for entry in archive:
-                name = entry.name.rpartition("/")[2]
-                if entry.isreg() and name in (*TRAIN, TEST):
-                    yield name, archive.extractfile(entry).read()
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{path}: is damaged or cut short ({plain(error, 160).rstrip('.')}).") from error
+    with (
+        files.parsing(path, (tarfile.TarError, zlib.error, EOFError, OSError)),
+        gzip.open(path) as unpacked,
+        tarfile.open(fileobj=_Bounded(unpacked), mode="r|") as archive,
+    ):
+        for entry in archive:
+            name = entry.name.rpartition("/")[2]
+            if entry.isreg() and name in (*TRAIN, TEST):
+                yield name, archive.extractfile(entry).read()
 
 
 # ---------------------------------------------------------------------------------------------------- pickles
@@ -156,15 +160,11 @@ class _Notes(pickle.Unpickler):
 
 def _batch(raw, label):
     """A batch's bytes -> data (N, 3072) uint8, each picture's red, green and blue plane; labels (N,) int32."""
-    try:
-        return _checked(_Notes(raw).load(), label)
-    except _Refused as error:
-        raise DataError(f"{label}: refused: the file {error}.") from None
-    except DataError:
-        raise
-    except Exception as error:  # a damaged pickle can fail in any way at all
-        reason = plain(error, 160).rstrip(".") or type(error).__name__
-        raise DataError(f"{label}: is damaged or cut short ({reason}).") from error
+    with files.parsing(label):
+        try:
+            return _checked(_Notes(raw).load(), label)
+        except _Refused as error:
+            raise DataError(f"{label}: refused: the file {error}.") from None
 
 
 def _checked(batch, label):

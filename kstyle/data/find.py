@@ -16,11 +16,11 @@ class Source:
         title: its name as people write it.
         pictures: (train, test), how many the official set has.
         classes: how many.
-        shape: (H, W, C) of a picture.
+        shape: (H, W, C) of a picture; empty where pictures differ.
         read: `read(path) -> (class names, train Split, test Split)`; `path` is what `find` found.
         marks: files, any of which shows that the data set is in a folder, the preferred first.
         file, url, sums, size: the official download: its name, address, checksums as `kstyle.download.misfit` takes
-            them, and bytes. Empty where the data set comes with an installed package.
+            them, and bytes. Empty where the data set comes with an installed package, or not as one file.
     """
 
     title: str
@@ -101,7 +101,8 @@ def find_or_download(name, source, folder=None, download=True, progress=None):
     looked = f"{source.title} is not in {' or '.join(map(str, places))}"
     way = f"a folder with {_expected(source)} can be given with --data or KSTYLE_DATA"
     if not download:
-        raise DataError(f"{looked}: run 'kstyle data download {name}' ({source.size / 1e6:.0f} MB), or {way}.")
+        size = f" ({source.size / 1e6:.0f} MB)" if source.size else ""
+        raise DataError(f"{looked}: run 'kstyle data download {name}'{size}, or {way}.")
     try:
         return fetch(source, progress=progress)
     except DataError as error:

@@ -11,10 +11,11 @@ import zlib
 
 import numpy as np
 
-from kstyle.checkpoints import plain
+from kstyle import files
 from kstyle.data.arrays import Split
 from kstyle.data.find import Source
 from kstyle.errors import DataError
+from kstyle.files import plain
 
 SIDE = 28
 MOST = 1 << 26  # bytes an array may claim; the largest here has 47 million
@@ -58,20 +59,13 @@ def _split(images, labels):
 
 
 def _read_npz(path):
-    try:
-        with zipfile.ZipFile(path) as archive:
+    with files.parsing(path), zipfile.ZipFile(path) as archive:
+        try:
             entries = [archive.getinfo(f"{name}.npy") for name in _NPZ]
-            for entry in entries:
-                if entry.file_size > MOST:  # reading stops at the size that is claimed
-                    raise DataError(f"{path}: refused: {entry.filename} has more than {MOST} bytes.")
-            return [np.lib.format.read_array(io.BytesIO(archive.read(e)), allow_pickle=False) for e in entries]
-    except DataError:
-        raise
-    except KeyError as error:
-        raise DataError(f"{path}: expected the arrays {', '.join(_NPZ)}; {plain(error.args[0])}.") from error
-    except Exception as error:  # a damaged file can make a parser fail in any way at all
-        reason = plain(error, 160).rstrip(".") or type(error).__name__
-        raise DataError(f"{path}: is damaged or cut short ({reason}).") from error
+        except KeyError as error:
+            raise DataError(f"{path}: expected the arrays {', '.join(_NPZ)}; {plain(error.args[0])}.") from error
+        raw = (files.read_member(archive, entry, MOST, f"{path}: {entry.filename}") for entry in entries)
+        return [np.lib.format.read_array(io.BytesIO(array), allow_pickle=False) for array in raw]
 
 
 def _beside(path, name):
@@ -83,22 +77,20 @@ def _beside(path, name):
 
 def _read_idx(path):
     """Two zero bytes, 8 for uint8, the number of axes, their lengths as big-endian uint32, and the bytes."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            head = file.read(4)
-            axes = 3 if "idx3" in path.name else 1
-            if head != bytes([0, 0, 8, axes]):
-                raise DataError(f"{path}: is no idx file of uint8 with {axes} axes; it starts with {head.hex()}.")
-            lengths = file.read(4 * axes)
-            if len(lengths) < 4 * axes:
-                raise EOFError("it ends in its header")
-            shape = [int.from_bytes(lengths[i : i + 4], "big") for i in range(0, 4 * axes, 4)]
-            size = math.prod(shape)
-            if size > MOST:
-                raise DataError(f"{path}: refused: it claims the shape {tuple(shape)}.")
-            raw = file.read(size + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path}: is damaged or cut short ({plain(error, 160).rstrip('.')}).") from error
+    opened = gzip.open if path.suffix == ".gz" else open
+    with files.parsing(path, (EOFError, OSError, zlib.error)), opened(path, "rb") as file:
+        head = file.read(4)
+        axes = 3 if "idx3" in path.name else 1
+        if head != bytes([0, 0, 8, axes]):
+            raise DataError(f"{path}: is no idx file of uint8 with {axes} axes; it starts with {head.hex()}.")
+        lengths = file.read(4 * axes)
+        if len(lengths) < 4 * axes:
+            raise EOFError("it ends in its header")
+        shape = [int.from_bytes(lengths[i : i + 4], "big") for i in range(0, 4 * axes, 4)]
+        size = math.prod(shape)
+        if size > MOST:
+            raise DataError(f"{path}: refused: it claims the shape {tuple(shape)}.")
+        raw = file.read(size + 1)
     if len(raw) != size:
         raise DataError(f"{path}: is {'longer' if len(raw) > size else 'shorter'} than its shape {tuple(shape)}.")
     return np.frombuffer(bytearray(raw), np.uint8).reshape(shape)  # writable: torch warns of arrays that are not

@@ -10,16 +10,16 @@ import os
 import re
 import threading
 import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from kstyle.checkpoints import plain
+from kstyle import files
 from kstyle.data.arrays import Split
 from kstyle.data.find import Source
 from kstyle.errors import DataError
+from kstyle.files import plain
 
 SIDE = 64
 MOST_TEXT = 1 << 24  # bytes; the official words.txt, of all of WordNet, has 2.7 million
@@ -71,7 +71,7 @@ def _opened(path):
         return
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: written by a later version of zip
         raise DataError(f"{path}: is no zip of Tiny ImageNet, or cut short ({plain(error)}).") from error
     with archive:
         yield _from_zip(archive, path), f"{path}: "
@@ -81,13 +81,9 @@ def _from_folder(folder):
     def get(name, most):
         path = folder / name
         try:
-            with open(path, "rb") as file:
-                raw = file.read(most + 1)
+            return files.read_bytes(path, most)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-        if len(raw) > most:
-            raise DataError(f"{path}: refused: it has more than {most} bytes.")
-        return raw
 
     return get
 
@@ -100,16 +96,13 @@ def _from_zip(archive, path):
     root, lock = min(roots, key=len), threading.Lock()
 
     def get(name, most):
+        label = f"{path}: {name}"
         try:
             entry = archive.getinfo(root + name)
-            if entry.file_size > most:  # reading stops at the size that is claimed
-                raise DataError(f"{path}: {name}: refused: it has more than {most} bytes.")
-            with lock:
-                return archive.read(entry)
         except KeyError:
-            raise DataError(f"{path}: {name}: there is no such file.") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise DataError(f"{path}: {name}: is damaged ({plain(error)}).") from error
+            raise DataError(f"{label}: there is no such file.") from None
+        with files.parsing(label), lock:
+            return files.read_member(archive, entry, most, label)
 
     return get
 

@@ -2,14 +2,21 @@
 
 from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
+import contextlib
+import re
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from kstyle import checkpoints
 from kstyle import weights as weight_files
 from kstyle.errors import DataError, UsageError
+from kstyle.models import applications, finetune, torch_names
 from kstyle.models import options as known_options
-from kstyle.models import torch_names
 from kstyle.models.alexnet import alexnet, caffenet
+from kstyle.models.densenet import densenet121, densenet161, densenet169, densenet201
+from kstyle.models.feature_layers import Layer
 from kstyle.models.mnist_cnn import mnist_cnn
 from kstyle.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from kstyle.models.squeezenet_classifier import squeezenet
@@ -26,13 +33,23 @@ CLASSIFIERS = {
     "resnet50": resnet50,
     "resnet101": resnet101,
     "resnet152": resnet152,
+    "densenet121": densenet121,
+    "densenet161": densenet161,
+    "densenet169": densenet169,
+    "densenet201": densenet201,
     "alexnet": alexnet,
     "caffenet": caffenet,
     "squeezenet1.1": squeezenet,
+    "inception_v3": applications.inception_v3,
+    "mobilenet_v2": applications.mobilenet_v2,
+    "efficientnet_b0": applications.efficientnet_b0,
+    "efficientnet_b1": applications.efficientnet_b1,
+    "efficientnet_b2": applications.efficientnet_b2,
+    "efficientnet_b3": applications.efficientnet_b3,
 }
 
-# {network: its name in `kstyle.weights`}, of those with a known source.
-_IMAGENET = {"vgg19_cifar": "vgg19", "vgg19": "vgg19", "vgg16": "vgg16", "squeezenet1.1": "squeezenet1.1"}
+# torchvision's dense layers fit only after a map of this size, of pictures of 224 px.
+_MAPS = {"vgg16": (7, 7), "vgg19": (7, 7), "alexnet": (6, 6)}
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,7 @@ class Loaded:
     Attributes:
         origin: for the user.
         sha256: of the file.
-        preprocessing: what they were trained with, by name from `kstyle.models.features.PREPROCESSING`.
+        preprocessing: what they were trained with; `kstyle.models.finetune.normalisation` has the numbers, of RGB.
         head: whether the last layer's were among them.
         message: a sentence for the user.
     """
@@ -76,51 +93,118 @@ def build(name, classes, size, channels=3, **options):
 
 
 def load_imagenet(model, weights=None, *, progress=None):
-    """Gives a model the weights that Caffe's models learnt on ImageNet, layer by layer, by name.
+    """Gives a model the weights that were learnt on ImageNet. A layer that has no counterpart keeps its values, and so
+    does a head of another number of classes.
 
-    For the VGGs the convolutions, for `squeezenet1.1` also the head where the file has it and the model as many
-    classes. The other layers keep their values. These weights want `"caffe"` preprocessing: BGR bytes minus the mean.
+    - ResNet, DenseNet, AlexNet: torchvision's.
+    - VGG: torchvision's where the model has the paper's head for 224 px and they can be had; else the convolutions,
+      Caffe's or torchvision's, whichever are on this machine.
+    - SqueezeNet: Caffe's if they are on this machine, else torchvision's.
+    - Inception, MobileNet, EfficientNet: Keras', without a head.
+    - `caffenet` from a file only, `vgg19_cifar` the convolutions.
+
+    Pictures are RGB whatever the weights: of Caffe's, which want BGR, the first kernel is turned round.
 
     Args:
         model: from `build`, for pictures of three channels.
-        weights: a file; None: what `kstyle.weights.resolve` finds.
+        weights: a file; None: what `kstyle.weights` finds or downloads.
         progress: `progress(done, total or None)` in bytes, during a download.
 
     Returns:
         `Loaded`.
 
     Raises:
-        UsageError: no such weights are known for this network, or its pictures have not three channels.
+        UsageError: no such weights are known for this network, or not for its pictures.
         DataError: no weights can be had, or they do not fit.
     """
-    if model.name not in _IMAGENET:
-        known = ", ".join(_IMAGENET)
-        raise UsageError(f"No source of ImageNet weights is known for {model.name}, only for {known}.")
-    channels = model.input_shape[-1]
+    name, channels = model.name, model.input_shape[-1]
+    known = [each for each in CLASSIFIERS if each in finetune.BACKBONES or each == "vgg19_cifar"]
+    if name not in known:
+        raise UsageError(f"No source of ImageNet weights is known for {name}, only for {', '.join(known)}.")
     if channels != 3:
-        raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {model.name} has {channels}.")
-    network = _IMAGENET[model.name]
-    layers = {name: model.get_layer(name.replace("/", "_")) for name in weight_files.LAYERS[network]}
-    found = weight_files.resolve(network, "caffe", weights, layers=list(layers), progress=progress)
-    arrays = {**found.arrays, **_head(model, found.path)}
-    head = "conv10/kernel" in arrays
-    if head:
-        layers["conv10"] = model.get_layer("conv10")
-    for name, layer in layers.items():
-        layer.set_weights([arrays[f"{name}/kernel"], arrays[f"{name}/bias"]])
-    rest = "the head's are among them" if head else "the other layers keep their values"
-    message = f"Weights of {len(layers)} convolutions from {found.origin}; {rest}."
-    return Loaded(found.origin, found.sha256, "caffe", head, message)
+        raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {name} has {channels}.")
+    if name in known_options.APPLICATIONS:
+        found = weight_files.find(name, "keras", weights, progress=progress)
+        count = applications.load(model, found.path)
+        message = f"{found.origin}: {count} tensors were taken; the head keeps its values."
+        return Loaded(found.origin, found.sha256, finetune.BACKBONES[name].preprocessing, False, message)
+    if name in ("vgg16", "vgg19", "vgg19_cifar", "squeezenet1.1"):
+        return _with_features(model, weights, progress)
+    if name == "caffenet":
+        return _caffenet(model, weights)
+    if not _map_fits(model):
+        height, width = model.input_shape[1:3]
+        raise UsageError(f"ImageNet weights of {name} are for pictures of 224 × 224; got {height} × {width}.")
+    return _torchvision(model, weight_files.find(name, "torchvision", weights, progress=progress))
 
 
-def _head(model, path):
-    """The arrays of SqueezeNet's last convolution in a file with Keras' names, if they are there and fit."""
-    if model.name != "squeezenet1.1":
-        return {}
-    tensors = checkpoints.read(path, only={"conv10/kernel", "conv10/bias"}.__contains__)
-    shapes = {name: array.shape for name, array in tensors.items()}
-    kernel, bias = (tuple(w.shape) for w in model.get_layer("conv10").weights)
-    return tensors if shapes == {"conv10/kernel": kernel, "conv10/bias": bias} else {}
+def _map_fits(model):
+    names = [layer.name for layer in model.layers]
+    return "flatten" not in names or model.get_layer("flatten").input.shape[1:3] == _MAPS.get(model.name)
+
+
+def _torchvision(model, found):
+    done = torch_names.convert(checkpoints.read(found.path), model, where=found.origin)
+    return Loaded(found.origin, found.sha256, "torch", not done.left_out, done.message)
+
+
+def _with_features(model, file, progress):
+    """VGG and SqueezeNet, whose convolutions Caffe and torchvision have."""
+    network = "vgg19" if model.name == "vgg19_cifar" else model.name
+    squeezenet, whole = network == "squeezenet1.1", network == model.name and _map_fits(model)
+    # (source, whether it may be downloaded), in order of preference.
+    order = [("caffe", False), ("torchvision", squeezenet)] + [("caffe", True)] * (not squeezenet)
+    if file is not None:
+        order = [(source, False) for source in (("torchvision", "caffe") if _is_torch(file) else ("caffe",))]
+    elif whole and "flatten" in (layer.name for layer in model.layers):
+        order.insert(0, ("torchvision", True))
+    for left, (source, download) in zip(reversed(range(len(order))), order):
+        try:
+            found = weight_files.resolve(network, source, file, progress=progress, offline=not download)
+        except (weight_files.Absent, weight_files.OtherSource):
+            if left:
+                continue
+            raise
+        if source == "torchvision" and whole and _is_torch(found.path):
+            return _torchvision(model, found)
+        return _by_names(model, found, found.arrays, source, others=network == model.name)
+
+
+def _is_torch(path):
+    """Whether the tensors of a file have torchvision's names."""
+    names = []
+    checkpoints.read(path, only=names.append)
+    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in names)
+
+
+def _caffenet(model, file):
+    if file is None:
+        raise UsageError("caffenet has no official file of weights that kstyle reads: name one, with Keras' names.")
+    layers = {layer.name: Layer(tuple(layer.kernel.shape), ()) for layer in model.layers[:-1] if layer.weights}
+    arrays = weight_files.read(file, "caffenet", layers)
+    found = weight_files.File(Path(file), str(file), weight_files.sha256(file))
+    return _by_names(model, found, arrays, "caffe", others=True)
+
+
+def _by_names(model, found, arrays, source, others):
+    """Assigns a file's arrays under Keras' names. `others`: also those of further layers that it has and that fit."""
+    arrays, own = dict(arrays), {layer.name: layer for layer in model.layers if hasattr(layer, "kernel")}
+    taken = {name.rpartition("/")[0] for name in arrays}
+    first, head = next(iter(own)), list(own)[-1]
+    for name in own if others else ():
+        if name not in {each.replace("/", "_") for each in taken}:
+            with contextlib.suppress(DataError):
+                arrays |= weight_files.read(found.path, model.name, {name: Layer(tuple(own[name].kernel.shape), ())})
+                taken.add(name)
+    for name in taken:
+        kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
+        if source == "caffe" and name == first:
+            kernel = np.ascontiguousarray(kernel[:, :, ::-1])  # from BGR to RGB
+        own[name.replace("/", "_")].set_weights([kernel, bias])
+    rest = "the head's are among them" if head in taken else "the other layers keep their values"
+    message = f"Weights of {len(taken)} layers from {found.origin}; {rest}."
+    preprocessing = "caffe" if source == "caffe" else "torch"
+    return Loaded(found.origin, found.sha256, preprocessing, head in taken, message)
 
 
 def load_torch(model, path, *, skip_head=None):

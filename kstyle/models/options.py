@@ -8,7 +8,12 @@ _RESNET = {
     "stem": "imagenet", "dtype": "float32", "l2": 0.0, "dropout": 0.0, "bn_momentum": 0.9, "bn_epsilon": 1e-5,
     "unbiased_variance": True, "zero_gamma": False,
 }  # fmt: skip
+_DENSENET = {option: value for option, value in _RESNET.items() if option != "zero_gamma"}
 _PLAIN = {"dtype": "float32", "l2": 0.0, "dropout": 0.5}
+_VGG = {"head": "paper", **_PLAIN}
+_APPLICATION = {**_PLAIN, "dropout": 0.2}
+# Keras' own networks, which `kstyle.models.applications` builds, and the smallest pictures they take.
+APPLICATIONS = {"inception_v3": 75, "mobilenet_v2": 32, **{f"efficientnet_b{i}": 32 for i in range(4)}}
 
 # {network: {option: default}}, as the functions in `kstyle.models.classifiers.CLASSIFIERS` have them.
 OPTIONS = {
@@ -17,25 +22,31 @@ OPTIONS = {
         "head": "post", "pool5": False, "last_bn": None, "dtype": "float32", "l2": 0.0, "dropout": 0.5,
         "bn_momentum": 0.99, "bn_epsilon": 1e-3, "unbiased_variance": False,
     },
-    "vgg16": _PLAIN,
-    "vgg19": _PLAIN,
+    "vgg16": _VGG,
+    "vgg19": _VGG,
     **{f"resnet{depth}": _RESNET for depth in (18, 34, 50, 101, 152)},
+    **{f"densenet{depth}": _DENSENET for depth in (121, 161, 169, 201)},
     "alexnet": _PLAIN,
     "caffenet": _PLAIN,
-    "squeezenet1.1": _PLAIN,
+    "squeezenet1.1": {"head": "conv", **_PLAIN},
+    **dict.fromkeys(APPLICATIONS, _APPLICATION),
 }  # fmt: skip
 
-# What an option may be: a tuple of values, or (lowest, highest, whether the highest itself may be).
+# What an option may be: a tuple of values, of each network where they differ, or (lowest, highest, whether the highest
+# itself may be).
 ALLOWED = {
     "dtype": ("float32", "mixed_bfloat16", "mixed_float16"),
     "init": ("keras", "torch"),
-    "head": ("post", "gap"),
+    "head": {
+        "vgg19_cifar": ("post", "gap"), "vgg16": ("paper", "gap"), "vgg19": ("paper", "gap"),
+        "squeezenet1.1": ("conv", "gap"),
+    },
     "stem": ("imagenet", "7x7", "small"),
     "pool5": (False, True),
     "last_bn": (None, False, True),
     "unbiased_variance": (False, True),
     "zero_gamma": (False, True),
-}
+}  # fmt: skip
 RANGES = {
     "l2": (0, 1, True),
     "dropout": (0, 1, False),
@@ -80,6 +91,10 @@ def smallest(name, options=None):
     options = {**OPTIONS[name], **(options or {})}
     if name.startswith("resnet"):
         return {"imagenet": 32, "7x7": 16, "small": 8}[options["stem"]]
+    if name.startswith("densenet"):
+        return {"imagenet": 29, "7x7": 15, "small": 8}[options["stem"]]
+    if name in APPLICATIONS:
+        return APPLICATIONS[name]
     if name == "vgg19_cifar":
         return 32 if options["pool5"] else 16
     return {"mnist_cnn": 4, "vgg16": 32, "vgg19": 32, "alexnet": 63, "caffenet": 67, "squeezenet1.1": 17}[name]
@@ -92,9 +107,10 @@ def shape(size, channels):
 
 def _check_value(name, key, value):
     if key in ALLOWED:
+        allowed = ALLOWED[key][name] if isinstance(ALLOWED[key], dict) else ALLOWED[key]
         # 0 and 1 equal False and True, and mean something else to whoever wrote them.
-        if not any(value is choice or (value == choice and isinstance(value, str)) for choice in ALLOWED[key]):
-            known = ", ".join("null" if c is None else str(c).lower() for c in ALLOWED[key])
+        if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
+            known = ", ".join("null" if c is None else str(c).lower() for c in allowed)
             raise UsageError(f"Option '{key}' of model {name} is one of {known}; got {value!r}.")
         return
     low, high, closed = RANGES[key]

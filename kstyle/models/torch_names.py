@@ -2,14 +2,15 @@
 
 from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
+import re
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from kstyle.checkpoints import plain
 from kstyle.errors import DataError, UsageError
-from kstyle.weights import LAYERS
+from kstyle.files import plain
+from kstyle.models.feature_layers import LAYERS
 
 
 def default_init(fan_in):
@@ -40,6 +41,10 @@ class Converted:
     message: str
 
 
+# What a head without torchvision's hidden layers is called. Its own are numbered: classifier.0 and so on.
+_LEAN = "classifier"
+
+
 def layer_names(model):
     """`{name of a layer with weights: its torch name}` of a network from `kstyle.models.classifiers`.
 
@@ -47,16 +52,16 @@ def layer_names(model):
         UsageError: the network has no counterpart in torchvision or the posts.
     """
     layers = [layer.name for layer in model.layers if layer.weights]
-    if model.name.startswith("resnet") or model.name == "alexnet":
+    if model.name.startswith(("resnet", "densenet")) or model.name == "alexnet":
         return {name: name.replace("_", ".") for name in layers}
     if model.name == "mnist_cnn":
         names = {"conv1": "conv1.0", "conv2": "conv2.0", "out": "out"}  # the post's
     elif model.name in ("vgg16", "vgg19"):
         names = {name: layer.aliases[0] for name, layer in LAYERS[model.name].items()}
-        names.update(fc1="classifier.0", fc2="classifier.3", predictions="classifier.6")
+        names.update(fc1="classifier.0", fc2="classifier.3", predictions="classifier.6" if "fc1" in layers else _LEAN)
     elif model.name == "squeezenet1.1":
         names = {name.replace("/", "_"): layer.aliases[0] for name, layer in LAYERS[model.name].items()}
-        names["conv10"] = "classifier.1"
+        names.update(conv10="classifier.1", fc10=_LEAN)
     else:
         raise UsageError(f"{model.name} has no counterpart in PyTorch whose weights it could take.")
     return {name: names[name] for name in layers}
@@ -67,12 +72,13 @@ def convert(state, model, *, skip_head=None, where="the weights"):
 
     Convolutions go from (out, in, kh, kw) to (kh, kw, in, out), dense kernels are transposed, and that after a flatten
     has its rows reordered from torch's (C, H, W) to (H, W, C). A wrapper's prefix (`module.`, `state_dict.`) is found
-    and dropped, and what lies outside it, an optimiser's state say, ignored. Nothing is assigned unless all fits.
+    and dropped, and what lies outside it, an optimiser's state say, ignored; so is torchvision's head where the model
+    has a lean one (`head="gap"`). Nothing is assigned unless all fits.
 
     Args:
         state: {torch name: NumPy array}, as `kstyle.checkpoints.read` gives it.
         model: from `kstyle.models.classifiers.build`.
-        skip_head: whether the last layer keeps its values. None: where its number of classes is another.
+        skip_head: whether the last layer keeps its values. None: where its number of classes is another, or its kind.
         where: what the tensors are from, for messages.
 
     Returns:
@@ -88,17 +94,23 @@ def convert(state, model, *, skip_head=None, where="the weights"):
         layer = model.get_layer(name)
         expected.update(_expected(layer, torch, _flattened(model, layer)))
     prefix = _prefix(state, expected)
-    state = {name[len(prefix) :]: array for name, array in state.items() if name.startswith(prefix)}
+    state = {_modern(name[len(prefix) :]): array for name, array in state.items() if name.startswith(prefix)}
 
-    head = [name for name in expected if name.startswith(f"{list(names.values())[-1]}.")]
-    if skip_head is None:
+    last = list(names.values())[-1]
+    head = [name for name in expected if name.startswith(f"{last}.")]
+    other_head = [name for name in state if last == _LEAN and re.match(rf"{_LEAN}\.\d+\.", name)]
+    if skip_head is None and other_head:
+        skip_head = head[0] not in state
+    elif skip_head is None:
         skip_head = all(name in state for name in head) and _other_classes(state[head[0]], expected[head[0]][1])
     wanted = {name: entry for name, entry in expected.items() if not (skip_head and name in head)}
 
     _complain(where, model, "it lacks", [name for name in wanted if name not in state])
     # torch counts the batches that a BatchNorm has seen; nothing reads it.
-    counts = [name for name in state if name.endswith("num_batches_tracked")]
-    _complain(where, model, "the model has no", [name for name in state if name not in expected and name not in counts])
+    ignored = {*other_head, *(name for name in state if name.endswith("num_batches_tracked"))}
+    _complain(
+        where, model, "the model has no", [name for name in state if name not in expected and name not in ignored]
+    )
     misfits = [
         f"{name} (expected {entry[1]}, got {state[name].dtype} {tuple(state[name].shape)})"
         for name, entry in wanted.items()
@@ -113,9 +125,9 @@ def convert(state, model, *, skip_head=None, where="the weights"):
         variable.assign(np.array(bring(state[name]), "float32", order="C"))
     if not skip_head:
         return Converted(len(wanted), (), f"{where}: all {len(wanted)} tensors were taken.")
-    there = state[head[0]].shape[0] if head[0] in state else "no"
+    there = f"{state[head[0]].shape[0]} classes" if head[0] in state else "another" if other_head else "none"
     here = expected[head[0]][1][0]
-    message = f"{where}: {len(wanted)} tensors were taken; the head ({there} classes there, {here} here) was left out."
+    message = f"{where}: {len(wanted)} tensors were taken; the head ({there} there, {here} here) was left out."
     return Converted(len(wanted), tuple(head), message)
 
 
@@ -152,6 +164,11 @@ def _flattened(model, layer):
     after = model.layers[names.index("flatten") :]
     first = next(each for each in after if isinstance(each, keras.layers.Dense))
     return tuple(model.get_layer("flatten").input.shape[1:]) if layer is first else None
+
+
+def _modern(name):
+    """torchvision's DenseNet files are older than its names: `denselayer1.norm.1.weight`."""
+    return re.sub(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
 
 
 def _prefix(state, expected):

@@ -6,18 +6,7 @@ from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles wha
 import keras
 
 from kstyle.layers import Conv2D, Pool2D
-
-# Convolutions in each of the five blocks, and their filters.
-DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-FILTERS = (64, 128, 256, 512, 512)
-
-
-def layer_names(network):
-    """`["block1_conv1", "block1_conv2", "block1_pool", …]`: Keras' names, in the order they are applied."""
-    names = []
-    for block, depth in enumerate(DEPTHS[network], 1):
-        names += [f"block{block}_conv{i}" for i in range(1, depth + 1)] + [f"block{block}_pool"]
-    return names
+from kstyle.models.feature_layers import filters, layer_names
 
 
 def vgg_features(network, taps, *, pool="max", pool_factor=1.0, first_padding="zero", dtype="float32"):
@@ -54,7 +43,6 @@ def vgg_features(network, taps, *, pool="max", pool_factor=1.0, first_padding="z
 
 
 def _convolution(name, x, first_padding, activation, dtype):
-    filters = FILTERS[int(name[len("block")]) - 1]
     pad = 1
     if name == "block1_conv1" and first_padding == "replicate":
         # One pixel of symmetric padding repeats the edge pixel.
@@ -62,7 +50,7 @@ def _convolution(name, x, first_padding, activation, dtype):
         pad = 0
     # Zeros, because weights from a file follow: random numbers for 20 million of them take half a second.
     options = {"pad": pad, "activation": activation, "kernel_initializer": "zeros", "name": name, "dtype": dtype}
-    return Conv2D(filters, 3, **options)(x)
+    return Conv2D(filters(name), 3, **options)(x)
 
 
 @keras.saving.register_keras_serializable("kstyle")

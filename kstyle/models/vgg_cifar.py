@@ -7,8 +7,8 @@ import functools
 import keras
 
 from kstyle.layers import BatchNormalization, Conv2D, Pool2D
+from kstyle.models.feature_layers import filters, layer_names
 from kstyle.models.options import shape
-from kstyle.models.vgg import FILTERS, layer_names
 
 
 def vgg19_cifar(
@@ -62,7 +62,7 @@ def vgg19_cifar(
     x = inputs = keras.Input(shape(size, channels))
     for name in layer_names("vgg19"):
         if not name.endswith("pool"):
-            x = activate(Conv2D(FILTERS[int(name[5]) - 1], 3, pad=1, name=name, dtype=dtype, **kernel)(x), name)
+            x = activate(Conv2D(filters(name), 3, pad=1, name=name, dtype=dtype, **kernel)(x), name)
         elif pool5 or name != "block5_pool":
             x = Pool2D(name=name, dtype=dtype)(x)
     if head == "gap":
@@ -77,7 +77,7 @@ def vgg19_cifar(
     return keras.Model(inputs, x, name="vgg19_cifar")
 
 
-def vgg(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=0.5):
+def vgg(network, classes, size, channels=3, *, head="paper", dtype="float32", l2=0.0, dropout=0.5):
     """The paper's VGG, with torchvision's initial values and without batch normalisation.
 
     VGG16 has 138,357,544 parameters for 1000 classes of 224×224×3, VGG19 143,667,240. What the fifth pool leaves is
@@ -86,7 +86,9 @@ def vgg(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=
     Args:
         network: `"vgg16"` or `"vgg19"`.
         classes, size, channels, dtype, l2: as in `vgg19_cifar`; pictures of at least 32 px.
-        dropout: share dropped in training after each of the two dense layers.
+        head: `"paper"` (flatten, two dense layers of 4096) or `"gap"`, which averages the last map and goes straight to
+            the logits: 14,714,688 parameters and 513 a class for VGG16, 20,024,384 for VGG19.
+        dropout: share dropped in training after each of the two dense layers, or before the lean head's logits.
 
     Returns:
         A `keras.Model` from (B, H, W, channels) to logits (B, classes), float32.
@@ -97,6 +99,9 @@ def vgg(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=
         kernel = {"kernel_initializer": keras.initializers.RandomNormal(0, 0.01), "kernel_regularizer": penalty}
         return keras.layers.Dense(units, name=name, **kernel, **options)(x)
 
+    def drop(x, name):
+        return keras.layers.Dropout(dropout, name=f"{name}_dropout", dtype=dtype)(x) if dropout else x
+
     x = inputs = keras.Input(shape(size, channels))
     for name in layer_names(network):
         if name.endswith("pool"):
@@ -104,12 +109,13 @@ def vgg(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=
         else:
             initial = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
             kernel = {"kernel_initializer": initial, "kernel_regularizer": penalty}
-            x = Conv2D(FILTERS[int(name[5]) - 1], 3, pad=1, activation="relu", name=name, dtype=dtype, **kernel)(x)
-    x = keras.layers.Flatten(name="flatten", dtype=dtype)(x)
-    for name in ("fc1", "fc2"):
-        x = dense(x, 4096, name, activation="relu", dtype=dtype)
-        if dropout:
-            x = keras.layers.Dropout(dropout, name=f"{name}_dropout", dtype=dtype)(x)
+            x = Conv2D(filters(name), 3, pad=1, activation="relu", name=name, dtype=dtype, **kernel)(x)
+    if head == "gap":
+        x = drop(keras.layers.GlobalAveragePooling2D(name="pool", dtype=dtype)(x), "pool")
+    else:
+        x = keras.layers.Flatten(name="flatten", dtype=dtype)(x)
+        for name in ("fc1", "fc2"):
+            x = drop(dense(x, 4096, name, activation="relu", dtype=dtype), name)
     x = dense(x, classes, "predictions", dtype="float32")
     return keras.Model(inputs, x, name=network)
 

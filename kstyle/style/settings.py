@@ -2,15 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from kstyle import recipes
-from kstyle.errors import unknown
-from kstyle.recipes import Closed
+from kstyle.recipes import Closed, NotNegative, Positive, one_of
 from kstyle.style.scalings import STYLE_LOSSES
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Network(Closed):
@@ -26,9 +22,9 @@ class Network(Closed):
 class Content(Closed):
     """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`; `layers`: {tap: weight}."""
 
-    layers: dict[str, Weight] = Field(default={"block4_conv2": 1.0})
+    layers: dict[str, NotNegative] = Field(default={"block4_conv2": 1.0})
     loss: Literal["mse", "sum", "half_sum", "relative"] = "mse"
-    weight: Weight = 1.0
+    weight: NotNegative = 1.0
 
 
 class Style(Closed):
@@ -38,25 +34,18 @@ class Style(Closed):
         `"stretch"` gives it the content's.
     """
 
-    layers: dict[str, Weight]
-    loss: str = "relative"
-    weight: Weight = 1.0
+    layers: dict[str, NotNegative]
+    loss: Annotated[str, one_of("style loss", STYLE_LOSSES)] = "relative"
+    weight: NotNegative = 1.0
     scale: Positive = 1.0
     resize: Literal["fit", "stretch"] = "fit"
-
-    @field_validator("loss")
-    @classmethod
-    def _known(cls, value):
-        if value not in STYLE_LOSSES:
-            raise unknown("style loss", value, STYLE_LOSSES)
-        return value
 
 
 class TotalVariation(Closed):
     """`kind`: a name in `kstyle.style.losses.TV_LOSSES`."""
 
     kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point"] = "absolute"
-    weight: Weight = 0.0
+    weight: NotNegative = 0.0
 
 
 class Optimizer(Closed):
@@ -170,23 +159,11 @@ def load(preset, overrides=None):
 
     Args:
         preset: a name that comes with kstyle or the path of a YAML file.
-        overrides: {dotted key or short name: value}.
+        overrides: {dotted key or short name: value}; see `kstyle.recipes.load`.
 
     Raises:
         UsageError: an unknown preset or key (with the nearest match), a wrong type, an impossible value.
     """
-    settings, path = recipes.read("stylize", preset)
-    if isinstance(settings.get("optimizer"), str):
-        settings["optimizer"] = {"name": settings["optimizer"]}
-    where = str(path.name)
-    for key, value in (overrides or {}).items():
-        key = SHORT.get(key, key)
-        if key == "optimizer":
-            value = {"name": value} if isinstance(value, str) else value
-            kept = settings.get(key, {})
-            if isinstance(value, dict) and value.get("name", kept.get("name")) != kept.get("name"):
-                # Another optimiser has other arguments: the preset's are not for it.
-                settings = {**settings, key: {}}
-        settings = recipes.override(settings, key, value)
-        where = f"{path.name} with {key}={value}" if len(overrides) == 1 else f"{path.name} with overrides"
-    return recipes.check(StyleSettings, settings, where)
+    overrides = {SHORT.get(key, key): value for key, value in (overrides or {}).items()}
+    settings, _ = recipes.load("stylize", StyleSettings, preset, overrides)
+    return settings

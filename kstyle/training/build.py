@@ -2,37 +2,126 @@
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-import dataclasses
+import functools
 import logging
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kstyle import data as datasets
-from kstyle.data import arrays
+from kstyle.data import arrays, decode
+from kstyle.data.photos import Photos
 from kstyle.errors import UsageError
-from kstyle.models import classifiers
+from kstyle.models import classifiers, finetune
 
 log = logging.getLogger("kstyle")
 
+# So many training photographs are looked at where normalisation wants their mean and deviation.
+STATISTICS = 2000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data of a training, cut down and held out as its recipe says.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        training: a `kstyle.data.arrays.Split`, or `kstyle.data.photos.Photos` of files.
+        validation, test: `Split`s.
+        shape: (H, W, C) of a picture.
+        size, resize: of files, see `kstyle.training.settings.Photographs`; None of arrays.
+        origin, sha256: of the data set.
+        skipped: (path, reason) of files that are no pictures.
+    """
+
+    classes: tuple
+    training: object
+    validation: arrays.Split
+    test: arrays.Split
+    shape: tuple
+    size: int | None
+    resize: int | None
+    origin: str
+    sha256: str
+    skipped: tuple = ()
+
 
 def data(recipe, folder=None, progress=None):
-    """`(dataset, training split, validation split)`, cut down and held out as the recipe says."""
-    dataset = datasets.load(recipe.data.name, folder, progress=progress)
-    training, test = dataset.train, dataset.test
-    if recipe.data.train_limit:
-        training = arrays.take(training, recipe.data.train_limit, recipe.seed)
-    if recipe.data.test_limit:
-        test = arrays.take(test, recipe.data.test_limit, recipe.seed)
-    dataset = dataclasses.replace(dataset, train=training, test=test)
-    if recipe.data.validation == "test":
-        return dataset, training, test
-    return dataset, *arrays.hold_out(training, recipe.data.validation, recipe.seed)
+    """The `Parts` that a recipe names.
+
+    Args:
+        recipe: a `kstyle.training.settings.TrainSettings`.
+        folder: where the data set is; None: the recipe's `data.path`, or see `kstyle.data.load`.
+        progress: `progress(done, total)` in bytes during a download, with `what="pictures"` in files looked at.
+
+    Raises:
+        DataError: it cannot be had or used.
+        UsageError: limits that the data set does not allow.
+    """
+    wanted = recipe.data
+    folder = folder or wanted.path
+    if wanted.name in datasets.DATASETS:
+        found = datasets.load(wanted.name, folder, progress=progress)
+        size = resize = None
+    else:
+        found = datasets.photographs(
+            wanted.name, folder, wanted.photographs.test_fraction, recipe.seed,
+            workers=wanted.photographs.workers, progress=progress,
+        )  # fmt: skip
+        size, resize = sides(recipe)
+    training, test = found.train, found.test
+    if wanted.train_limit:
+        training = arrays.take(training, wanted.train_limit, recipe.seed)
+    if wanted.test_limit:
+        test = arrays.take(test, wanted.test_limit, recipe.seed)
+    validation = test
+    if wanted.validation != "test":
+        training, validation = arrays.hold_out(training, wanted.validation, recipe.seed)
+    if size is not None:
+        decoded = functools.partial(_decode, size=size, resize=resize, workers=wanted.photographs.workers)
+        same = validation is test
+        test = decoded(test, progress=progress)
+        validation = test if same else decoded(validation, progress=progress)
+    shape = (size, size, 3) if size is not None else training.images.shape[1:]
+    skipped = tuple(getattr(found, "skipped", ()))
+    return Parts(
+        tuple(found.classes), training, validation, test, shape, size, resize, found.origin, found.sha256, skipped
+    )
 
 
-def normalisation(wanted, pictures):
-    """(mean, std), a number for each channel, of (N, H, W, C) uint8 as `settings.Data.normalize` says."""
-    channels = pictures.shape[-1]
+def sides(recipe):
+    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for."""
+    wanted, backbone = recipe.data.photographs, finetune.BACKBONES.get(recipe.model.name)
+    size = wanted.size or (backbone.size if backbone else 224)
+    ratio = backbone.resize / backbone.size if backbone else 256 / 224
+    return size, wanted.resize or round(size * ratio)
+
+
+def _decode(photos, *, size, resize, workers, progress):
+    counted = functools.partial(progress, what="pictures") if progress else None
+    return decode.decode(photos, size, resize, workers=workers, progress=counted)
+
+
+def centred(parts, recipe, progress=None):
+    """The training pictures as those for testing are cut, a `Split`."""
+    if not isinstance(parts.training, Photos):
+        return parts.training
+    workers = recipe.data.photographs.workers
+    return _decode(parts.training, size=parts.size, resize=parts.resize, workers=workers, progress=progress)
+
+
+def normalisation(recipe, parts, preprocessing=None):
+    """(mean, std), a number for each channel, as `settings.Data.normalize` says.
+
+    Args:
+        preprocessing: what `start_from` returned, for `"pretrained"`; None: that of the network's usual weights.
+
+    Raises:
+        UsageError: numbers for another count of channels, or a network without ImageNet weights.
+    """
+    wanted, channels = recipe.data.normalize, parts.shape[-1]
     if not isinstance(wanted, str):
         for numbers in (wanted.mean, wanted.std):
             if len(numbers) != channels:
@@ -40,14 +129,16 @@ def normalisation(wanted, pictures):
         return wanted.mean, wanted.std
     if wanted == "unit":
         return [0.0] * channels, [1.0] * channels
-    # By value: 256 counts a channel give the exact mean and deviation without a copy of the set in floats.
-    counts = np.stack([np.bincount(pictures[..., c].ravel(), minlength=256) for c in range(channels)])
-    share = counts / counts.sum(1, keepdims=True)
-    values = np.arange(256) / 255
-    mean = share @ values
-    if wanted == "mean":
-        return mean, [1.0] * channels
-    return mean, np.sqrt(np.maximum(share @ values**2 - mean**2, 1e-12))
+    if wanted == "pretrained":
+        return finetune.normalisation(recipe.model.name, preprocessing)
+    training = parts.training
+    if isinstance(training, Photos):
+        some = arrays.take(training, min(STATISTICS, len(training)), recipe.seed)
+        training = _decode(
+            some, size=parts.size, resize=parts.resize, workers=recipe.data.photographs.workers, progress=None
+        )
+    mean, std = arrays.channel_statistics(training.images)
+    return mean, [1.0] * channels if wanted == "mean" else np.maximum(std, 1e-6)
 
 
 def network(recipe, classes, shape):
@@ -59,16 +150,18 @@ def network(recipe, classes, shape):
 
 
 def start_from(model, weights, progress=None):
-    """Gives a model the weights that `model.weights` of a recipe names; the log says which."""
-    log.info(_load(model, weights, progress).message)
+    """Gives a model the weights that `model.weights` of a recipe names; the log says which.
 
-
-def _load(model, weights, progress):
-    if weights == "imagenet":
-        return classifiers.load_imagenet(model, progress=progress)
+    Returns:
+        The preprocessing they were trained with, see `kstyle.models.finetune.normalisation`.
+    """
     if Path(weights).suffix in (".pth", ".pt", ".safetensors"):
-        return classifiers.load_torch(model, weights)
-    return classifiers.load_imagenet(model, weights)
+        loaded, preprocessing = classifiers.load_torch(model, os.path.expanduser(weights)), "torch"
+    else:
+        loaded = classifiers.load_imagenet(model, None if weights == "imagenet" else weights, progress=progress)
+        preprocessing = loaded.preprocessing
+    log.info(loaded.message)
+    return preprocessing
 
 
 def class_weights(wanted, labels, classes):

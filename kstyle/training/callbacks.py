@@ -7,7 +7,6 @@ A callback with something to remember across a resume has `state()` and `restore
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
 import logging
-import time
 
 import keras
 import numpy as np
@@ -25,17 +24,19 @@ class LearningRate(keras.callbacks.Callback):
     Args:
         schedule: a `schedules.Schedule`.
         base: the recipe's rate.
-        steps_per_epoch, epochs: of the whole training.
+        steps_per_epoch, epochs: of the whole training, or of a stage.
+        first: the epoch the stage began with.
     """
 
-    def __init__(self, schedule, base, steps_per_epoch, epochs):
+    def __init__(self, schedule, base, steps_per_epoch, epochs, first=0):
         super().__init__()
+        self.first = first
         self.schedule, self.base, self.steps, self.epochs = schedule, base, steps_per_epoch, epochs
         self.plateau = schedules.Plateau(schedule.arguments, base) if schedule.name == "plateau" else None
         self.current = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+        self.epoch = epoch - self.first
 
     def on_train_batch_begin(self, batch, logs=None):
         base = self.base if self.plateau is None else self.plateau.rate
@@ -60,7 +61,7 @@ class AugmentStrength(keras.callbacks.Callback):
 
     Args:
         schedule: a `schedules.AugmentSchedule`.
-        epochs: of the whole training.
+        epochs: of the whole training, all stages.
 
     Attributes:
         strength, mix: what `kstyle.training.augment` takes, for the epoch that runs.
@@ -125,20 +126,23 @@ class Best(keras.callbacks.Callback):
         monitor: `"val_accuracy"` or `"val_loss"`.
         save: `save(path)` writes the model's weights.
         patience: None: never stop.
+
+    Attributes:
+        first: the epoch that the stage began with; patience counts from there.
     """
 
     def __init__(self, folder, monitor, save, patience=None):
         super().__init__()
         self.folder, self.monitor, self.save, self.patience = folder, monitor, save, patience
-        self.best, self.epoch = None, None
+        self.best, self.epoch, self.first = None, None, 0
 
     def on_epoch_end(self, epoch, logs=None):
         value = logs[self.monitor] if self.monitor == "val_accuracy" else -logs[self.monitor]
-        if self.best is None or value > self.best:
+        if value > (-np.inf if self.best is None else self.best):  # false for NaN
             self.best, self.epoch = value, epoch
             self.save(self.folder / runs.BEST)
-        elif self.patience is not None and epoch - self.epoch >= self.patience:
-            log.info("No better %s for %d epochs: stopped.", self.monitor, self.patience)
+        elif self.patience is not None and epoch - max(self.epoch or 0, self.first) >= self.patience:
+            log.info("No better %s for %d epochs: the stage ends.", self.monitor, self.patience)
             self.model.stop_training = True
 
     def state(self):
@@ -176,7 +180,6 @@ class TextLog(keras.callbacks.Callback):
     def __init__(self, epochs):
         super().__init__()
         self.epochs = epochs
-        self.started = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
         said = f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.4f}"

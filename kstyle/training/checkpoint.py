@@ -14,6 +14,8 @@ def named(variables, group):
 
 def assign(variables, found, group, path):
     found = {name.split(" ")[0]: array for name, array in found.items() if name.startswith(group + "/")}
+    if len(found) != len(variables):
+        raise DataError(f"{path}: it is of another model than the recipe's ({len(found)} arrays for {len(variables)}).")
     for i, variable in enumerate(variables):
         array = found.get(f"{group}/{i:04d}")
         if array is None or tuple(array.shape) != tuple(variable.shape):

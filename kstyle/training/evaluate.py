@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from kstyle import images, runs
+from kstyle.data import opening
 from kstyle.errors import DataError
 from kstyle.training import build, checkpoint, metrics, plots, settings, steps
 
 log = logging.getLogger("kstyle")
+
+# Pictures in memory at a time.
+AT_ONCE = 256
 
 
 def load(folder):
@@ -34,58 +38,73 @@ def evaluate(folder, data=None, progress=None):
         See `kstyle.training.metrics.scores`.
     """
     recipe, facts, model, normalise = load(folder)
-    dataset, _, _ = build.data(recipe, data, progress)
-    if dataset.sha256 != facts["data"]["sha256"]:
+    parts = build.data(recipe, data, progress)
+    if parts.sha256 != facts["data"]["sha256"]:
         log.warning(
-            "The data are not those of the run: %s now, %s then.", dataset.sha256[:12], facts["data"]["sha256"][:12]
+            "The data are not those of the run: %s now, %s then.", parts.sha256[:12], facts["data"]["sha256"][:12]
         )
-    return score(model, normalise, dataset, Path(folder))
+    return score(model, normalise, parts, Path(folder))
 
 
-def score(model, normalise, dataset, folder):
-    """Scores a model on `dataset.test` and writes what `evaluate` writes."""
-    found = steps.Predictor(model, normalise)(dataset.test.images)
-    scores = metrics.scores(found, dataset.test.labels, dataset.classes)
+def score(model, normalise, parts, folder):
+    """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes."""
+    found = steps.Predictor(model, normalise)(parts.test.images)
+    scores = metrics.scores(found, parts.test.labels, parts.classes)
     with runs.replacing(folder / "scores.json") as beside:
         beside.write_text(json.dumps(scores.as_json(), indent=2), "utf-8")
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):
         with runs.replacing(folder / f"{name}.csv") as beside:
             table.to_csv(beside)
-    plots.confusion(scores.confusion, dataset.classes, folder / "confusion.png")
+    plots.confusion(scores.confusion, parts.classes, folder / "confusion.png")
     return scores
 
 
-def predict(folder, paths, top=5):
+def predict(folder, paths, top=5, keep_pictures=True):
     """What a run sees in pictures.
 
     Args:
         folder: of the run.
         paths: picture files.
         top: so many classes a picture.
+        keep_pictures: whether they are in the result, 150 kB each at 224 px.
 
     Returns:
         A list, for each path a dict of `path` and either `predictions` (list of `{"class", "probability"}`, the most
         probable first) and `picture` ((H, W, C) uint8, as the network saw it), or `error`.
     """
     _, facts, model, normalise = load(folder)
-    size, _, channels = facts["shape"]
-    found = []
-    for path in paths:
-        try:
-            found.append({"path": str(path), "picture": _square(images.read(path), size, channels)})
-        except DataError as error:
-            found.append({"path": str(path), "error": str(error)})
-    seen = [entry for entry in found if "picture" in entry]
-    if seen:
-        for entry, p in zip(seen, steps.Predictor(model, normalise)(np.stack([e["picture"] for e in seen]))):
+    predictor, found = steps.Predictor(model, normalise), []
+    for first in range(0, len(paths), AT_ONCE):
+        seen = []
+        for path in paths[first : first + AT_ONCE]:
+            try:
+                entry = {"path": str(path), "picture": read(path, facts)}
+                seen.append(entry)
+            except DataError as error:
+                entry = {"path": str(path), "error": str(error)}
+            found.append(entry)
+        if not seen:
+            continue
+        for entry, p in zip(seen, predictor(np.stack([entry["picture"] for entry in seen]))):
             best = np.argsort(-p, kind="stable")[:top]
             entry["predictions"] = [{"class": facts["classes"][k], "probability": float(p[k])} for k in best]
+            if not keep_pictures:
+                del entry["picture"]
     return found
 
 
-def _square(picture, size, channels):
-    """The middle square of a picture, (size, size, channels) uint8."""
-    rgb = picture.rgb
+def read(path, facts):
+    """A picture file as the network of a run wants it, (H, W, C) uint8.
+
+    A run on photographs brings it to size as it did those; one on a set of small pictures takes the middle square.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    size, _, channels = facts["shape"]
+    if facts.get("resize"):
+        return opening.centre(path, size, facts["resize"])
+    rgb = images.read(path).rgb
     height, width = rgb.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -3,6 +3,7 @@ steps as one that was never stopped."""
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
+import math
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -20,8 +21,18 @@ LOOK_INTERVAL = 0.5
 
 @dataclass
 class Position:
-    """Where a training is. `seconds`: run so far, of this epoch; `history`: a dict for each epoch done."""
+    """Where a training is.
 
+    Attributes:
+        stage: its number; `first`: the epoch it began with; `ended`: whether a callback has ended it.
+        epoch, batch: done so far, the epochs of all stages.
+        seconds: run so far, of this epoch.
+        history: a dict for each epoch done.
+    """
+
+    stage: int = 0
+    first: int = 0
+    ended: bool = False
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
@@ -34,14 +45,14 @@ class ArrayBatches:
     The order of an epoch depends on nothing but `seed` and the epoch's number.
 
     Args:
-        split: a `kstyle.data.arrays.Split`.
+        split: a `kstyle.data.arrays.Split`, or anything with `images` and `labels`.
         size: pictures a batch.
         seed: of the order.
         drop_last: leave out a last batch that is not full.
     """
 
     def __init__(self, split, size, seed, drop_last=False):
-        self.count, self.size, self.seed = len(split), size, seed
+        self.count, self.size, self.seed = len(split.labels), size, seed
         self.images, self.labels = ops.convert_to_tensor(split.images), ops.convert_to_tensor(split.labels)
         self.steps = self.count // size if drop_last else -(-self.count // size)
 
@@ -55,7 +66,7 @@ class ArrayBatches:
 
 @dataclass(frozen=True)
 class Look:
-    """What a progress bar shows: `loss`, `accuracy` are means over the epoch so far, None where nobody looked yet."""
+    """What a progress bar shows: `loss`, `accuracy` are means over the epoch so far."""
 
     epoch: int
     epochs: int
@@ -84,11 +95,12 @@ def fit(
     save=None,
     look=None,
     stop=None,
+    total=None,
 ):
-    """Trains until `epochs` are done.
+    """Trains until `epochs` are done since the stage began, or a callback sets `model.stop_training`.
 
     Args:
-        model: for the callbacks.
+        model: for the callbacks, whose `on_train_begin` and `on_train_end` are the caller's to call.
         step: a `kstyle.training.steps.TrainStep`.
         batches: an `ArrayBatches` or the like: `steps`, `size`, `count` and `batches(epoch, first)`.
         validate: a function that gives {"val_loss": …, "val_accuracy": …}, or None.
@@ -98,6 +110,7 @@ def fit(
         save: `save(position, now)` is called after each step and each epoch; `now` is True after an epoch.
         look: called with a `Look` now and then.
         stop: a function; once it gives True the state is saved and `Stopped` raised.
+        total: epochs of all stages, for `look`; None: there is one stage.
 
     Returns:
         The history, a list of dicts.
@@ -107,14 +120,13 @@ def fit(
         Stopped: see `stop`.
     """
     position = position or Position()
+    total = total or epochs
     hooks = (
         [c for c in callbacks if _hears(c, "on_train_batch_begin")],
         [c for c in callbacks if _hears(c, "on_train_batch_end")],
     )
     model.stop_training = False
-    for callback in callbacks:
-        callback.on_train_begin()
-    while position.epoch < epochs and not model.stop_training:
+    while position.epoch < position.first + epochs and not position.ended:
         epoch = position.epoch
         began, looked = time.perf_counter() - position.seconds, time.perf_counter()
         if position.batch == 0:
@@ -137,11 +149,12 @@ def fit(
             position.seconds = now - began
             if look is not None and (now - looked > LOOK_INTERVAL or position.batch == batches.steps):
                 looked = now
-                look(_look(step, position, epochs, batches))
+                look(_look(step, position, total, batches))
             if save is not None:
                 save(position, False)
             if stop is not None and stop():
-                save(position, True)
+                if save is not None:
+                    save(position, True)
                 raise Stopped
             if model.stop_training:
                 break
@@ -159,10 +172,9 @@ def fit(
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
         position.epoch, position.batch, position.seconds = epoch + 1, 0, 0.0
+        position.ended = model.stop_training
         if save is not None:
             save(position, True)
-    for callback in callbacks:
-        callback.on_train_end()
     return position.history
 
 
@@ -171,18 +183,24 @@ def _hears(callback, hook):
 
 
 def _look(step, position, epochs, batches):
-    loss, right, count = ops.convert_to_numpy(step.totals.value)
+    loss, right, count = _totals(step, position)
     rate = position.batch * batches.size / max(position.seconds, 1e-9)
     return Look(position.epoch, epochs, position.batch, batches.steps, loss / count, right / count, rate)
 
 
-def _epoch_logs(step, position, batches):
+def _totals(step, position):
+    """Sums of loss and right ones, and how many pictures, of the epoch so far."""
     loss, right, count = (float(x) for x in ops.convert_to_numpy(step.totals.value))
-    if loss != loss or loss in (float("inf"), float("-inf")):
+    if not math.isfinite(loss):
         raise DataError(
             f"The loss is no number any more in epoch {position.epoch + 1}: lower optimizer.learning_rate, add a "
             "schedule.warmup, or set optimizer.clip_norm."
         )
+    return loss, right, count
+
+
+def _epoch_logs(step, position, batches):
+    loss, right, count = _totals(step, position)
     return {
         "epoch": position.epoch + 1,
         "loss": loss / count,

@@ -93,12 +93,21 @@ def scores(probabilities, labels, classes):
         count=len(labels),
         top1=float(np.mean(ranks == 0)),
         top5=float(np.mean(ranks < 5)) if len(classes) > 5 else None,
-        loss=float(-np.log(np.clip(_of_label(probabilities, labels), SMALLEST, 1)).mean()),
+        loss=_cross_entropy(probabilities, labels),
         calibration_error=calibration_error(probabilities, labels),
         classes=table,
         macro={key: float(seen[key].mean()) for key in ("precision", "recall", "f1")},
         confusion=pd.DataFrame(matrix, index=classes, columns=classes),
     )
+
+
+def quick(probabilities, labels):
+    """`(loss, top1)` of `scores`, of arrays that are known to be sound."""
+    return _cross_entropy(probabilities, labels), float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def _cross_entropy(probabilities, labels):
+    return float(-np.log(np.clip(_of_label(probabilities, labels), SMALLEST, 1)).mean())
 
 
 def calibration_error(probabilities, labels):

@@ -2,6 +2,8 @@
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
+import fnmatch
+
 import keras
 
 from kstyle.errors import UsageError, unknown
@@ -76,13 +78,21 @@ def build(settings, variables):
     return optimizer
 
 
+def carry(before, optimizer):
+    """Gives an optimiser the moments that another of its kind has for the same weights."""
+    kept = {v.path: v for v in before.variables}
+    for variable in optimizer.variables:
+        if variable.path in kept and tuple(variable.shape) == tuple(kept[variable.path].shape):
+            variable.assign(kept[variable.path].value)
+
+
 def apply(optimizer, settings, variables):
     """A function of gradients that makes one step.
 
     L2 penalties of the variables' regularisers are added to their gradients (2·l2·w), which is what differentiating
     the penalty gives, without computing it at each step. Coupled weight decay, torch's, adds `weight_decay`·w likewise;
     decoupled decay (Loshchilov & Hutter 2017, arXiv 1711.05101) shrinks the weights by rate·`weight_decay` and leaves
-    the gradients alone.
+    the gradients alone. A layer's multiplier scales the whole change, decay and all, whatever the optimiser.
 
     Args:
         settings: a `kstyle.training.settings.Optimizer`.
@@ -94,9 +104,15 @@ def apply(optimizer, settings, variables):
     ]
     groups = {factor: [i for i, c in enumerate(coupled) if c == factor] for factor in set(coupled) - {0}}
     shrunk = [v for v, d in zip(variables, decayed) if d] if settings.decoupled and settings.weight_decay else []
+    scaled = [(v, m) for v in variables if (m := multiplier(v, settings.multipliers)) != 1]
 
     def step(grads):
-        grads = list(grads)
+        before = [ops.copy(variable.value) for variable, _ in scaled]
+        change(list(grads))
+        for (variable, factor), old in zip(scaled, before):
+            variable.assign(old + factor * (variable.value - old))
+
+    def change(grads):
         for factor, where in groups.items():
             added = backend.add_scaled([grads[i] for i in where], factor, [variables[i].value for i in where])
             for i, grad in zip(where, added):
@@ -111,6 +127,12 @@ def apply(optimizer, settings, variables):
         optimizer.apply(grads, variables)
 
     return step
+
+
+def multiplier(variable, multipliers):
+    """The factor of the first pattern in `{pattern: factor}` that fits the name of the variable's layer, or 1."""
+    layer = variable.path.rpartition("/")[0]
+    return next((factor for pattern, factor in multipliers.items() if fnmatch.fnmatchcase(layer, pattern)), 1.0)
 
 
 def decays(variable):

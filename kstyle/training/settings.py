@@ -6,13 +6,13 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kstyle import recipes
 from kstyle.errors import UsageError, unknown
-from kstyle.recipes import Closed
+from kstyle.recipes import Closed, NotNegative, Positive
+from kstyle.training import schedules
 from kstyle.training.augment import AugmentSettings
 from kstyle.training.schedules import AugmentSchedule, Schedule
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -39,20 +39,55 @@ class MeanAndDeviation(Closed):
     std: list[Positive]
 
 
-class Data(Closed):
-    """`name`: a key of `kstyle.data.DATASETS`.
+class Photographs(Closed):
+    """How files of pictures become squares of `size` pixels.
 
+    `size`, `resize`: the middle `size`×`size` of a picture whose short side was brought to `resize`; None: what the
+        network was made for.
+    `crop`: of training pictures: `"random"` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842) with
+        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on.
+    `test_fraction`: of the pictures, where the folder has no test pictures of its own.
+    `workers`: processes that decode; None: one for each processor.
+    """
+
+    size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    resize: Annotated[int, Field(ge=8, le=4096)] | None = None
+    crop: Literal["random", "center"] = "random"
+    scale: tuple[Share, Share] = (0.08, 1.0)
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: expected [lowest, highest]; got [{low:g}, {high:g}]")
+        if self.size and self.resize and self.resize < self.size:
+            raise ValueError(f"resize {self.resize} is smaller than the size {self.size} cut out of it")
+        return self
+
+
+class Data(Closed):
+    """`name`: a key of `kstyle.data.DATASETS` (arrays) or `kstyle.data.PHOTOGRAPHS` (files).
+
+    `path`: where it is, if `--data` says nothing else.
     `validation`: `"test"`, or the fraction of the training pictures held out, stratified.
     `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
-        also divided by its deviation (`"standard"`), or given numbers.
+        also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
+        given numbers.
     `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
+    `photographs`: of data sets of files.
     """
 
     name: str
+    path: str | None = None
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
-    normalize: Literal["unit", "mean", "standard"] | MeanAndDeviation = "standard"
+    normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
     train_limit: Count | None = None
     test_limit: Count | None = None
+    photographs: Photographs = Photographs()
 
 
 class Optimizer(Closed):
@@ -61,6 +96,8 @@ class Optimizer(Closed):
     `weight_decay` of the kernels is `coupled`, added to the gradient as in torch, or `decoupled`; with `decay_norms`
         biases and normalisation decay too, as in torch where nobody has said otherwise.
     `clip_norm`: the gradients' common norm is cut to it.
+    `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
+        a layer holds, 0 keeps its weights as they are.
     """
 
     name: str = "sgd"
@@ -71,6 +108,7 @@ class Optimizer(Closed):
     decay: Literal["coupled", "decoupled"] = "coupled"
     decay_norms: bool = True
     clip_norm: Positive | None = None
+    multipliers: dict[str, NotNegative] = Field(default={})
     arguments: dict[str, Any] = Field(default={})
 
     @property
@@ -112,9 +150,51 @@ class Checkpoint(Closed):
     every_steps: Count | None = None
 
 
+class Stage(Closed):
+    """A part of a training in which some layers are frozen, their normalisation's statistics with them.
+
+    `train`: from which part of the network up to its output weights change: `"head"`, `"all"`, or one of the parts of
+        `kstyle.models.finetune.BACKBONES`.
+    `learning_rate`, `schedule`, `optimizer`: instead of the recipe's. A schedule runs over the stage.
+    `keep_optimizer`: its moments go on from the stage before, of the layers that were trained there.
+    `augment`: False: training pictures are cut as those for testing, and nothing of `augment` applies.
+    `cache_features`: what the frozen layers give is computed once, and the rest trains on that. `"auto"`: where
+        nothing is random before the rest: `augment` is False, or `views` says how many random views to take.
+    `views`: so many augmented views of each picture, computed once and taken in turn, one an epoch; 0: no such thing.
+    """
+
+    train: str = "all"
+    epochs: Count
+    learning_rate: Positive | None = None
+    schedule: Schedule | None = None
+    optimizer: Optimizer | None = None
+    keep_optimizer: bool = False
+    augment: bool = True
+    cache_features: Literal["auto"] | bool = "auto"
+    views: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _sound(self):
+        if self.views and not self.augment:
+            raise ValueError("views are of augmented pictures: leave augment on, or views out")
+        if self.views and self.cache_features is False:
+            raise ValueError("views are cached features: leave cache_features out, or views")
+        if self.cache_features is True and self.augment and not self.views:
+            raise ValueError("cached features of augmented pictures need views: N, or augment: false")
+        if self.keep_optimizer and self.optimizer:
+            raise ValueError("keep_optimizer and another optimizer exclude each other")
+        return self
+
+    @property
+    def cached(self):
+        """Whether features are to be cached where the network allows it."""
+        return self.cache_features is not False and bool(self.views or not self.augment)
+
+
 class TrainSettings(Closed):
     """All of a recipe.
 
+    `epochs`, or `stages` with epochs of their own.
     `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
@@ -129,7 +209,8 @@ class TrainSettings(Closed):
     optimizer: Optimizer
     schedule: Schedule = Schedule(name="constant")
     loss: Loss = Loss()
-    epochs: Count
+    epochs: Count | None = None
+    stages: list[Stage] = Field(default=[])
     batch: Count = 128
     drop_last: bool = False
     accumulate: Count = 1
@@ -150,7 +231,30 @@ class TrainSettings(Closed):
     def _parts_fit(self):
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} cannot be run in {self.accumulate} equal parts (accumulate)")
+        if bool(self.epochs) == bool(self.stages):
+            raise ValueError("expected epochs, or stages with epochs each, and not both")
+        for stage in self.plan:
+            schedules.check(stage.schedule, stage.epochs)
         return self
+
+    @property
+    def plan(self):
+        """The stages, at least one, with nothing left to be taken from the recipe."""
+        stages = self.stages or [Stage(epochs=self.epochs)]
+        return [
+            stage.model_copy(
+                update={
+                    "optimizer": self._optimizer(stage),
+                    "schedule": stage.schedule or self.schedule,
+                }
+            )
+            for stage in stages
+        ]
+
+    def _optimizer(self, stage):
+        optimizer = stage.optimizer or self.optimizer
+        rate = stage.learning_rate
+        return optimizer if rate is None else optimizer.model_copy(update={"learning_rate": rate})
 
 
 def resolved(settings):
@@ -175,18 +279,18 @@ def load(recipe, overrides=None):
         UsageError: an unknown recipe or key (with the nearest match), a wrong type, an impossible value.
     """
     from kstyle import data
-    from kstyle.models import options
+    from kstyle.models import finetune, options
 
-    settings, path = recipes.read("train", recipe)
-    where = path.name
-    for key, value in (overrides or {}).items():
-        settings = recipes.override(settings, key, value)
-        where = f"{path.name} with {key}={value}" if len(overrides) == 1 else f"{path.name} with overrides"
-    checked = recipes.check(TrainSettings, settings, where)
+    checked, where = recipes.load("train", TrainSettings, recipe, overrides)
     if "dtype" in checked.model.options:
         raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
     # The number of classes and the size are the data's: these are some that every network takes.
     options.check(checked.model.name, 2, 512, 3, checked.model.options)
-    if checked.data.name not in data.DATASETS:
-        raise unknown("data set", checked.data.name, data.DATASETS)
+    known = {**data.DATASETS, **data.PHOTOGRAPHS}
+    if checked.data.name not in known:
+        raise unknown("data set", checked.data.name, known)
+    for stage in checked.plan:
+        parts = finetune.parts(checked.model.name)
+        if stage.train not in parts:
+            raise unknown(f"part of {checked.model.name}", stage.train, parts)
     return checked

@@ -1,12 +1,10 @@
 """Contact sheets: pictures with what they are and what they were taken for."""
 
-import contextlib
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
 
+from kstyle import runs
 from kstyle.errors import DataError, UsageError
 
 # Green and red of unequal lightness, which those who see neither tell apart as dark and light.
@@ -14,6 +12,18 @@ FRAMES = {True: (0, 122, 74), False: (240, 88, 66)}
 FRAME, GAP, MARGIN = 4, 12, 16
 # Pillow's limit for reading what is written here without a warning is 89 megapixels.
 LARGEST = 80_000_000
+KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def kind(path):
+    """Pillow's name of the format that `path` ends in.
+
+    Raises:
+        DataError: neither .png nor .jpg.
+    """
+    if Path(path).suffix.lower() not in KINDS:
+        raise DataError(f"{path}: expected a name that ends in .png or .jpg.")
+    return KINDS[Path(path).suffix.lower()]
 
 
 def sheet(entries, path, columns=None, size=160, title=""):
@@ -91,6 +101,10 @@ def _font(size):
 
 def _shape(picture, size):
     """(width, height) of a picture on the sheet."""
+    if not isinstance(picture, np.ndarray):
+        raise DataError(
+            f"Expected pictures as NumPy arrays (H, W, 3) or (H, W, 1), uint8; got {type(picture).__name__}."
+        )
     if picture.ndim != 3 or picture.shape[2] not in (1, 3) or picture.dtype != np.uint8 or not picture.size:
         raise DataError(f"Expected pictures (H, W, 3) or (H, W, 1), uint8; got {picture.shape}, {picture.dtype}.")
     height, width, _ = picture.shape
@@ -119,15 +133,9 @@ def _fit(text, font, width):
 
 
 def _save(canvas, path):
-    kind = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(f"{path}: expected a name that ends in .png or .jpg.")
-    # Beside the target, as a rename is only atomic within a file system.
-    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
+    form = kind(path)
     try:
-        canvas.save(beside, format=kind, **({"quality": 92} if kind == "JPEG" else {}))
-        os.replace(beside, path)
+        with runs.replacing(path) as beside:
+            canvas.save(beside, format=form, **({"quality": 92} if form == "JPEG" else {}))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise DataError(f"{path}: cannot be written ({error.strerror or error}).") from error

@@ -31,6 +31,8 @@ class Normalise:
         images = ops.cast(images, "float32")
         if len(set(zip(scale.tolist(), shift.tolist()))) == 1:
             scale, shift = float(scale[0]), float(shift[0])
+        else:
+            scale, shift = ops.convert_to_tensor(scale), ops.convert_to_tensor(shift)
         return images * scale + shift
 
 
@@ -48,12 +50,13 @@ class TrainStep:
         model: gives logits.
         optimizer: built on the model's trainable variables.
         settings: a `kstyle.training.settings.TrainSettings`.
+        optimization: the `kstyle.training.settings.Optimizer` that `optimizer` was built from.
         normalise: a `Normalise`.
         augment: what `kstyle.training.augment.build` gave, or None.
         class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.
     """
 
-    def __init__(self, model, optimizer, settings, normalise, augment=None, class_weights=None):
+    def __init__(self, model, optimizer, settings, optimization, normalise, augment=None, class_weights=None):
         self.model, self.settings, self.normalise, self.augment = model, settings, normalise, augment
         self.classes = model.output_shape[-1]
         self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
@@ -62,9 +65,9 @@ class TrainStep:
         trainable = model.trainable_variables
         rest = [v for v in model.variables if not any(v is t for t in trainable)]
         self._gradients = backend.gradients(self._loss, trainable, rest)
-        self._apply = optimizers.apply(optimizer, settings.optimizer, trainable)
+        self._apply = optimizers.apply(optimizer, optimization, trainable)
         self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, self.totals])
-        self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in model.layers)
+        self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in model._flatten_layers())
 
     def __call__(self, images, labels, seed, strength=1.0, mix=1.0):
         if self._drops:
@@ -106,19 +109,29 @@ class TrainStep:
 
 
 class Predictor:
-    """Callable: (N, H, W, C) uint8 -> (N, K) float32 NumPy probabilities, in batches."""
+    """Callable: (N, H, W, C) uint8 -> (N, K) float32 NumPy probabilities, in batches.
 
-    def __init__(self, model, normalise, batch=256):
+    Args:
+        model: gives logits.
+        normalise: what pictures go through before it.
+        output: of the model's float32 output, what is returned.
+    """
+
+    def __init__(self, model, normalise, batch=256, output=ops.softmax):
         self.batch = batch
 
         def step(images):
-            return ops.softmax(ops.cast(model(normalise(images), training=False), "float32"))
+            return output(ops.cast(model(normalise(images), training=False), "float32"))
 
         self._run = backend.compile(step, model.variables)
 
     def __call__(self, images):
-        found = [
-            ops.convert_to_numpy(self._run(ops.convert_to_tensor(images[i : i + self.batch])))
-            for i in range(0, len(images), self.batch)
-        ]
-        return np.concatenate(found)
+        return np.concatenate([self.one(images[i : i + self.batch]) for i in range(0, len(images), self.batch)])
+
+    def one(self, images):
+        """A single batch."""
+        return ops.convert_to_numpy(self._run(ops.convert_to_tensor(images)))
+
+
+def as_it_is(x):
+    return x

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from kstyle import runs
-from kstyle.errors import UsageError
-from kstyle.training import augment, build, callbacks, checkpoint, evaluate, optimizers, plots, settings, steps
-from kstyle.training.fit import ArrayBatches, Position, Stopped, fit
+from kstyle.errors import DataError, UsageError
+from kstyle.training import build, callbacks, checkpoint, evaluate, metrics, optimizers, plots, settings, stages, steps
+from kstyle.training.fit import Position, Stopped, fit
 
 log = logging.getLogger("kstyle")
 
@@ -81,19 +80,51 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
     recipe = settings.load(recipe, overrides)
     backend.configure(recipe.deterministic)
     backend.seed(recipe.seed)
-    dataset, training, validation = build.data(recipe, data, progress)
-    normalise = steps.Normalise(*build.normalisation(recipe.data.normalize, training.images))
-    model = build.network(recipe, len(dataset.classes), training.images.shape[1:])
-    if recipe.model.weights and not resume:
-        build.start_from(model, recipe.model.weights, progress)
-    model.optimizer = optimizers.build(recipe.optimizer, model.trainable_variables)
-    facts = {
-        "classes": list(dataset.classes),
-        "shape": list(training.images.shape[1:]),
+    parts = build.data(recipe, data, progress)
+    model = build.network(recipe, len(parts.classes), parts.shape)
+    if data is not None:  # `kstyle evaluate` looks there too
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": str(Path(data).resolve())})})
+    if resume:
+        facts = runs.facts(folder)
+        if facts["data"]["sha256"] != parts.sha256:
+            raise DataError(f"{folder}: the data are not those it began with ({parts.origin}).")
+        runs.clear(folder)
+        normalise = steps.Normalise(facts["mean"], facts["std"])
+    else:
+        weights = recipe.model.weights
+        preprocessing = build.start_from(model, weights, progress) if weights else None
+        normalise = steps.Normalise(*build.normalisation(recipe, parts, preprocessing))
+        runs.start(folder, settings.resolved(recipe), _facts(recipe, parts, model, normalise))
+    with _logged(folder):
+        log.info(
+            "%s on %s: %s parameters, %s pictures. Run: %s",
+            recipe.model.name,
+            recipe.data.name,
+            f"{model.count_params():,}",
+            f"{len(parts.training):,}",
+            folder,
+        )
+        history = _train(recipe, model, parts, normalise, folder, resume, extra, look)
+        scores = evaluate.score(model, normalise, parts, folder)
+        log.info("test: top-1 %.2f %%", 100 * scores.top1)
+    return Run(folder, _frame(history), scores, model)
+
+
+def _facts(recipe, parts, model, normalise):
+    """What run.json holds."""
+    return {
+        "classes": list(parts.classes),
+        "shape": list(parts.shape),
+        "resize": parts.resize,
         "mean": normalise.mean,
         "std": normalise.std,
-        "data": {"name": dataset.name, "origin": dataset.origin, "sha256": dataset.sha256},
-        "pictures": {"train": len(training), "validation": len(validation), "test": len(dataset.test)},
+        "data": {"name": recipe.data.name, "origin": parts.origin, "sha256": parts.sha256},
+        "pictures": {
+            "train": len(parts.training),
+            "validation": len(parts.validation),
+            "test": len(parts.test),
+            "skipped": [list(entry) for entry in parts.skipped],
+        },
         "parameters": model.count_params(),
         "seed": recipe.seed,
         "backend": backend.NAME,
@@ -101,91 +132,121 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         "precision": backend.precision(recipe.precision),
         "versions": backend.versions(),
     }
-    if not resume:
-        runs.start(folder, settings.resolved(recipe), facts)
-    with _logged(folder):
-        log.info(
-            "%s on %s: %s parameters, %s pictures. Run: %s",
-            recipe.model.name,
-            dataset.name,
-            f"{model.count_params():,}",
-            f"{len(training):,}",
-            folder,
-        )
-        history = _train(recipe, model, training, validation, normalise, folder, resume, extra, look)
-        scores = evaluate.score(model, normalise, dataset, folder)
-        log.info("test: top-1 %.2f %%", 100 * scores.top1)
-    return Run(folder, _frame(history), scores, model)
 
 
-def _train(recipe, model, training, validation, normalise, folder, resume, extra, look):
-    batches = ArrayBatches(training, recipe.batch, recipe.seed, recipe.drop_last)
-    if not batches.steps:
-        raise UsageError(
-            f"batch: {recipe.batch} is more than the {len(training)} training pictures, and drop_last is set."
-        )
-    weights = build.class_weights(recipe.loss.class_weights, training.labels, model.output_shape[-1])
-    step = steps.TrainStep(model, model.optimizer, recipe, normalise, augment.build(recipe.augment), weights)
-    predictor = steps.Predictor(model, normalise)
-    strength = callbacks.AugmentStrength(recipe.augment_schedule, recipe.epochs)
+def _train(recipe, model, parts, normalise, folder, resume, extra, look):
+    plan = recipe.plan
+    total = sum(stage.epochs for stage in plan)
+    weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, model.output_shape[-1])
+    strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
     average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
-
-    def validate():
-        p = predictor(validation.images)
-        at_label = np.clip(p[np.arange(len(p)), validation.labels], 1e-7, 1)
-        accuracy = float((p.argmax(1) == validation.labels).mean())
-        return {"val_loss": float(-np.log(at_label).mean()), "val_accuracy": accuracy}
+    best = None
 
     def save_weights(path):
         with _averaged(average):
             runs.save_arrays(path, checkpoint.named(model.weights, "model"))
 
-    own = [
-        callbacks.LearningRate(recipe.schedule, recipe.optimizer.learning_rate, batches.steps, recipe.epochs),
-        strength,
-    ]
+    def carry_best():
+        if recipe.checkpoint.keep == "best" and (folder / runs.BEST).is_file():
+            found, _ = runs.load_arrays(folder / runs.BEST)
+            checkpoint.assign(model.weights, found, "model", folder / runs.BEST)
+            return True
+        return False
+
+    lasting = [strength]
     if average:
-        own.append(average)
+        lasting.append(average)
     if recipe.checkpoint.keep == "best" or recipe.early_stop:
-        own.append(callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop))
+        best = callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop)
+        lasting.append(best)
     if recipe.tensorboard:
-        own.append(callbacks.TensorBoard(folder))
-    own.append(callbacks.TextLog(recipe.epochs))
-    everyone = [*own, *extra]
-    for callback in everyone:
+        lasting.append(callbacks.TensorBoard(folder))
+    lasting.append(callbacks.TextLog(total))
+    for callback in (*lasting, *extra):
         callback.set_model(model)
-    state = _State(folder, recipe, model, step, own, average)
-    position = state.restore() if resume else Position()
+    state = _State(folder, recipe, model, average)
+    position = state.restore_model() if resume else Position()
+    optimizer = None
     with _interruptible() as stop:
-        try:
-            history = fit(
-                model, step, batches, validate, epochs=recipe.epochs, seed=recipe.seed, callbacks=everyone,
-                position=position, strength=strength, save=state.save, look=look, stop=stop,
-            )  # fmt: skip
-        except Stopped:
-            log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
-            raise Interrupted(folder) from None
+        for number in range(position.stage, len(plan)):
+            stage = plan[number]
+            if number > position.stage:
+                carry_best()
+                position.stage, position.first, position.ended = number, position.epoch, False
+            if len(plan) > 1:
+                log.info("stage %d of %d: %s, %d epochs", number + 1, len(plan), stage.train, stage.epochs)
+            work = stages.prepare(stage, recipe, model, parts, normalise)
+            if not work.batches.steps:
+                pictures = f"the {len(parts.training)} training pictures"
+                raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
+            before = optimizer
+            model.optimizer = optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
+            if before is not None and stage.keep_optimizer:
+                optimizers.carry(before, optimizer)
+            step = steps.TrainStep(
+                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights
+            )
+            rate = callbacks.LearningRate(
+                stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first
+            )
+            rate.set_model(model)
+            if best:
+                best.first = position.first
+            state.enter([rate, *lasting], step, restore=resume and before is None)
+            everyone = [rate, *lasting, *extra]
+            if before is None:
+                for callback in everyone:
+                    callback.on_train_begin()
+            try:
+                history = fit(
+                    model, step, work.batches, _validation(work), epochs=stage.epochs, seed=recipe.seed,
+                    callbacks=everyone, position=position, strength=strength, save=state.save, look=look, stop=stop,
+                    total=total,
+                )  # fmt: skip
+            except Stopped:
+                log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
+                raise Interrupted(folder) from None
+    for callback in everyone:
+        callback.on_train_end()
     state.tell(history, last=True)
-    best = folder / runs.BEST
-    if recipe.checkpoint.keep == "best" and best.is_file():
-        found, _ = runs.load_arrays(best)
-        checkpoint.assign(model.weights, found, "model", best)
-    elif average:
+    if not carry_best() and average:
         average.swap()
     runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
     return history
 
 
+def _validation(work):
+    predictor = steps.Predictor(work.model, work.normalise)
+
+    def validate():
+        loss, accuracy = metrics.quick(predictor(work.images), work.labels)
+        return {"val_loss": loss, "val_accuracy": accuracy}
+
+    return validate
+
+
 class _State:
     """Saves and restores everything that the next step depends on."""
 
-    def __init__(self, folder, recipe, model, step, own, average):
-        self.path, self.folder, self.recipe, self.own = folder / runs.STATE, folder, recipe, own
-        self.groups = {"model": model.variables, "optimizer": model.optimizer.variables, "totals": [step.totals]}
+    def __init__(self, folder, recipe, model, average):
+        self.path, self.folder, self.recipe, self.model = folder / runs.STATE, folder, recipe, model
+        self.groups = {"model": model.variables}
         if average:
             self.groups["average"] = average.averages
+        self.own = []
         self.saved, self.since = time.monotonic(), 0
         self.drawn = time.monotonic()
+
+    def enter(self, own, step, restore):
+        """A stage begins, with its callbacks and step; `restore`: it is the one that was saved."""
+        self.own = own
+        self.groups |= {"optimizer": self.model.optimizer.variables, "totals": [step.totals]}
+        if restore:
+            self._assign("optimizer", "totals")
+            for callback in own:
+                if hasattr(callback, "restore"):
+                    callback.restore(self.notes["callbacks"][type(callback).__name__])
+            self.found = None
 
     def save(self, position, now):
         self.since += 1
@@ -212,14 +273,15 @@ class _State:
             plots.curves(_frame(history), self.folder / "curves.png", title=self.folder.name)
             self.drawn = time.monotonic()
 
-    def restore(self):
-        found, notes = runs.load_arrays(self.path)
-        for name, variables in self.groups.items():
-            checkpoint.assign(variables, found, name, self.path)
-        for callback in self.own:
-            if hasattr(callback, "restore"):
-                callback.restore(notes["callbacks"][type(callback).__name__])
-        return Position(**notes["position"])
+    def restore_model(self):
+        """Assigns the weights that were saved and returns the `Position`."""
+        self.found, self.notes = runs.load_arrays(self.path)
+        self._assign(*self.groups)
+        return Position(**self.notes["position"])
+
+    def _assign(self, *groups):
+        for name in groups:
+            checkpoint.assign(self.groups[name], self.found, name, self.path)
 
 
 def _frame(history):

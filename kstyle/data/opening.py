@@ -1,0 +1,166 @@
+"""A picture file to a uint8 array: turned, in RGB, cut out, in the process that asks. Pillow and NumPy, no framework.
+
+ICC profiles are not applied, as in all published training code; `kstyle.images` reads pictures faithfully.
+"""
+
+import contextlib
+import math
+import os
+
+import numpy as np
+from PIL import Image
+
+from kstyle import images
+from kstyle.errors import DataError, UsageError
+from kstyle.files import one_line
+
+# What a photograph may be stored as. EPS and WMF are not among them: for these Pillow starts other programs.
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
+    "TIFF", "WEBP",
+)  # fmt: skip
+TURNS = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2)))  # EXIF's orientation: Pillow's Transpose
+SIDEWAYS = (2, 4, 5, 6)  # of these, the ones that make a wide picture high
+
+
+def open_rgb(path, least=None):
+    """A picture file as a Pillow image in mode RGB, turned as its EXIF orientation says.
+
+    The first frame of an animation; transparency laid on white; 16-bit and float grey scaled to 8 bits.
+
+    Args:
+        path: of the file.
+        least: pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its short side stays this long, in a
+            fraction of the time. Default: at its own size.
+
+    Raises:
+        DataError: no such file, no picture, damaged, or above the pixel limit of `kstyle.images`.
+    """
+    return _read(path, lambda width, height: (None, min(width, height) / least if least else 1))[0]
+
+
+def _read(path, plan):
+    """`plan(width, height)` of the turned picture gives a box and how many times it may be reduced.
+
+    Returns: the image in RGB and the box in its pixels.
+    """
+    label = one_line(os.fsdecode(path))
+    with images.one_line_errors(label), open(path, "rb") as stream:
+        image = images.open_image(stream, label)
+        if image.format not in FORMATS:
+            raise DataError(f"{label}: is {image.format}, which is not taken for a photograph.")
+        reducible = image.format in ("JPEG", "MPO")
+        if not reducible:
+            _load(image)  # first: of a PNG or TIFF the orientation, of an icon the size is known only then
+        turn = _turn(image)
+        width, height = image.size
+        box, reduction = plan(*((height, width) if turn in SIDEWAYS else (width, height)))
+        factor = 1
+        if reducible:
+            factor = next(f for f in (8, 4, 2, 1) if f <= max(1, reduction))
+            if factor > 1 and image.draft(None, (width // factor, height // factor)) is None:
+                factor = 1
+            _load(image)
+        image = _in_rgb(image, label)
+        if turn is not None:
+            image = image.transpose(turn)
+        return image, box and [min(v / factor, end) for v, end in zip(box, image.size * 2)]
+
+
+def _load(image):
+    # Above 2²⁵ pixels Pillow would warn of them here; the limit is checked already.
+    with images.pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
+        image.load()
+
+
+def _turn(image):
+    try:
+        return TURNS.get(image.getexif().get(0x0112))
+    except Exception:  # on damaged metadata Pillow raises nearly anything, and the picture is worth more
+        return None
+
+
+def _in_rgb(image, label):
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        values, clear = np.asarray(image), image.info.get("transparency")
+        if image.mode == "I" and not 0 <= values.min() <= values.max() <= 65535:
+            raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {values.min()} to {values.max()}.")
+        rgb, _ = images.from_values(values if image.mode == "F" else values.astype(np.uint16), label)
+        if isinstance(clear, int):
+            rgb[values == clear] = 1
+        return Image.fromarray(np.rint(rgb * 255).astype(np.uint8))
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        paper.alpha_composite(image.convert("RGBA"))
+        image = paper
+    return image.convert("RGB")
+
+
+def random_box(width, height, rng, scale, ratio):
+    """A random part of a picture, as (x0, y0, x1, y1) in whole pixels, drawn as torchvision's RandomResizedCrop does.
+
+    (The crop of C. Szegedy et al., "Going Deeper with Convolutions", 2015.) Its share of the area is uniform in
+    `scale`, the logarithm of width / height uniform within `ratio`; where ten draws do not fit into the picture, it is
+    the largest central part of a ratio within `ratio`.
+    """
+    for _ in range(10):
+        area = width * height * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return x, y, x + w, y + h
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    x, y = (width - w) // 2, (height - h) // 2
+    return x, y, x + w, y + h
+
+
+def centre(path, size, resize):
+    """A picture file as it is for evaluation, (size, size, 3) uint8: its short side is resized to `resize` pixels, then
+    the central `size`×`size` are cut out.
+
+    Bilinear with antialiasing and rounded as torchvision's Resize and CenterCrop of a Pillow image, to the last bit. A
+    JPEG of four times the size and more is read at a fraction that leaves twice the pixels needed, and then differs
+    from that by 0.7 of 255 in the root mean square.
+
+    Raises:
+        UsageError: a size is out of range.
+        DataError: as `open_rgb`.
+    """
+    check_sizes(size, resize)
+    sides = None
+
+    def plan(width, height):
+        nonlocal sides
+        wide = width > height
+        sides = (int(resize * width / height), resize) if wide else (resize, int(resize * height / width))
+        return (0, 0, width, height), min(width, height) / (2 * resize)
+
+    image, box = _read(path, plan)
+    left, top = (round((side - size) / 2) for side in sides)
+    image = image.resize(sides, Image.Resampling.BILINEAR, box=box)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def random_crop(path, side, rng, scale, ratio):
+    """A part of a picture file drawn as `random_box` says, resized to (side, side, 3) uint8 as in `centre`.
+
+    Raises:
+        DataError: as `open_rgb`.
+    """
+
+    def plan(width, height):
+        x0, y0, x1, y1 = box = random_box(width, height, rng, scale, ratio)
+        return box, min(x1 - x0, y1 - y0) / side
+
+    image, box = _read(path, plan)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def check_sizes(size, resize):
+    """UsageError where a crop of `size` pixels cannot be cut out of a picture whose short side has `resize`."""
+    if not 1 <= size <= resize:
+        raise UsageError(f"A picture is resized to at least the size of its crop; got a crop of {size} of {resize}.")

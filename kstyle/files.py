@@ -1,0 +1,88 @@
+"""Files written whole or not at all, and files of strangers read with limits. No framework is needed."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+from kstyle.errors import DataError, KStyleError
+
+
+def one_line(value):
+    """`value` as one line of text, whatever white space is in it."""
+    return " ".join(str(value).split())
+
+
+def plain(value, length=80):
+    """`value` as one printable line of at most `length` characters: a file may name its tensors as it likes."""
+    text = "".join(c if c.isprintable() else "?" for c in one_line(value))
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """`with replacing(path) as beside:` the file written at `beside` becomes `path` if nothing was raised.
+
+    If anything was, nothing new is left in the folder, and an existing file is as it was.
+
+    Raises:
+        DataError: an OSError in the block or of the renaming, in one line with the path.
+    """
+    path = Path(path)
+    # Beside the target, as a rename is only atomic within a file system. Hidden from globs of results, cut to what a
+    # file name may have, and of this process and thread, so that no two write the same one.
+    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise DataError(f"{one_line(path)}: cannot be written ({one_line(error.strerror or error)}).") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+@contextlib.contextmanager
+def parsing(label, raised=Exception):
+    """`with parsing(label):` whatever a parser raises on a damaged file is a DataError of one line.
+
+    Args:
+        label: the file's name for that line.
+        raised: the exceptions that mean damage; by default all, as a damaged file can make a parser fail in any way.
+            kstyle's own pass through.
+    """
+    try:
+        yield
+    except KStyleError:
+        raise
+    except raised as error:
+        reason = plain(error, 160).rstrip(".") or type(error).__name__
+        raise DataError(f"{label}: is damaged or cut short ({reason}).") from error
+
+
+def read_bytes(path, most):
+    """A file's bytes.
+
+    Raises:
+        DataError: it has more than `most`. OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise _too_large(path, most)
+    return raw
+
+
+def read_member(archive, entry, most, label):
+    """The bytes of a file in a `zipfile.ZipFile`, given its `ZipInfo`.
+
+    Raises:
+        DataError: it would unpack to more than `most`. What zipfile raises on damage.
+    """
+    if entry.file_size > most:  # reading stops at the size that is claimed
+        raise _too_large(label, most)
+    return archive.read(entry)
+
+
+def _too_large(label, most):
+    return DataError(f"{label}: refused: it has more than {most} bytes.")
