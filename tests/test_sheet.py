@@ -45,8 +45,8 @@ def test_the_surest_mistakes_come_first(predictions, monkeypatch, tmp_path):
     mistakes.sheet(*predictions, NAMES, tmp_path / "s.png", right=2, title="a run")
     assert [int(picture[0, 0, 0]) // 40 for picture, _, _ in seen["entries"]] == [2, 4, 0, 3, 5]
     assert [right for _, _, right in seen["entries"]] == [False, False, False, True, True]
-    assert seen["entries"][0][1] == ["is cat 0.0 %", "said owl 100.0 %"]
-    assert seen["entries"][1][1] == ["is dog 20.0 %", "said owl 70.0 %"]
+    assert seen["entries"][0][1] == ["is cat: 0.0 %", "said owl: 100.0 %"]
+    assert seen["entries"][1][1] == ["is dog: 20.0 %", "said owl: 70.0 %"]
     assert seen["title"] == "a run: 3 of 6 wrong"
 
 

@@ -8,8 +8,10 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.compare import compare
 from kstyle.cli.data import data
 from kstyle.cli.evaluate import evaluate
+from kstyle.cli.export import export
 from kstyle.cli.info import info
 from kstyle.cli.predict import predict
 from kstyle.cli.presets import presets
@@ -26,7 +28,7 @@ def cli(debug):
     """Neural style transfer and image-classification recipes on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
 
 
-for command in (stylize, presets, train, evaluate, predict, recipes, data, info):
+for command in (stylize, presets, compare, train, evaluate, predict, export, recipes, data, info):
     cli.add_command(command)
 
 

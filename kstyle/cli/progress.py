@@ -36,6 +36,7 @@ class Progress:
         else:  # a line is a line, however long
             self._handler = logging.StreamHandler()
         self._level = logging.WARNING if quiet else logging.INFO
+        self._handler.setLevel(self._level)  # a run's log.txt wants more of the logger
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -27,9 +27,8 @@ STALE = 86400  # seconds after which a half-written file is nobody's any more
 def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=4 << 30):
     """All pictures of a split for evaluation, each as `kstyle.data.opening.centre` gives it.
 
-    The array is a file in the cache folder
-    (`$KSTYLE_CACHE` or `~/.cache/kstyle`), mapped into memory, which the next call with the same files, sizes and
-    version of Pillow finds there. Writing to the array changes no file.
+    The array is a file in the cache folder (`$KSTYLE_CACHE` or `~/.cache/kstyle`), mapped into memory, which the next
+    call with the same files, sizes and version of Pillow finds there. Writing to the array changes no file.
 
     Args:
         photos: a `kstyle.data.photos.Photos`.

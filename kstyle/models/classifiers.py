@@ -118,6 +118,7 @@ def load_imagenet(model, weights=None, *, progress=None):
         DataError: no weights can be had, or they do not fit.
     """
     name, channels = model.name, model.input_shape[-1]
+    weights = None if weights is None else Path(weights).expanduser()
     known = [each for each in CLASSIFIERS if each in finetune.BACKBONES or each == "vgg19_cifar"]
     if name not in known:
         raise UsageError(f"No source of ImageNet weights is known for {name}, only for {', '.join(known)}.")
@@ -182,7 +183,7 @@ def _caffenet(model, file):
         raise UsageError("caffenet has no official file of weights that kstyle reads: name one, with Keras' names.")
     layers = {layer.name: Layer(tuple(layer.kernel.shape), ()) for layer in model.layers[:-1] if layer.weights}
     arrays = weight_files.read(file, "caffenet", layers)
-    found = weight_files.File(Path(file), str(file), weight_files.sha256(file))
+    found = weight_files.File(file, str(file), weight_files.sha256(file))
     return _by_names(model, found, arrays, "caffe", others=True)
 
 

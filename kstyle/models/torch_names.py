@@ -67,6 +67,23 @@ def layer_names(model):
     return {name: names[name] for name in layers}
 
 
+def entries(model):
+    """The model's arrays as PyTorch has them.
+
+    Returns:
+        {torch name: (variable, its shape in torch, function from torch's array to Keras')}, in the order of the layers.
+        The function moves numbers and changes none, so that it can be turned round.
+
+    Raises:
+        UsageError: the network has no counterpart in torchvision or the posts.
+    """
+    expected = {}
+    for name, torch in layer_names(model).items():
+        layer = model.get_layer(name)
+        expected.update(_expected(layer, torch, _flattened(model, layer)))
+    return expected
+
+
 def convert(state, model, *, skip_head=None, where="the weights"):
     """Assigns the tensors of a PyTorch state dict to a Keras model of the same structure.
 
@@ -89,10 +106,7 @@ def convert(state, model, *, skip_head=None, where="the weights"):
         UsageError: the model has no counterpart in PyTorch.
     """
     names = layer_names(model)
-    expected = {}  # {torch name: (variable, the shape torch has it in, how to bring that to Keras)}
-    for name, torch in names.items():
-        layer = model.get_layer(name)
-        expected.update(_expected(layer, torch, _flattened(model, layer)))
+    expected = entries(model)
     prefix = _prefix(state, expected)
     state = {_modern(name[len(prefix) :]): array for name, array in state.items() if name.startswith(prefix)}
 

@@ -11,7 +11,7 @@ import numpy as np
 from kstyle import images, runs
 from kstyle.data import opening
 from kstyle.errors import DataError
-from kstyle.training import build, checkpoint, metrics, plots, settings, steps
+from kstyle.training import build, checkpoint, metrics, mistakes, plots, settings, steps
 
 log = logging.getLogger("kstyle")
 
@@ -31,8 +31,13 @@ def load(folder):
     return recipe, facts, model, steps.Normalise(facts["mean"], facts["std"])
 
 
-def evaluate(folder, data=None, progress=None):
+def evaluate(folder, data=None, progress=None, sheet=None):
     """Scores a run on the test split of its data; writes scores.json, per_class.csv, confusion.csv and confusion.png.
+
+    Args:
+        folder: of the run.
+        data, progress: as for `kstyle.train`.
+        sheet: a .png or .jpg, to be written as `kstyle.training.mistakes.sheet` does.
 
     Returns:
         See `kstyle.training.metrics.scores`.
@@ -43,10 +48,10 @@ def evaluate(folder, data=None, progress=None):
         log.warning(
             "The data are not those of the run: %s now, %s then.", parts.sha256[:12], facts["data"]["sha256"][:12]
         )
-    return score(model, normalise, parts, Path(folder))
+    return score(model, normalise, parts, Path(folder), sheet)
 
 
-def score(model, normalise, parts, folder):
+def score(model, normalise, parts, folder, sheet=None):
     """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes."""
     found = steps.Predictor(model, normalise)(parts.test.images)
     scores = metrics.scores(found, parts.test.labels, parts.classes)
@@ -56,6 +61,8 @@ def score(model, normalise, parts, folder):
         with runs.replacing(folder / f"{name}.csv") as beside:
             table.to_csv(beside)
     plots.confusion(scores.confusion, parts.classes, folder / "confusion.png")
+    if sheet is not None:
+        mistakes.sheet(parts.test.images, parts.test.labels, found, parts.classes, sheet, title=folder.resolve().name)
     return scores
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kstyle.errors import DataError
+from kstyle.training import mistakes
 
 # Where the logarithm of a probability stops, as in Keras' cross-entropy: one picture costs at most 16.1.
 SMALLEST = 1e-7
@@ -40,14 +41,7 @@ class Scores:
     def most_confused(self, n=10):
         """The `n` most frequent mistakes: a DataFrame of true, predicted, count and share (of the true class), the
         most frequent first; fewer rows where there are fewer kinds of mistake."""
-        matrix, names = self.confusion.to_numpy(), list(self.confusion.index)
-        support = matrix.sum(axis=1)
-        wrong = matrix - np.diag(np.diag(matrix))
-        # Stable, so that equal counts come in the order of the classes, on every machine.
-        order = np.argsort(-wrong, axis=None, kind="stable")[:n]
-        pairs = [(t, p) for t, p in zip(*np.unravel_index(order, wrong.shape)) if wrong[t, p]]
-        rows = [(names[t], names[p], int(wrong[t, p]), float(wrong[t, p] / support[t])) for t, p in pairs]
-        return pd.DataFrame(rows, columns=["true", "predicted", "count", "share"])
+        return mistakes.pairs(self.confusion, n)
 
     def as_json(self, n=10):
         """Everything but the confusion matrix in JSON's types, with the `n` most confused pairs."""

