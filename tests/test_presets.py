@@ -19,8 +19,8 @@ from kstyle.style import loop, objective, optimizers, settings, terms
 torch = pytest.importorskip("torch", reason="the reference is written in torch")
 F = torch.nn.functional
 ROOT = Path(__file__).parents[1]
-SIDE = 64 if backend.NAME == "torch" else 48
-STEPS = 3
+SIDE = 48
+STEPS = 5 if backend.NAME == "torch" else 2
 CAFFE_MEAN = torch.tensor([103.939, 116.779, 123.68])
 TORCH_MEAN, TORCH_DEVIATION = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
 
@@ -260,7 +260,8 @@ def tv_nine(x):
 
 
 def lbfgs(history):
-    """torch's, but for its first step, which would not be seen in float32: one grey level."""
+    """torch's, but for its first step, which would not be seen in float32: one grey level. Two steps are compared: the
+    third has what float32 rounded in these a thousand times larger."""
 
     def make(x, grey):
         found = torch.optim.LBFGS([x], 1, 1, history_size=history, tolerance_grad=0, tolerance_change=0)
@@ -341,7 +342,9 @@ def one(distance, layers, weight):
 
 
 def preset(content, style, space, optimizer, tv=None, clamp=None, noise=None, network=torch_vgg, **more):
-    return {**locals(), **more}
+    steps = {"steps": 2} if optimizer.__qualname__.startswith("lbfgs") else {}
+    row = {"content": content, "style": style, "space": space, "optimizer": optimizer, "tv": tv, "clamp": clamp}
+    return {**row, "noise": noise, "network": network, **steps, **more}
 
 
 PRESETS = {
@@ -362,12 +365,13 @@ PRESETS = {
     "crowson": preset(
         (mse, RELU42, 0.015), one(wasserstein, CROWSON, 1), UNIT,
         by_torch(ADAM, lr=0.02, betas=(0.9, 0.99), eps=1e-8), (tv_nine, 2), (0, 1),
-        network=functools.partial(torch_vgg, edge="replicate", prepare=normalised), changes={"network.preprocessing": "torch"}, steps=2,
+        network=functools.partial(torch_vgg, edge="replicate", prepare=normalised), steps=2,
         # As torchvision's network is shown them: with bytes, covariances would need more digits than float32 has.
+        changes={"network.preprocessing": "torch"},
     ),
     "keras-io": preset(
         (total, even("relu5_2"), 2.5e-8), one(by_gram(KERAS), even(FIVE), 1e-6 / 5), BYTE,
-        decaying_sgd(100, 0.96, 100), (tv_power, 1e-6), stretch=True,
+        decaying_sgd(100, 0.96, 100), (tv_power, 1e-6), steps=1, stretch=True,
     ),
     "tf-tutorial": preset(
         (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),
@@ -415,7 +419,9 @@ PRESETS = {
             "moments": (moments, STROTSS, 1),
             "palette": (palette, even("pixels"), 1 / 16),
         },
-        UNIT, by_torch(torch.optim.RMSprop, lr=0.002),
+        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), steps=3,
+        # Pixels far from every sampled position have gradients near epsilon, which Keras adds within the root.
+        tolerance=2e-3,
     ),
     "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002)),
     "seed-pytorch": preset(
@@ -513,12 +519,12 @@ def loaded(**options):
 
 def paint(name, content, style, start, steps, tmp_path):
     """What kstyle makes of it: the first row of the history, and the picture."""
-    own = settings.load(
-        name, {**PRESETS[name].get("changes", {}), "content.samples": SAMPLES, "style.samples": SAMPLES}
-    )
-    own = own.model_copy(update={"terms": [term.model_copy(update={"samples": SAMPLES}) for term in own.terms]}).at(
-        SIDE
-    )
+    changes = {"content.samples": SAMPLES, "style.samples": SAMPLES, **PRESETS[name].get("changes", {})}
+    if settings.load(name).optimizer.name == "lbfgs":
+        changes["optimizer.max_step"] = None  # torch has none
+    own = settings.load(name, changes)
+    further = [term.model_copy(update={"samples": SAMPLES}) for term in own.terms]
+    own = own.model_copy(update={"terms": further}).at(SIDE)
     assert own.init == ("noise" if PRESETS[name]["noise"] else "content")
     if own.network.extractor.startswith("squeezenet"):
         np.savez(tmp_path / "squeezenet.npz", **squeezenet())
@@ -560,7 +566,7 @@ def test_preset(name, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "DIVERGED", np.inf)  # so small a picture is not what a published rate is for
     row = PRESETS[name]
     content, style, start = pictures(row)
-    steps = row.get("steps", STEPS if backend.NAME == "torch" else 2)
+    steps = min(row.get("steps", STEPS), STEPS)
     expected, picture = Reference(row, content, style).run(start, steps)
     found, painted = paint(name, content, style, start, steps, tmp_path)
     assert set(found) == {"loss", *expected}
@@ -568,5 +574,4 @@ def test_preset(name, tmp_path, monkeypatch):
         assert value > 0 and found[term] == pytest.approx(value, rel=1e-4), term
     assert found["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
     moved, off = np.linalg.norm(picture - start), np.linalg.norm(painted - picture)
-    print(name, off / np.linalg.norm(picture), off / moved)
-    assert moved > 1e-3 * np.linalg.norm(start) and off < 1e-4 * np.linalg.norm(picture)
+    assert moved > 1e-3 * np.linalg.norm(start) and off < row.get("tolerance", 1e-4) * np.linalg.norm(picture)

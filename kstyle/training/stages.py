@@ -87,8 +87,8 @@ def prepare(stage, recipe, model, parts, normalise):
     finetune.set_trainable(model, stage.train)
     augment = augmentation.build(recipe.augment) if stage.augment else None
     validation = parts.validation
-    pieces = finetune.split(model, stage.train) if stage.cached and _worth(stage, model, parts) else None
-    if pieces is None:
+    pieces = finetune.split(model, stage.train) if stage.cached else None
+    if pieces is None or not _fits(stage, pieces[0], parts):
         if stage.cached and stage.train != "all":
             log.info("Features before %s are not cached: they are too many, or not all goes through them.", stage.train)
         batches = _batches(stage, recipe, parts)
@@ -102,12 +102,8 @@ def prepare(stage, recipe, model, parts, normalise):
     return Work(tail, batches, found, validation.labels, steps.as_it_is, None)
 
 
-def _worth(stage, model, parts):
-    """Whether the features would fit."""
-    pieces = finetune.split(model, stage.train)
-    if pieces is None:
-        return False
-    numbers = int(np.prod(pieces[0].output_shape[1:]))
+def _fits(stage, body, parts):
+    numbers = int(np.prod(body.output_shape[1:]))
     return 4 * numbers * len(parts.training) * max(1, stage.views) <= FEATURES_LIMIT
 
 

@@ -2,6 +2,8 @@
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
+import math
+
 import keras
 import numpy as np
 
@@ -117,8 +119,7 @@ class Predictor:
         output: of the model's float32 output, what is returned.
     """
 
-    def __init__(self, model, normalise, batch=256, output=ops.softmax):
-        self.batch = batch
+    def __init__(self, model, normalise, output=ops.softmax):
 
         def step(images):
             return output(ops.cast(model(normalise(images), training=False), "float32"))
@@ -126,11 +127,10 @@ class Predictor:
         self._run = backend.compile(step, model.variables)
 
     def __call__(self, images):
-        return np.concatenate([self.one(images[i : i + self.batch]) for i in range(0, len(images), self.batch)])
-
-    def one(self, images):
-        """A single batch."""
-        return ops.convert_to_numpy(self._run(ops.convert_to_tensor(images)))
+        # VGG's first layer makes 64 numbers of a pixel: 256 pictures of 224 px would take gigabytes.
+        batch = max(1, min(256, (1 << 21) // math.prod(images.shape[1:3])))
+        found = [self._run(ops.convert_to_tensor(images[i : i + batch])) for i in range(0, len(images), batch)]
+        return np.concatenate([ops.convert_to_numpy(each) for each in found])
 
 
 def as_it_is(x):
