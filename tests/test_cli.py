@@ -200,7 +200,7 @@ def test_settings_by_set(stylize):
     more = ["--set", "content={weight: 2}", "--set", "clamp=null", "--set", "optimizer.history=7"]
     recipe = json.loads(stylize("--json", "-o", "a.png", *more, "--optimizer", "lbfgs")[1])["settings"]
     assert recipe["optimizer"] == {"name": "lbfgs", "history": 7} and recipe["clamp"] is None
-    assert recipe["content"] == {"layers": {"block2_conv1": 1}, "loss": "relative", "weight": 2}
+    assert {**recipe["content"], "layers": {"block2_conv1": 1}, "loss": "relative", "weight": 2} == recipe["content"]
 
 
 def test_presets(run):

@@ -109,7 +109,7 @@ def test_nothing_here_and_no_network(tmp_path, monkeypatch):
 def test_list(run, tmp_path):
     """Failure: the user cannot tell what a recipe would have to download."""
     lines = {line.split()[0]: line for line in run("list").splitlines()}
-    assert set(lines) == set(data.DATASETS)
+    assert set(lines) == set(data.published())
     assert lines["tiny_imagenet"].endswith("not here: download 248 MB") and "64×64×3" in lines["tiny_imagenet"]
     assert "scikit-learn" in lines["digits"]
     (tmp_path / "keras/datasets").mkdir(parents=True)

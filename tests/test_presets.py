@@ -33,9 +33,15 @@ IMAGENET = (1 / DEVIATION, -np.array([0.485, 0.456, 0.406]) / DEVIATION)
 # --- the networks, from plain convolutions; pictures are (3, H, W) RGB in [0, 1], features (C, H, W)
 
 
-def conv(x, arrays, name, stride=1, padding=1):
+@functools.cache
+def layer(network, name):
+    arrays = network()
     kernel = torch.from_numpy(arrays[f"{name}/kernel"]).permute(3, 2, 0, 1).contiguous()
-    return F.conv2d(x, kernel, torch.from_numpy(arrays[f"{name}/bias"]), stride=stride, padding=padding)
+    return kernel, torch.from_numpy(arrays[f"{name}/bias"])
+
+
+def conv(x, network, name, stride=1, padding=1):
+    return F.conv2d(x, *layer(network, name), stride=stride, padding=padding)
 
 
 @functools.cache
@@ -58,7 +64,7 @@ def torch_vgg(rgb, wanted, pool=F.max_pool2d, edge="constant", prepare=caffe):
     for block, depth in enumerate((2, 2, 4, 4, 4), 1):
         for i in range(1, depth + 1):
             x = F.pad(x, (1, 1, 1, 1), mode=edge if (block, i) == (1, 1) else "constant")
-            x = found[f"conv{block}_{i}"] = conv(x, vgg19(), f"block{block}_conv{i}", padding=0)
+            x = found[f"conv{block}_{i}"] = conv(x, vgg19, f"block{block}_conv{i}", padding=0)
             x = found[f"relu{block}_{i}"] = F.relu(x)
             if f"{block}_{i}" == deepest:
                 return {name: value[0] for name, value in found.items()}
@@ -77,15 +83,15 @@ def squeezenet():
 
 def torch_squeezenet(rgb, wanted):
     """{conv1, fire2, … fire5}; shown bytes like the Caffe network."""
-    arrays, found = squeezenet(), {}
-    x = found["conv1"] = conv(caffe(rgb)[None], arrays, "conv1", 2, 0).relu()
+    found = {}
+    x = found["conv1"] = conv(caffe(rgb)[None], squeezenet, "conv1", 2, 0).relu()
     x = F.max_pool2d(x, 3, 2)
     for n in range(2, 6):
         if n == 4:
             x = F.max_pool2d(x, 3, 2)
-        x = conv(x, arrays, f"fire{n}/squeeze1x1", padding=0).relu()
-        one = conv(x, arrays, f"fire{n}/expand1x1", padding=0).relu()
-        x = found[f"fire{n}"] = torch.cat([one, conv(x, arrays, f"fire{n}/expand3x3").relu()], 1)
+        x = conv(x, squeezenet, f"fire{n}/squeeze1x1", padding=0).relu()
+        one = conv(x, squeezenet, f"fire{n}/expand1x1", padding=0).relu()
+        x = found[f"fire{n}"] = torch.cat([one, conv(x, squeezenet, f"fire{n}/expand3x3").relu()], 1)
     return {name: value[0] for name, value in found.items()}
 
 
@@ -131,8 +137,8 @@ def wasserstein(x, s, pixels):
         return f.mean(1), torch.cov(f, correction=0) + 1e-4 * torch.eye(len(f), dtype=f.dtype)
 
     (mean, cov), (its_mean, its_cov) = gaussian(x), gaussian(s)
-    its_root = newton_schulz(its_cov)
-    both = newton_schulz(its_root @ cov @ its_root)
+    its_root = newton_schulz(its_cov.float()).double()  # float32: seconds less for each step
+    both = newton_schulz((its_root @ cov @ its_root).float()).double()
     return ((mean - its_mean) ** 2).mean() + (its_cov + cov - 2 * both).diagonal().mean()
 
 
@@ -357,6 +363,7 @@ PRESETS = {
     "neural-style": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE256, LBFGS, (tv_half_squares, 1e-3), noise=0.001,
         network=functools.partial(torch_vgg, prepare=functools.partial(caffe, factor=256.0)),
+        steps=1,  # between noises the gradient hardly changes, and the second step divides by that change
     ),
     "neural-style-pt": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE, LBFGS, (tv_absolute, 1e-3), noise=0.001,
@@ -375,7 +382,7 @@ PRESETS = {
     ),
     "tf-tutorial": preset(
         (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),
-        (tv_absolute, 30), (0, 1),
+        (tv_absolute, 30), (0, 1), steps=3,
     ),
     "pytorch-tutorial": preset(
         (mse, even("conv2_2"), 1), one(elements, even("conv1_1 conv1_2 conv2_1 conv2_2 conv3_1"), 1e6), UNIT, LBFGS,
@@ -383,7 +390,7 @@ PRESETS = {
     ),
     "cs231n": preset(
         (total, even("fire2"), 5e-2), one(sums, {"conv1": 2e4, "fire3": 500, "fire4": 12, "fire5": 1}, 1), IMAGENET,
-        by_torch(ADAM, lr=3), (tv_squares, 5e-2), (-1.5, 1.5), network=torch_squeezenet, scale=2.667,
+        by_torch(ADAM, lr=3), (tv_squares, 5e-2), (-1.5, 1.5), network=torch_squeezenet, scale=2.667, steps=3,
     ),
     "titu": preset(
         (total, even("relu5_2"), 0.025), one(by_gram(KERAS), even(FIVE), 0.2), BYTE, lbfgs(10), (tv_power, 8.5e-5),
@@ -419,11 +426,11 @@ PRESETS = {
             "moments": (moments, STROTSS, 1),
             "palette": (palette, even("pixels"), 1 / 16),
         },
-        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), steps=3,
+        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), steps=2,
         # Pixels far from every sampled position have gradients near epsilon, which Keras adds within the root.
         tolerance=2e-3,
     ),
-    "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002)),
+    "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, tolerance=3e-4),
     "seed-pytorch": preset(
         (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
         by_torch(ADAM, lr=0.05),
@@ -502,7 +509,7 @@ def pictures(row):
     content, style = (images.resize_picture(*pair).rgb for pair in ((content, shape), (style, size)))
     rng = np.random.default_rng(5)
     if row["noise"]:
-        start = (np.array([123.68, 116.779, 103.939]) + row["noise"] * rng.normal(size=content.shape)) / 255
+        start = (np.array([123.68, 116.779, 103.939]) + 20 * rng.normal(size=content.shape)) / 255
     else:
         start = 0.95 * content + 0.05 * content[:, ::-1]
     return content, style, (np.asarray(start) * row["space"][0] + row["space"][1]).astype("float32")

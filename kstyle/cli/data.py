@@ -16,7 +16,7 @@ def data():
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json):
     """List the data sets and where each would be read from."""
-    from kstyle.data import PUBLISHED, locate
+    from kstyle.data import locate, published
 
     found = {
         name: {
@@ -28,7 +28,7 @@ def list_(as_json):
             "download_bytes": source.size,
             "here": locate(name),
         }
-        for name, source in PUBLISHED.items()
+        for name, source in published().items()
     }
     if as_json:
         click.echo(json.dumps(found, indent=2))

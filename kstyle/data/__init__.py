@@ -53,8 +53,12 @@ PHOTOGRAPHS = {
     "hymenoptera": hymenoptera.SOURCE,
     "flickr_style": flickr_style.SOURCE,
 }
-PUBLISHED = {name: source for name, source in {**DATASETS, **PHOTOGRAPHS}.items() if source}
 _READERS = {"folder": photos.read_folder, "list": photos.read_list, "csv": photos.read_csv}
+
+
+def published():
+    """{name: `Source`} of arrays and photographs, without one's own."""
+    return {name: source for name, source in {**DATASETS, **PHOTOGRAPHS}.items() if source}
 
 
 def _source(name, known=DATASETS):
@@ -128,7 +132,7 @@ def locate(name, folder=None):
 
     Raises: as `load`; nothing is read.
     """
-    source = _source(name, PUBLISHED)
+    source = _source(name, published())
     if not source.marks:
         return digits.package()
     path, _ = find.find(name, source, folder)
@@ -142,7 +146,7 @@ def download(name, folder=None, progress=None):
         UsageError: no such data set, or it comes with a package.
         DataError: the download failed.
     """
-    return find.fetch(_source(name, PUBLISHED), folder, progress)
+    return find.fetch(_source(name, published()), folder, progress)
 
 
 def check(name, folder=None):

@@ -57,14 +57,17 @@ class Canvas:
         settings: `kstyle.style.settings.StyleSettings`.
         optimizer: built here, for this picture.
         margin: pixels on each side of `start` that are not part of the picture.
+        fresh: a function that makes another such optimiser; None: `optimizer.from_config`, for which Keras imports
+            TensorFlow where the rate is a schedule.
     """
 
-    def __init__(self, start, settings, optimizer, margin=0):
+    def __init__(self, start, settings, optimizer, margin=0, fresh=None):
         def scalar(value):
             return keras.Variable(np.float32(value), trainable=False, dtype="float32")
 
         self.settings = settings
         self.optimizer = optimizer
+        self.fresh = fresh or (lambda: type(optimizer).from_config(optimizer.get_config()))
         self.margin = margin
         self.image = keras.Variable(start, dtype="float32")
         self.best = keras.Variable(start, trainable=False, dtype="float32")
@@ -121,7 +124,7 @@ class Canvas:
         self.mean.assign(ops.zeros_like(self.mean.value))
         self.mean_weight.assign(0.0)
         self.shrink.assign(self.shrink.value / 2)
-        fresh = type(self.optimizer).from_config(self.optimizer.get_config())
+        fresh = self.fresh()
         fresh.build([self.image])
         for old, new in zip(self.optimizer.variables, fresh.variables):
             if old is not self.optimizer.iterations:

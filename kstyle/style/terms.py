@@ -121,7 +121,8 @@ def _read(features, layers, positions, samples, redraw):
     parts = []
     for layer, factor in layers.items():
         x = features[layer]
-        shrink = 2 ** round(np.log2(height / x.shape[1]))
+        # Pooling leaves out what is over; the longer side tells best by what it halved.
+        shrink = 2 ** round(np.log2(max(height, width) / max(x.shape[1:3])))
         part = _at(x, top, left, shrink)
         parts.append(part if factor == 1 else factor * part)
     return ops.concatenate(parts, axis=1)

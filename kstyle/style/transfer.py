@@ -171,12 +171,15 @@ def stylize(
                 objective.content_targets(extractor, settings, scene),
                 objective.style_targets(extractor, settings, painted, blend),
             )
-            optimizer = _optimizer(settings)
+            fresh = partial(_optimizer, settings)
+            optimizer = fresh()
             if canvas is None:
-                canvas = loop.Canvas(_initial(settings, start, shape, margin, seed), settings, optimizer, margin)
+                begun = _initial(settings, start, shape, margin, seed)
+                canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
             else:
                 coarse, enlarge = canvas, partial(_enlarge, margins=(canvas.margin, margin), shape=shape)
-                canvas = loop.Canvas(enlarge(coarse.result(), filter="bicubic"), settings, optimizer, margin)
+                begun = enlarge(coarse.result(), filter="bicubic")
+                canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
                 if settings.scales.carry:
                     optimizers.carry(coarse.optimizer, optimizer, enlarge, coarse.pixels / canvas.pixels)
             history.begin(max(shape), partial(picture, canvas))
