@@ -147,7 +147,7 @@ def test_lbfgs_takes_torchs_steps_on_a_picture(gatys):
     loss, start = gatys
     losses, positions, _ = ours(loss, start, 20, history=10)
     expected, reference = torchs(loss, start, 20, 10, "float32")
-    # Rounding grows from step to step and differs with the number of threads: with one it has reached 1.05e-3 at step 19.
+    # Rounding grows from step to step and differs with the number of threads: with one, 1.05e-3 at step 19.
     assert losses[:16] == pytest.approx(expected[:16], rel=1e-3)
     assert losses == pytest.approx(expected, rel=3e-3)
     assert losses[-1] < 0.2 * losses[0]
