@@ -27,7 +27,7 @@ LONGEST_WAIT = 60.0  # seconds, also for a server's Retry-After
 CONNECT_RETRIES = 2  # retries while the host cannot be reached at all: a dead host stays dead
 CHUNK = 1 << 16  # bytes; what a broken connection costs at most
 
-_WEB_PAGE = "the server sent a web page in place of the file"
+WEB_PAGE = "the server sent a web page in place of the file"
 _FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 # No such URL, a forged certificate, a redirect to itself: trying again changes nothing.
 _HOPELESS = (ValueError, requests.exceptions.SSLError, requests.TooManyRedirects)
@@ -154,7 +154,7 @@ def _attempt(url, file, sums, progress, timeout, headers):
     try:
         response = requests.get(url, headers=headers, stream=True, timeout=timeout)
     except _FAULTS as error:
-        raise _fault(error) from error
+        raise fault(error) from error
     with response:
         status = response.status_code
         says = f"the server says {status} {plain(response.reason or '')}".rstrip()
@@ -174,7 +174,7 @@ def _attempt(url, file, sums, progress, timeout, headers):
         if status not in (200, 206):
             raise _Failed(says, final=True)
         if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-            raise _Failed(_WEB_PAGE, final=True)
+            raise _Failed(WEB_PAGE, final=True)
         if status == 200:
             _empty(file)
             length = response.headers.get("Content-Length", "")
@@ -194,11 +194,11 @@ def _receive(chunks, file, total, progress):
         try:
             chunk = next(chunks, None)
         except _FAULTS as error:
-            raise _fault(error, f" after {file.tell()} of {total or 'unknown'} bytes") from error
+            raise fault(error, f" after {file.tell()} of {total or 'unknown'} bytes") from error
         if chunk is None:
             break
         if file.tell() == 0 and looks_like_html(chunk):
-            raise _Failed(_WEB_PAGE, final=True)
+            raise _Failed(WEB_PAGE, final=True)
         file.write(chunk)
         progress(file.tell(), total)
     if total is not None and file.tell() != total:
@@ -210,7 +210,7 @@ def _empty(file):
     file.truncate()
 
 
-def _fault(error, where=""):
+def fault(error, where=""):
     """The `_Failed` for a connection fault, whose cause requests wraps in up to four exceptions."""
     names, cause = [], error
     while cause is not None and len(names) < 9:

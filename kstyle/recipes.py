@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
+from kstyle.files import one_line
 
 
 class _Loader(yaml.SafeLoader):
@@ -89,7 +90,7 @@ def read(kind, name):
     try:
         settings = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: {one_line(error)}") from error
     if not isinstance(settings, dict):
         raise DataError(f"{path}: expected a mapping of settings, found {type(settings).__name__}.")
     return settings, path
@@ -103,7 +104,7 @@ def parse_override(text):
     try:
         return key.strip(), yaml.load(value, _Loader)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not YAML ({' '.join(str(error).split())}).") from error
+        raise UsageError(f"--set {text}: the value is not YAML ({one_line(error)}).") from error
 
 
 def override(settings, key, value):

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from kstyle.errors import DataError, UsageError
-from kstyle.files import replacing
+from kstyle.files import one_line, replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
 
@@ -117,7 +117,7 @@ def load_arrays(path):
             notes = json.loads((file.metadata() or {}).get("kstyle", "null"))
             return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
+        raise DataError(f"{path}: cannot be read ({one_line(error)}).") from error
 
 
 def result_file(folder):

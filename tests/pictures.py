@@ -2,13 +2,22 @@
 
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
+
+from kstyle import images
 
 # Colorants of the RGB spaces relative to D50, as their published ICC profiles have them: columns are red, green, blue.
 SRGB_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 ADOBE_D50 = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 ADOBE_GAMMA = 563 / 256
+
+
+def example(name, size=256):
+    """A picture of examples/, (H, W, 3) float32 RGB in [0, 1], `size` pixels on its long side."""
+    picture = images.read(Path(__file__).parents[1] / f"examples/{name}.jpg")
+    return images.resize_picture(picture, images.fit(picture.size, size)).rgb
 
 
 def smooth(height, width):

@@ -1,27 +1,20 @@
 """Colour control: what it promises of chroma, moments and quantiles, on the example pictures."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from pictures import example
 
 from kstyle import images
 from kstyle.errors import DataError, UsageError
 from kstyle.style import colour
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 RNG = np.random.default_rng(5)
-
-
-def example(name, size=96):
-    picture = images.read(EXAMPLES / f"{name}.jpg")
-    return images.resize_picture(picture, images.fit(picture.size, size)).rgb
 
 
 @pytest.fixture(scope="module")
 def content():
     """(64, 96, 3) of a photograph, its corner replaced by the most saturated colours there are."""
-    content = example("chelsea").copy()
+    content = example("chelsea", 96).copy()
     content[:8, :8] = RNG.integers(0, 2, (8, 8, 3))
     return content
 
@@ -48,7 +41,7 @@ def chroma(rgb):
 
 def test_luminance_keeps_the_contents_chroma(content):
     """Failure: a photograph whose colours were to be kept is tinted, worst where it is bright or saturated."""
-    painted = images.resize(example("night"), content.shape[:2]).clip(0, 1)
+    painted = images.resize(example("night", 96), content.shape[:2]).clip(0, 1)
     result = colour.luminance(painted, content)
     assert result.dtype == np.float32 and result.min() >= 0 and result.max() <= 1
     in_bytes = np.asarray(images.to_pil(result)) / 255
@@ -104,7 +97,7 @@ def test_match_has_the_contents_mean_and_covariance(content, style, mode, masked
 
 def test_clipping_is_the_callers_choice(content):
     """Failure: a picture with values outside [0, 1] is written, or the moments cannot be had exactly."""
-    vivid = example("glass")
+    vivid = example("glass", 96)
     result = colour.match(content, vivid, clip=False)
     assert result.min() < 0 and np.array_equal(colour.match(content, vivid), result.clip(0, 1))
 
@@ -161,7 +154,7 @@ def test_histogram_has_the_contents_quantiles(content):
 
 def test_histogram_keeps_flat_areas_flat(content):
     """Failure: a flat sky is given a gradient in reading order, as ranks of equal values are told apart by place."""
-    posters = (np.rint(example("wave") * 4) / 4).astype("float32")
+    posters = (np.rint(example("wave", 96) * 4) / 4).astype("float32")
     result = colour.histogram(posters, content)
     for channel in range(3):
         levels = np.unique(posters[..., channel])
@@ -202,7 +195,7 @@ def test_regions_take_their_own_colours(style, mode):
 @pytest.mark.parametrize("mode", ["luminance", "luminance-matched", "luminance-after", "histogram-after"])
 def test_outside_all_regions_nothing_changes(content, style, mode):
     """Failure: colours change where the mask says to leave them."""
-    painted = images.resize(example("glass"), content.shape[:2]).clip(0, 1)
+    painted = images.resize(example("glass", 96), content.shape[:2]).clip(0, 1)
     mask = soft_mask(content)
     seen, styles = colour.before(mode, content, [style], [mask])
     grey = mode in ("luminance", "luminance-matched")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pictures import example
 
 from kstyle import images
 from kstyle.cli.compare import compare as command
@@ -22,11 +23,6 @@ CONTENT, STYLE = EXAMPLES / "chelsea.jpg", EXAMPLES / "night.jpg"
 WEIGHTS = ROOT.parent / "shared/data/weights"
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 RNG = np.random.default_rng(3)
-
-
-def example(name, size=256):
-    picture = images.read(EXAMPLES / f"{name}.jpg")
-    return images.resize_picture(picture, images.fit(picture.size, size)).rgb
 
 
 @pytest.fixture(scope="module")

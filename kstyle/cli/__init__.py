@@ -19,6 +19,7 @@ from kstyle.cli.recipes import recipes
 from kstyle.cli.stylize import stylize
 from kstyle.cli.train import train
 from kstyle.errors import KStyleError
+from kstyle.files import one_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +65,7 @@ def main(arguments=None):
     except Exception as error:
         if debug:
             raise
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         click.echo(
             f"kstyle: unexpected {type(error).__name__}: {reason[:300]} (kstyle --debug … shows where)", err=True
         )

@@ -80,6 +80,7 @@ class Collection:
         self.progress = progress
         self.here, self.failed = {}, {}
         self._bytes = self._settled = 0
+        self._moving = None
         self._started = self._reported = time.monotonic()
         path = root / "journal.jsonl"
         self._unchecked = self._compare(_read_journal(path), retry_failed)
@@ -128,6 +129,8 @@ class Collection:
             self._look_into()
             self._fetch(workers, per_host)
         except KeyboardInterrupt:
+            if self._moving and (self.root / self._moving[0]).exists():  # struck between the move and the note
+                self._keep(*self._moving)
             facts = self._write()
             log.warning(
                 "Interrupted with %d of %d pictures in %s; the same command goes on from there.",
@@ -193,13 +196,14 @@ class Collection:
         self._settled += 1
         if hasattr(result, "sha1"):
             target = self.root / path
+            self._moving = path, result.sha1, result.size, result.time
             try:
                 os.replace(result.path, target)
             except FileNotFoundError:  # the first of its class
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(result.path, target)
             self._bytes += result.size
-            self._keep(path, result.sha1, result.size, result.time)
+            self._keep(*self._moving)
         else:
             self.failed[path] = result.reason
             if result.lasting:

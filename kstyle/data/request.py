@@ -174,7 +174,7 @@ def host_of(url):
 
 
 def _fault(error, answered):
-    fault = download._fault(error)
+    fault = download.fault(error)
     return Trouble(str(fault), again=not fault.final, answered=answered, reached=answered or fault.reached)
 
 
@@ -198,7 +198,7 @@ def _check_status(response):
     if status != 200:
         raise Trouble(says, lasting=status in _GONE)
     if headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise Trouble(download._WEB_PAGE)
+        raise Trouble(download.WEB_PAGE)
 
 
 def _receive(pieces, length, part):
@@ -209,7 +209,7 @@ def _receive(pieces, length, part):
     with open(part, "wb") as file:
         for piece in pieces:
             if not size and looks_like_html(piece):
-                raise Trouble(download._WEB_PAGE)
+                raise Trouble(download.WEB_PAGE)
             size += len(piece)
             if size > MOST_BYTES:
                 raise Trouble(f"it has more than {MOST_BYTES:,} bytes", lasting=True)

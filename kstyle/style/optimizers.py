@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kstyle.errors import UsageError, did_you_mean, unknown
+from kstyle.files import one_line
 
 ops = keras.ops
 
@@ -197,7 +198,7 @@ def make(name, **arguments):
     except UsageError:
         raise
     except (TypeError, ValueError) as error:
-        raise UsageError(f"optimizer '{name}': {' '.join(str(error).split())}") from error
+        raise UsageError(f"optimizer '{name}': {one_line(error)}") from error
 
 
 def carry(old, new, enlarge, ratio):

@@ -7,6 +7,7 @@ import fnmatch
 import keras
 
 from kstyle.errors import UsageError, unknown
+from kstyle.files import one_line
 
 ops = keras.ops
 
@@ -73,7 +74,7 @@ def build(settings, variables):
     try:
         optimizer = OPTIMIZERS[settings.name](learning_rate=float(settings.learning_rate), **arguments)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"optimizer {settings.name}: {' '.join(str(error).split())}") from error
+        raise UsageError(f"optimizer {settings.name}: {one_line(error)}") from error
     optimizer.build(variables)
     return optimizer
 
