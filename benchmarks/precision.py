@@ -23,7 +23,7 @@ def final_loss(result, content, style):
     settings = style_settings.StyleSettings.model_validate({k: v for k, v in result.settings.items() if k in fields})
     extractor = features.load(
         settings.network.extractor,
-        [*settings.content.layers, *settings.style.layers],
+        settings.taps,
         **settings.network.model_dump(exclude={"extractor"}),
     )
     shape = result.rgb.shape[:2]

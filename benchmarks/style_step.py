@@ -22,7 +22,7 @@ from kstyle.style import settings as style_settings
 
 def kstyle_step(content, style, precision):
     settings = style_settings.load("gatys", {"optimizer": {"name": "adam", "learning_rate": 1.0}})
-    extractor = features.load("vgg19", [*settings.content.layers, *settings.style.layers], precision=precision)
+    extractor = features.load("vgg19", settings.taps, precision=precision)
     loss = objective.objective(
         extractor,
         settings,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kstyle.style import losses, objective, settings
-from kstyle.style.scalings import GRAM_SCALINGS, STYLE_LOSSES
+from kstyle.style import losses, objective, patches, settings, terms, transport
+from kstyle.style.scalings import GRAM_LOSSES, GRAM_SCALINGS, STYLE_LOSSES
 
 RNG = np.random.default_rng(7)
 FEATURES = RNG.normal(0.4, 1, (1, 7, 5, 4)).astype("float32")
@@ -33,6 +33,81 @@ PUBLISHED = {
 }
 
 
+def covariance(rows):
+    return np.cov(rows.T, bias=True)
+
+
+def cosine_distance(a, b):
+    return 1 - a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def published_wasserstein(x, s):
+    """Of Gaussians with covariances A, B: |Δµ|² + tr(A + B − 2 (B^½ A B^½)^½), by eigenvalues; over channels."""
+    a, b = (covariance(rows) + 1e-4 * np.eye(4) for rows in (x, s))
+    trace = np.sqrt(np.linalg.eigvals(a @ b).real).sum()
+    return (np.sum((x.mean(0) - s.mean(0)) ** 2) + np.trace(a) + np.trace(b) - 2 * trace) / 4
+
+
+def published_batch_norm(x, s):
+    return sum(np.sum((f(x, 0) - f(s, 0)) ** 2) for f in (np.mean, np.std)) / 4
+
+
+def published_histogram(x, s):
+    """Each activation to the style's quantile of its rank."""
+    ranks = x.argsort(0).argsort(0)
+    ours, theirs = (np.arange(len(rows)) / len(rows) + 0.5 / len(rows) for rows in (x, s))
+    wanted = [np.interp(ours[ranks[:, c]], theirs, np.sort(s[:, c])) for c in range(4)]
+    return np.mean((x - np.stack(wanted, 1)) ** 2)
+
+
+def windows(rows, height, width):
+    """Every 3×3 patch, as a row."""
+    grid = rows.reshape(height, width, -1)
+    return [grid[i : i + 3, j : j + 3].ravel() for i in range(height - 2) for j in range(width - 2)]
+
+
+def published_mrf(x, s):
+    """Li & Wand: by normalised cross-correlation; their sum of squares as a mean."""
+    ours, theirs = windows(x, 7, 5), windows(s, 6, 9)
+    best = [max(theirs, key=lambda t, p=p: p @ t / np.sqrt(t @ t)) for p in ours]
+    return np.mean([(p - b) ** 2 for p, b in zip(ours, best)])
+
+
+def published_nearest(x, s):
+    return np.mean([min(cosine_distance(a, b) for b in s - s.mean(0)) for a in x - x.mean(0)])
+
+
+def brute_force_remd(x, s, distance):
+    there = np.mean([min(distance(a, b) for b in s) for a in x])
+    return max(there, np.mean([min(distance(a, b) for a in x) for b in s]))
+
+
+def published_remd(x, s):
+    return brute_force_remd(x, s, cosine_distance)
+
+
+def published_moments(x, s):
+    return np.abs(x.mean(0) - s.mean(0)).mean() + np.abs(covariance(x) - covariance(s)).mean()
+
+
+def published_palette(x, s):
+    x, s = (rows[:, :3] @ transport.PALETTE.T.astype("float64") for rows in (x, s))
+    return brute_force_remd(x, s, lambda a, b: cosine_distance(a, b) + np.sqrt(np.sum((a - b) ** 2) / 3))
+
+
+# {loss: formula in float64 of rows (positions, channels) of the picture and of the style}
+BEYOND_GRAM = {
+    "wasserstein": published_wasserstein,
+    "batch_norm": published_batch_norm,
+    "histogram": published_histogram,
+    "mrf": published_mrf,
+    "nearest": published_nearest,
+    "remd": published_remd,
+    "moments": published_moments,
+    "palette": published_palette,
+}
+
+
 def number(tensor):
     return float(ops.convert_to_numpy(tensor))
 
@@ -50,10 +125,12 @@ def style_loss(features, style, scaling, pixels):
 
 def test_every_style_loss_has_a_published_formula():
     """A scaling without a formula here is one that nothing checks."""
-    assert set(PUBLISHED) == set(STYLE_LOSSES) == {*GRAM_SCALINGS, "relative"}
+    assert set(PUBLISHED) == set(GRAM_LOSSES) == {*GRAM_SCALINGS, "relative"}
+    assert set(terms.KINDS) == set(STYLE_LOSSES) == {*GRAM_LOSSES, *BEYOND_GRAM}
+    assert set(terms.SAMPLING) < set(BEYOND_GRAM)
 
 
-@pytest.mark.parametrize("scaling", STYLE_LOSSES)
+@pytest.mark.parametrize("scaling", GRAM_LOSSES)
 def test_style_loss(scaling):
     """Failure: a published style weight would mean something else here than where it was published."""
     expected = PUBLISHED[scaling](outer_sum(FEATURES), outer_sum(STYLE), 7 * 5, 6 * 9, 4)
@@ -79,6 +156,110 @@ def test_style_loss_by_hand(scaling, expected):
     assert style_loss(features, style, scaling, 6) == pytest.approx(expected, rel=1e-5)
 
 
+def term_of(loss, **options):
+    return settings.FurtherTerm(loss=loss, layers={"pixels" if loss == "palette" else "relu1_1": 1}, **options)
+
+
+def seen(features, channels=None):
+    """Features of the one layer, as a term gets them, the picture of their size being they themselves."""
+    features = ops.convert_to_tensor(features[..., :channels])
+    return {"relu1_1": features, "pixels": features, "shape": tuple(features.shape[1:3])}
+
+
+def term_loss(loss, features, styles, blend=(1.0,), **options):
+    """`features`, and each of `styles`: (1, H, W, C) NumPy."""
+    term, channels = term_of(loss, **options), 3 if loss == "palette" else None
+    where = terms.Positions(0)
+    target = terms.target(term, [seen(style, channels) for style in styles], list(blend), where)
+    return terms.distance(term, seen(features, channels), target, where, PIXELS)
+
+
+@pytest.mark.parametrize("loss", BEYOND_GRAM)
+def test_losses_beyond_gram(loss):
+    """Failure: a named style loss is not what its publication defines."""
+    expected = BEYOND_GRAM[loss](*(f.astype("float64").reshape(-1, 4) for f in (FEATURES, STYLE)))
+    assert number(term_loss(loss, FEATURES, [STYLE])) == pytest.approx(expected, rel=1e-5)
+
+
+def test_self_similarity():
+    """Failure: STROTSS' content loss is not what it published."""
+    rows = [f.astype("float64").reshape(-1, 4)[:20] for f in (FEATURES, STYLE)]
+    tables = [np.array([[cosine_distance(a, b) for b in x] for a in x]) for x in rows]
+    expected = np.abs(np.subtract(*(table / table.sum(0) for table in tables))).sum(0).mean()
+    found = transport.self_similarity(*(ops.convert_to_tensor(x.astype("float32")) for x in rows))
+    assert number(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", STYLE_LOSSES)
+def test_gradients_are_finite(loss):
+    """Failure: a picture that has arrived, or a flat one, turns into NaN."""
+    flat = np.full_like(FEATURES, 0.3)
+    for start, style in ((FEATURES, FEATURES), (flat, FEATURES), (FEATURES, flat), (flat, flat), (0 * flat, flat)):
+        gradient = backend.value_and_grad(lambda x, style=style: (term_loss(loss, x, [style]), {}))
+        (value, _), slope = gradient(ops.convert_to_tensor(start))
+        assert np.isfinite(number(value)) and np.isfinite(ops.convert_to_numpy(slope)).all()
+
+
+@pytest.mark.parametrize("loss", STYLE_LOSSES)
+def test_blending_styles(loss):
+    """Failure: two styles give one of them, or a style blended with itself gives another target."""
+    one, other = number(term_loss(loss, FEATURES, [STYLE])), number(term_loss(loss, FEATURES, [FEATURES[:, ::-1] * 2]))
+    same = number(term_loss(loss, FEATURES, [STYLE, STYLE], (0.3, 0.7)))
+    both = number(term_loss(loss, FEATURES, [STYLE, FEATURES[:, ::-1] * 2], (0.25, 0.75)))
+    assert same == pytest.approx(one, rel=1e-4)
+    assert min(abs(both - one), abs(both - other)) > 1e-3 * both
+    if not terms.KINDS[loss].blended:
+        assert both == pytest.approx(0.25 * one + 0.75 * other, rel=1e-4)
+
+
+def test_quantiles_of_styles_of_different_size():
+    """Failure: two styles of different size cannot be blended by histogram. One channel, by hand."""
+    short, long = (np.array(v, "float32").reshape(1, 1, -1, 1) for v in ([0, 4], [10, 20, 30, 40]))
+    picture = np.array([0, 0, 0, 0], "float32").reshape(1, 1, 4, 1)
+    # The short one's quantiles at 1/8, 3/8, 5/8 and 7/8 are 0, 1, 3 and 4; the mean with the long one's:
+    wanted = np.array([5, 10.5, 16.5, 22])
+    loss = number(term_loss("histogram", picture, [short, long], (0.5, 0.5)))
+    assert loss == pytest.approx(np.mean(wanted**2), rel=1e-6)
+
+
+def test_nearest_in_blocks(monkeypatch):
+    """Failure: where a matrix of distances is cut into blocks, rows are lost or compared with the wrong ones."""
+    rng = np.random.default_rng(3)
+    x, s = (rng.normal(size=(n, 8)).astype("float32") for n in (37, 23))
+    whole = ((x / np.linalg.norm(x, axis=1)[:, None]) @ (s / np.linalg.norm(s, axis=1)[:, None]).T).argmax(1)
+    monkeypatch.setattr(patches, "LARGEST_BLOCK", 5 * 23)
+    np.testing.assert_array_equal(ops.convert_to_numpy(patches.nearest(*map(ops.convert_to_tensor, (x, s)))), whole)
+
+
+def test_positions():
+    """Failure: sampled positions repeat, leave the picture, never move, or differ from run to run."""
+    first = terms.Positions(7).draw(1000, 64)
+    assert len(set(first.tolist())) == 64 and first.min() >= 0 and first.max() < 1000
+    np.testing.assert_array_equal(first, terms.Positions(7).draw(1000, 64))
+    assert terms.Positions(7).draw(64, 64) is None and (first != terms.Positions(8).draw(1000, 64)).any()
+    moved = [terms.Positions(7, ops.convert_to_tensor(step, "int32")) for step in (0, 1, terms.DRAWS)]
+    zero, one, again = (ops.convert_to_numpy(at.draw(1000, 64)) for at in moved)
+    np.testing.assert_array_equal(zero, first)
+    np.testing.assert_array_equal(zero, again)
+    assert (zero != one).any() and (ops.convert_to_numpy(moved[1].draw(1000, 64, redraw=False)) == first).all()
+
+
+def test_columns():
+    """Failure: a column reads another place of a coarse layer than of the picture. By hand, half the size."""
+    fine = np.arange(12, dtype="float32").reshape(1, 3, 4, 1)
+    coarse = np.array([10, 20], "float32").reshape(1, 1, 2, 1)
+    found = {"pixels": ops.convert_to_tensor(fine), "relu2_1": ops.convert_to_tensor(coarse), "shape": (3, 4)}
+    columns = ops.convert_to_numpy(terms.columns(found, {"pixels": 1, "relu2_1": 2}, terms.Positions(0), 16))
+    assert columns[:, 0].tolist() == list(range(12))
+    assert columns[:4, 1].tolist() == [20, 30, 40, 40] and columns[8:, 1].tolist() == [20, 30, 40, 40]
+
+
+def test_shifted_gram():
+    """Failure: INetwork's activation shift is passed over on one side. One channel, 1 2 3 and 2 0, less 1: 5 and 2."""
+    x, s = (np.array(v, "float32").reshape(1, 1, -1, 1) for v in ([1, 2, 3], [2, 0]))
+    assert number(term_loss("none", x, [s], shift=-1)) == pytest.approx((5 - 2) ** 2)
+
+
 def test_content_losses():
     """Failure: a published content weight would mean something else here."""
     x, target = FEATURES.astype("float64"), STYLE[:, :, :5].astype("float64")
@@ -88,6 +269,7 @@ def test_content_losses():
         "mse": distance / 140,
         "sum": distance,
         "half_sum": distance / 2,
+        "half_root": distance / (2 * 35**0.5 * 4**0.5),
         "relative": distance / sum(b**2 for b in target.ravel()),
     }
     assert set(published) == set(losses.CONTENT_LOSSES)
@@ -158,7 +340,7 @@ def test_total_variation_by_hand(kind, expected):
 @pytest.mark.parametrize(
     ("section", "key", "registry"),
     [
-        (settings.Content, "loss", losses.CONTENT_LOSSES),
+        (settings.Content, "loss", {*losses.CONTENT_LOSSES, "self_similarity"}),
         (settings.TotalVariation, "kind", losses.TV_LOSSES),
         (settings.StyleSettings, "space", objective.SPACES),
     ],

@@ -119,6 +119,17 @@ def test_pairs_without_positive_curvature_are_not_stored():
     assert np.allclose(ops.convert_to_numpy(x.value), [-8, 2])
 
 
+def test_steps_without_curvature_are_of_the_length_asked_for():
+    """Failure: where the loss curves down at the start, the second step is the bare gradient and ruins the picture."""
+    x = keras.Variable(np.array([3.0, 4.0], "float32"), dtype="float32")
+    optimizer = optimizers.LBFGS(first_step=0.5)
+    optimizer.build([x])
+    for number in range(1, 4):  # downhill on -1000 |x|², whose every pair has negative curvature
+        optimizer.apply([-2000 * x.value], [x])
+        moved = ops.convert_to_numpy(x.value) - [3, 4]
+        assert moved == pytest.approx(np.array([0.6, 0.8]) * 0.5 * np.sqrt(2) * number, rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def gatys():
     """The terms of Gatys' notebook in byte space at 96 pixels, and the picture it starts from.

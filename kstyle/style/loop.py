@@ -154,7 +154,10 @@ def run(canvas, loss, steps, on_step):
     Returns:
         One dict of floats a step: "loss" and each term.
     """
-    gradient = backend.value_and_grad(loss)
+    if getattr(loss, "redraws", False):
+        gradient = backend.value_and_grad(lambda image: loss(image, canvas.optimizer.iterations.value))
+    else:
+        gradient = backend.value_and_grad(loss)
     step = backend.compile(lambda: canvas.step(gradient), canvas.variables)
     # Looking at a loss waits for the device. A GPU is looked at every tenth step; a CPU has nothing to wait for.
     interval = 10 if backend.accelerated() else 1

@@ -8,6 +8,7 @@ the features.
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
 import keras
+import numpy as np
 
 from kstyle.style.scalings import GRAM_SCALINGS
 
@@ -29,6 +30,11 @@ def half_sum_of_squares(x, target):
     return 0.5 * sum_of_squares(x, target)
 
 
+def half_root(x, target):
+    """Σ (x − target)² / (2 √C √N): neural-style-tf, and titu1994's content_loss_type 1."""
+    return sum_of_squares(x, target) / (2 * (x.shape[-1] * x.shape[1] * x.shape[2]) ** 0.5)
+
+
 def relative(x, target):
     """Mean square difference divided by the target's mean square: 1 means as far from the target as zero is."""
     return mse(x, target) / (ops.mean(ops.square(target)) + 1e-12)
@@ -39,33 +45,90 @@ CONTENT_LOSSES = {
     "mse": mse,
     "sum": sum_of_squares,
     "half_sum": half_sum_of_squares,
+    "half_root": half_root,
     "relative": relative,
 }
 
 
-def scaled_gram(features, scaling):
+def scaled_gram(features, scaling, shift=0.0):
     """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by
-    positions)."""
+    positions). `shift` is added to the features first: Novak & Nikulin 2016 (arXiv 1605.04603) take −1."""
     channels = features.shape[-1]
     positions = features.shape[1] * features.shape[2]
+    if shift:
+        features = features + shift
     scale = GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale
     return backend.gram(features) * scale(channels, positions)
 
 
-def gram_loss(features, target, scaling, pixels):
+def gram_loss(features, target, scaling, pixels, shift=0.0):
     """How far the Gram matrix of `features` is from a target.
 
     Args:
         features: (1, H, W, C).
         target: (C, C) float32, from `scaled_gram` with the same scaling.
-        scaling: one of `STYLE_LOSSES`; `"relative"` divides by the target's own sum of squares, so that every layer
+        scaling: one of `GRAM_LOSSES`; `"relative"` divides by the target's own sum of squares, so that every layer
             counts the same and a weight means the same for any picture.
         pixels: height × width of the picture being made.
+        shift: as for the target.
     """
-    distance = ops.sum(ops.square(scaled_gram(features, scaling) - target))
+    distance = ops.sum(ops.square(scaled_gram(features, scaling, shift) - target))
     if scaling == "relative":
         return distance / (ops.sum(ops.square(target)) + 1e-12)
     return distance * GRAM_SCALINGS[scaling].weight(features.shape[-1], features.shape[1] * features.shape[2], pixels)
+
+
+def rows(features):
+    """(1, H, W, C) in any precision -> (H·W, C) float32."""
+    return ops.reshape(ops.cast(features, "float32"), (-1, features.shape[-1]))
+
+
+def mean_and_deviation(features):
+    """(1, H, W, C) -> two (C,)."""
+    x = rows(features)
+    # The small number keeps the root's gradient finite where a channel does not vary.
+    return ops.mean(x, axis=0), ops.sqrt(ops.var(x, axis=0) + 1e-8)
+
+
+def batch_norm_loss(features, target):
+    """(Σ (µ − µs)² + Σ (σ − σs)²) / C of means and deviations by channel: Li et al. 2017, 'Demystifying Neural Style
+    Transfer' (arXiv 1701.01036).
+
+    Args:
+        features: (1, H, W, C).
+        target: from `mean_and_deviation`.
+    """
+    return sum(ops.mean(ops.square(a - b)) for a, b in zip(mean_and_deviation(features), target))
+
+
+def quantiles(features):
+    """(1, H, W, C) -> (H·W, C): each channel sorted."""
+    return ops.sort(rows(features), axis=0)
+
+
+def at_ranks(ordered, count):
+    """(N, C) sorted -> (count, C): the quantiles at the middles of `count` equal parts, between neighbours linearly."""
+    if ordered.shape[0] == count:
+        return ordered
+    place = np.clip((np.arange(count) + 0.5) * ordered.shape[0] / count - 0.5, 0, ordered.shape[0] - 1)
+    low = np.floor(place).astype("int32")
+    part = ops.convert_to_tensor((place - low).astype("float32")[:, None])
+    below, above = (ops.take(ordered, i, axis=0) for i in (low, np.minimum(low + 1, ordered.shape[0] - 1)))
+    return below + part * (above - below)
+
+
+def histogram_loss(features, target):
+    """Mean square distance of each activation from what histogram matching would make of it: Risser, Wilmot & Barnes
+    2017 (arXiv 1701.08893), whose sum over elements is here their mean.
+
+    The activation of rank i in its channel is to be the target's quantile of that rank.
+
+    Args:
+        features: (1, H, W, C).
+        target: (M, C) sorted, from `quantiles`; M need not be H·W.
+    """
+    ordered = quantiles(features)
+    return mse(ordered, at_ranks(target, ordered.shape[0]))
 
 
 def _differences(image):

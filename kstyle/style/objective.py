@@ -5,7 +5,8 @@ from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles wha
 import keras
 import numpy as np
 
-from kstyle.style import losses
+from kstyle.style import losses, terms, transport
+from kstyle.style.scalings import PIXELS
 
 ops = keras.ops
 
@@ -40,61 +41,79 @@ def from_space(values, space):
     return (values - ops.convert_to_tensor(np.float32(offset))) * ops.convert_to_tensor(inverse)
 
 
-def style_targets(extractor, settings, styles, blend):
-    """The Gram matrices to reach: {tap: (C, C) float32}, the weighted mean over the styles.
+def _features(extractor, image):
+    """{tap: (1, H, W, C)} of image: (H, W, 3) RGB in [0, 1], with the picture itself as `PIXELS`, and its `"shape"`."""
+    return {**extractor(image), PIXELS: image[None], "shape": tuple(image.shape[:2])}
+
+
+def style_targets(extractor, settings, styles, blend, seed=0):
+    """What the style terms are to reach: {term: target}, see `kstyle.style.terms.target`.
 
     Args:
-        extractor: `kstyle.models.features.Extractor` with at least the taps of `settings.style.layers`.
+        extractor: `kstyle.models.features.Extractor` with at least `settings.taps`.
         settings: `kstyle.style.settings.StyleSettings`.
         styles: list of (H, W, 3) float32 RGB in [0, 1], of any sizes.
         blend: a weight for each, of any sum.
+        seed: of the positions that sampling terms take from a style, which stay the same.
     """
-    targets = {}
-    for picture, weight in zip(styles, np.asarray(blend, "float32") / np.sum(blend)):
-        features = extractor(ops.convert_to_tensor(picture))
-        for tap in settings.style.layers:
-            part = losses.scaled_gram(features[tap], settings.style.loss) * weight
-            targets[tap] = targets[tap] + part if tap in targets else part
-    return {tap: ops.stop_gradient(target) for tap, target in targets.items()}
+    blend = [float(weight) for weight in np.asarray(blend, "float32") / np.sum(blend)]
+    features = [_features(extractor, ops.convert_to_tensor(picture)) for picture in styles]
+    return {
+        name: terms.target(term, features, blend, terms.Positions(seed))
+        for name, term in settings.style_terms.items()
+        if term.weight
+    }
 
 
 def content_targets(extractor, settings, content):
     """{tap: (1, H, W, C) float32} of content: (H, W, 3) float32 RGB in [0, 1]."""
-    features = extractor(ops.convert_to_tensor(content))
+    features = _features(extractor, ops.convert_to_tensor(content))
     return {tap: ops.stop_gradient(ops.cast(features[tap], "float32")) for tap in settings.content.layers}
 
 
-def objective(extractor, settings, content_target, style_target):
+def _content_loss(content, features, target, positions):
+    if content.loss == "self_similarity":
+        target = {**target, "shape": features["shape"]}
+        pair = [terms.columns(f, content.layers, positions, content.samples) for f in (features, target)]
+        return transport.self_similarity(*pair)
+    function = losses.CONTENT_LOSSES[content.loss]
+    return sum(
+        weight * function(ops.cast(features[tap], "float32"), target[tap]) for tap, weight in content.layers.items()
+    )
+
+
+def objective(extractor, settings, content_target, style_target, seed=0):
     """The loss as a pure function of the picture.
 
     Args:
         extractor, settings: as for the targets, which must come from the same ones.
         content_target: from `content_targets`, of a picture of the size that is made.
         style_target: from `style_targets`.
+        seed: of the positions that sampling terms take from the picture.
 
     Returns:
-        `loss(image) -> (total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted terms by name
-        (`"content"`, `"style"`, `"tv"`; those of weight 0 are left out), float32 scalars that add up to the total.
+        `loss(image, step=None) -> (total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted
+        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`; those of weight 0 are left out),
+        float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a tensor, looks at other
+        positions; without it they stay the same.
     """
-    content, style, tv = settings.content, settings.style, settings.tv
-    content_loss = losses.CONTENT_LOSSES[content.loss]
+    content, tv = settings.content, settings.tv
+    style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
 
-    def loss(image):
-        height, width = image.shape[:2]
-        features = extractor(from_space(image, settings.space))
+    def loss(image, step=None):
+        features = _features(extractor, from_space(image, settings.space))
+        positions = terms.Positions(seed, step)
+        height, width = features["shape"]
         parts = {}
         if content.weight:
-            parts["content"] = content.weight * sum(
-                weight * content_loss(ops.cast(features[tap], "float32"), content_target[tap])
-                for tap, weight in content.layers.items()
-            )
-        if style.weight:
-            parts["style"] = style.weight * sum(
-                weight * losses.gram_loss(features[tap], style_target[tap], style.loss, height * width)
-                for tap, weight in style.layers.items()
-            )
+            parts["content"] = content.weight * _content_loss(content, features, content_target, positions)
+        for name, term in style_terms.items():
+            reached = terms.distance(term, features, style_target[name], positions, height * width)
+            parts[name] = term.weight * reached
         if tv.weight:
             parts["tv"] = tv.weight * losses.TV_LOSSES[tv.kind](image)
         return sum(parts.values()), parts
 
+    sampling = [term for term in style_terms.values() if term.loss in terms.SAMPLING]
+    loss.redraws = content.loss == "self_similarity" or any(term.redraw for term in sampling)
     return loss

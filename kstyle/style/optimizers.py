@@ -78,17 +78,19 @@ class LBFGS(keras.optimizers.Optimizer):
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
         started = state["started"].value > 0
-        # The first step is a short one along the gradient, unless curvature was carried over from a coarser picture.
-        if self.first_step is None:
-            short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
-        else:
-            short = self.first_step / (ops.sqrt(ops.mean(ops.square(g))) + 1e-38)
-        cautious = ops.logical_and(ops.logical_not(started), state["length"].value == 0)
-        step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
         # Not the difference of two positions, which rounds a short step away; what moved the picture since, a clamp, is
         # added.
         moved = state["moved"].value + (x - state["position"].value)
         self._store(state, moved, g - state["gradient"].value, started)
+        # Without any curvature, stored here or carried over from a coarser picture, a step is a short one along the
+        # gradient. torch takes only its first one so, and then the bare gradient, which can be of any size.
+        cautious = state["length"].value == 0
+        if self.first_step is None:
+            short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
+            cautious = ops.logical_and(cautious, ops.logical_not(started))
+        else:
+            short = self.first_step / (ops.sqrt(ops.mean(ops.square(g))) + 1e-38)
+        step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
         direction = -self._inverse_hessian_times(state, g)
         if self.max_step is not None:
             length = ops.abs(step) * ops.sqrt(ops.mean(ops.square(direction)))

@@ -41,4 +41,11 @@ GRAM_SCALINGS = {
     "post": GramScaling(lambda c, n: 1.0, lambda c, n, p: 1 / (c**3 * n)),
 }
 
-STYLE_LOSSES = (*GRAM_SCALINGS, "relative")
+GRAM_LOSSES = (*GRAM_SCALINGS, "relative")
+# What compares something else than Gram matrices, see `kstyle.style.terms`.
+STYLE_LOSSES = (
+    *GRAM_LOSSES,
+    *("wasserstein", "batch_norm", "histogram", "mrf", "nearest", "remd", "moments", "palette"),
+)
+# The picture itself, RGB in [0, 1], where a layer is named: STROTSS' columns have it.
+PIXELS = "pixels"

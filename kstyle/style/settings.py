@@ -1,12 +1,14 @@
 """The settings of a style transfer, typed and closed: what a preset file in configs/stylize may say."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kstyle import recipes
+from kstyle.errors import unknown
 from kstyle.recipes import Closed, NotNegative, Positive, one_of
-from kstyle.style.scalings import STYLE_LOSSES
+from kstyle.style.scalings import PIXELS, STYLE_LOSSES
 
 
 class Network(Closed):
@@ -19,26 +21,91 @@ class Network(Closed):
     preprocessing: str | None = None
 
 
+def _spread(layers):
+    """`{from: relu1_1, to: relu5_1, ratio: 0.25}` written out: a layer a block, each `ratio` times as heavy as the one
+    before it (1 if not given), all of them together 1."""
+    if not isinstance(layers, dict) or not {"from", "to", "ratio"} & set(layers):
+        return layers
+    if {"from", "to"} - set(layers) or set(layers) - {"from", "to", "ratio"}:
+        raise ValueError("expected {layer: weight, …} or {from: layer, to: layer, ratio: number}")
+    ratio = layers.get("ratio", 1)
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < float("inf"):
+        raise ValueError(f"ratio must be a number above 0; got {ratio!r}")
+    ends = [re.fullmatch(r"(\D+)(\d)(_\w+)", str(layers[end])) for end in ("from", "to")]
+    if not all(ends) or ends[0][1] != ends[1][1] or ends[0][3] != ends[1][3] or not ends[0][2] <= ends[1][2]:
+        raise ValueError(
+            "from and to must name one layer of two blocks, relu1_1 and relu5_1 say; "
+            f"got '{layers['from']}' and '{layers['to']}'"
+        )
+    blocks = range(int(ends[0][2]), int(ends[1][2]) + 1)
+    weights = [float(ratio) ** i for i in range(len(blocks))]
+    return {f"{ends[0][1]}{block}{ends[0][3]}": weight / sum(weights) for block, weight in zip(blocks, weights)}
+
+
+Layers = Annotated[dict[str, NotNegative], BeforeValidator(_spread)]
+Samples = Annotated[int, Field(ge=16, le=4096)]
+
+
 class Content(Closed):
-    """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`; `layers`: {tap: weight}."""
+    """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`, or `self_similarity`.
 
-    layers: dict[str, NotNegative] = Field(default={"block4_conv2": 1.0})
-    loss: Literal["mse", "sum", "half_sum", "relative"] = "mse"
+    `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
+    `self_similarity` compares.
+    """
+
+    layers: Layers = Field(default={"block4_conv2": 1.0})
+    loss: Literal["mse", "sum", "half_sum", "half_root", "relative", "self_similarity"] = "mse"
     weight: NotNegative = 1.0
+    samples: Samples = 1024
 
 
-class Style(Closed):
-    """`loss`: a name in `kstyle.style.scalings.STYLE_LOSSES`; `layers`: {tap: weight}.
+class Term(Closed):
+    """A style term.
+
+    Attributes:
+        layers: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`: one layer a block, each `ratio` times as
+            heavy as the one before, all together 1. `pixels` is the picture itself.
+        loss: a name in `kstyle.style.scalings.STYLE_LOSSES`.
+        shift: added to the features before their Gram matrix is taken.
+        samples: most positions of a layer (`mrf`, `nearest`) or of the picture (`remd`, `moments`, `palette`) that are
+            compared; the others ignore it. None: 4096 and 1024.
+        redraw: draw those positions anew at each step, where the optimiser can bear a loss that changes.
+    """
+
+    layers: Layers
+    loss: Annotated[str, one_of("style loss", STYLE_LOSSES)] = "relative"
+    weight: NotNegative = 1.0
+    shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    samples: Samples | None = None
+    redraw: bool = True
+
+    @field_validator("layers")
+    @classmethod
+    def _some_layer(cls, layers):
+        if not layers and cls is not Style:
+            raise ValueError("names no layer")
+        return layers
+
+
+class Style(Term):
+    """The style term that every preset has, and how the style pictures are shown to all terms.
 
     `scale`: the style picture's long side as a multiple of the result's. `resize`: `"fit"` keeps its shape,
         `"stretch"` gives it the content's.
     """
 
-    layers: dict[str, NotNegative]
-    loss: Annotated[str, one_of("style loss", STYLE_LOSSES)] = "relative"
-    weight: NotNegative = 1.0
     scale: Positive = 1.0
     resize: Literal["fit", "stretch"] = "fit"
+
+
+class FurtherTerm(Term):
+    """A style term beside `style`. `name`: its column in the history; None: its loss."""
+
+    name: str | None = None
+
+    @property
+    def column(self):
+        return self.name or self.loss
 
 
 class TotalVariation(Closed):
@@ -66,11 +133,23 @@ class Optimizer(Closed):
         return arguments
 
 
+Side = Annotated[int, Field(ge=0)]
+
+
+def _from_side(table, side, below):
+    """What {long side: value} says of a side: the entry of the largest that is not larger."""
+    reached = [start for start in table if start <= side]
+    return table[max(reached)] if reached else below
+
+
 class Scales(Closed):
     """The sizes a picture passes through, from coarse to fine.
 
     Attributes:
         steps: gradient evaluations at each size, from the final one down; the last entry serves all coarser ones.
+        steps_from: instead of `steps`, {long side: gradient evaluations} from that side on, smaller ones as the first.
+        weights_from: {term: {long side: factor}}: by what a term's weight is multiplied from that side on; 1 below the
+            first.
         factor: ratio of one size to the next.
         smallest: long side in pixels below which no size is added; None: the final size only.
         carry: hand the optimiser's state from size to size.
@@ -79,6 +158,8 @@ class Scales(Closed):
     """
 
     steps: list[Annotated[int, Field(ge=1)]] = Field(default=[500], min_length=1)
+    steps_from: dict[Side, Annotated[int, Field(ge=1)]] | None = None
+    weights_from: dict[str, dict[Side, NotNegative]] = Field(default={})
     factor: Annotated[float, Field(gt=1)] = 2.0
     smallest: Annotated[int, Field(ge=32)] | None = None
     carry: bool = True
@@ -96,7 +177,10 @@ class Scales(Closed):
         sides = [size]
         while self.smallest is not None and sides[-1] / self.factor >= max(self.smallest * 0.99, at_least):
             sides.append(sides[-1] / self.factor)
-        steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
+        if self.steps_from:
+            steps = [_from_side(self.steps_from, round(s), self.steps_from[min(self.steps_from)]) for s in sides]
+        else:
+            steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
         if total is not None:
             sides, steps = sides[:total], steps[:total]
             shares = [max(1, int(total * s / sum(steps))) for s in steps]
@@ -117,6 +201,7 @@ class StyleSettings(Closed):
         clamp_until: number of steps after which the clamp is lifted; None: never.
         init: `content`, `noise`, `style` or the path of a picture.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
+        terms: style terms beside `style`.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
     """
@@ -125,6 +210,7 @@ class StyleSettings(Closed):
     network: Network = Network()
     content: Content = Content()
     style: Style
+    terms: list[FurtherTerm] = Field(default=[])
     tv: TotalVariation = TotalVariation()
     space: Literal["unit", "byte", "byte-256", "imagenet"] = "unit"
     clamp: tuple[float, float] | None = None
@@ -137,11 +223,47 @@ class StyleSettings(Closed):
 
     @model_validator(mode="after")
     def _something_to_minimise(self):
-        if not (self.content.weight or self.style.weight):
+        if not (self.content.weight or any(term.weight for term in self.style_terms.values())):
             raise ValueError("content.weight and style.weight are both 0: there is nothing to minimise")
         if not self.style.layers:
             raise ValueError("style.layers names no layer")
         return self
+
+    @model_validator(mode="after")
+    def _one_name_a_term(self):
+        names = ["content", "style", "tv", *(term.column for term in self.terms)]
+        for name in ("scale", "step", "loss", "seconds", *names):
+            if ["scale", "step", "loss", "seconds", *names].count(name) > 1:
+                raise ValueError(f"terms: '{name}' is taken: give the term another name")
+        for name in self.scales.weights_from:
+            if name not in names:
+                raise unknown("term in scales.weights_from", name, names)
+        for term in (self.content, *self.style_terms.values()):
+            if term.loss == "palette" and set(term.layers) != {PIXELS}:
+                raise ValueError("palette compares colours: its layers are {pixels: 1}")
+        return self
+
+    @property
+    def style_terms(self):
+        """{column: term}: `style` and what `terms` adds."""
+        return {"style": self.style, **{term.column: term for term in self.terms}}
+
+    @property
+    def taps(self):
+        """The layers that some term needs, `pixels` left out."""
+        terms = (self.content, *self.style_terms.values())
+        return list(dict.fromkeys(tap for term in terms for tap in term.layers if tap != PIXELS))
+
+    def at(self, side):
+        """The settings at a long side in pixels: weights multiplied as `scales.weights_from` says."""
+        factors = {name: _from_side(table, side, 1.0) for name, table in self.scales.weights_from.items()}
+
+        def weighed(name, section):
+            return section.model_copy(update={"weight": section.weight * factors.get(name, 1.0)})
+
+        sections = {name: weighed(name, getattr(self, name)) for name in ("content", "style", "tv")}
+        terms = [weighed(term.column, term) for term in self.terms]
+        return self.model_copy(update={**sections, "terms": terms})
 
 
 # Short names, as options and keywords have them.

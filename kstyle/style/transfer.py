@@ -82,7 +82,7 @@ def stylize(
             the preset's.
         optimizer: `"lbfgs"`, a Keras optimiser's name, or a mapping of `name` and its arguments. None: the preset's.
         precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
-        seed: of the noise a preset may start from.
+        seed: of the noise a preset may start from, and of the positions its terms may draw.
         callback: called after every step with a `kstyle.style.loop.Step`.
         blend: a weight for each style; None: equal.
         weights: a file to take the network's weights from.
@@ -124,7 +124,7 @@ def stylize(
     _optimizer(settings)
     extractor = features.load(
         settings.network.extractor,
-        [*settings.content.layers, *settings.style.layers],
+        settings.taps,
         weights=weights,
         precision=precision,
         progress=progress,
@@ -165,11 +165,13 @@ def stylize(
             margin = 0 if shape == final else settings.scales.margin
             scene = _continue(images.resize_picture(content, shape).rgb, margin)
             painted = [images.resize_picture(s, _style_size(settings.style, s, shape)).rgb for s in styles]
+            scaled = settings.at(max(shape))
             loss = objective.objective(
                 extractor,
-                settings,
-                objective.content_targets(extractor, settings, scene),
-                objective.style_targets(extractor, settings, painted, blend),
+                scaled,
+                objective.content_targets(extractor, scaled, scene),
+                objective.style_targets(extractor, scaled, painted, blend, seed),
+                seed,
             )
             fresh = partial(_optimizer, settings)
             optimizer = fresh()

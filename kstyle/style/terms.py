@@ -1,0 +1,267 @@
+"""Style terms by name: what is kept of a style picture, how several styles are blended, and the distance from it.
+
+| loss | compares | several styles |
+| --- | --- | --- |
+| the Gram ones | Gram matrices of each layer | mean of the matrices |
+| `wasserstein` | mean and covariance of each layer | mean of the moments |
+| `batch_norm` | mean and deviation of each channel | mean of both |
+| `histogram` | sorted activations of each channel | mean of the quantiles |
+| `mrf`, `nearest` | each place of each layer with its nearest in the style | sum of losses |
+| `moments` | mean and covariance of columns through all layers | mean of the moments |
+| `remd`, `palette` | sampled columns, sampled colours | sum of losses |
+
+All means and sums are weighted. Everything is float32 and differentiable, with finite gradients at the target itself
+and where nothing varies.
+"""
+
+from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kstyle.style import losses, patches, transport
+from kstyle.style.scalings import GRAM_LOSSES
+
+ops = keras.ops
+
+# Losses that look at some positions only.
+SAMPLING = ("mrf", "nearest", "remd", "moments", "palette")
+# Sets of positions drawn in advance; step n takes set n mod DRAWS.
+DRAWS = 64
+# STROTSS samples the style five times.
+STYLE_SAMPLES = 5
+
+
+class Positions:
+    """Where one evaluation looks: positions drawn from a seed with NumPy, so that they are the same on every backend.
+
+    Args:
+        seed: of the drawing.
+        step: number of the step, a tensor; None: always the first set.
+    """
+
+    def __init__(self, seed=0, step=None):
+        self.seed, self.step = seed, step
+        self._made = {}
+
+    def once(self, key, make):
+        """`make()`, or what it gave before: terms share positions and what is read there."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def draw(self, available, samples, redraw=True):
+        """(samples,) int32 of `range(available)`, none twice; None, which means all, where there are no more."""
+        if available <= samples:
+            return None
+        moving = redraw and self.step is not None
+        table = _sets(self.seed, available, samples, DRAWS if moving else 1)
+        if not moving:
+            return table[0]
+        number = ops.cast(self.step, "int32") % DRAWS
+        return self.once((available, samples), lambda: ops.take(ops.convert_to_tensor(table), number, axis=0))
+
+
+@functools.lru_cache(maxsize=64)
+def _sets(seed, available, samples, count):
+    rng = np.random.default_rng([seed, available, samples])
+    return np.stack([rng.choice(available, samples, replace=False, shuffle=False) for _ in range(count)]).astype(
+        "int32"
+    )
+
+
+def _plain(features, term, positions, style):
+    return features
+
+
+def _patches(features, term, positions, style):
+    height, width = (side - patches.PATCH + 1 for side in features.shape[1:3])
+    return patches.patches(features, _of_layer(height * width, term, positions, style))
+
+
+def _centred(features, term, positions, style):
+    return patches.centred(features, _of_layer(features.shape[1] * features.shape[2], term, positions, style))
+
+
+def _of_layer(available, term, positions, style):
+    return positions.draw(available, term.samples or 4096, term.redraw and not style)
+
+
+def _columns(features, term, positions, style):
+    count = (term.samples or 1024) * (STYLE_SAMPLES if style else 1)
+    return columns(features, term.layers, positions, count, term.redraw and not style)
+
+
+def columns(features, layers, positions, samples, redraw=True):
+    """Activations of all layers at sampled positions of the picture.
+
+    Args:
+        features: {layer: (1, H', W', C)} with `"shape"`, the picture's (height, width).
+        layers: {layer: factor}, by what its channels are multiplied.
+        samples: positions; all where there are no more.
+
+    Returns:
+        (n, D) float32, D the channels of all layers. A layer of half the size is read at half the position, bilinearly,
+        as STROTSS does with the picture's columns (it rounds the style's positions down).
+    """
+    key = (id(features), tuple(layers.items()), samples, redraw)
+    return positions.once(key, lambda: _read(features, layers, positions, samples, redraw))
+
+
+def _read(features, layers, positions, samples, redraw):
+    height, width = features["shape"]
+    flat = positions.draw(height * width, samples, redraw)
+    if flat is None:
+        flat = np.arange(height * width, dtype="int32")
+    top, left = flat // width, flat % width
+    parts = []
+    for layer, factor in layers.items():
+        x = features[layer]
+        # Pooling leaves out what is over; the longer side tells best by what it halved.
+        shrink = 2 ** round(np.log2(max(height, width) / max(x.shape[1:3])))
+        part = _at(x, top, left, shrink)
+        parts.append(part if factor == 1 else factor * part)
+    return ops.concatenate(parts, axis=1)
+
+
+def _at(features, top, left, shrink):
+    """(n, C): features (1, H, W, C) at (top, left) / shrink, bilinearly."""
+    _, height, width, _ = features.shape
+    flat = losses.rows(features)
+
+    def pick(y, x):
+        return ops.take(flat, ops.minimum(y, height - 1) * width + ops.minimum(x, width - 1), axis=0)
+
+    y, x = top // shrink, left // shrink
+    if shrink == 1:
+        return pick(y, x)
+    down, right = (ops.cast(p % shrink, "float32")[:, None] / shrink for p in (top, left))
+    upper = pick(y, x) * (1 - right) + pick(y, x + 1) * right
+    lower = pick(y + 1, x) * (1 - right) + pick(y + 1, x + 1) * right
+    return upper * (1 - down) + lower * down
+
+
+def _same(seen):
+    return seen
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A style loss.
+
+    Attributes:
+        look: (features, term, positions, style) -> what is compared; `style` says whose features they are.
+        keep: that of a style -> its statistics, a tensor or a tuple of them.
+        distance: (that of the picture, target, term, pixels) -> scalar.
+        blended: statistics may be averaged over styles; if not, losses are.
+        ready: the statistics' mean -> target.
+        joint: all layers at once, and not each by itself.
+    """
+
+    look: Callable
+    keep: Callable
+    distance: Callable
+    blended: bool = True
+    ready: Callable = _same
+    joint: bool = False
+
+
+def _simply(distance):
+    return lambda seen, target, term, pixels: distance(seen, target)
+
+
+def _gram(scaling):
+    def look(features, term, positions, style):
+        return losses.scaled_gram(features, scaling, term.shift) if style else features
+
+    def distance(seen, target, term, pixels):
+        return losses.gram_loss(seen, target, scaling, pixels, term.shift)
+
+    return Kind(look, _same, distance)
+
+
+KINDS = {
+    **{name: _gram(name) for name in GRAM_LOSSES},
+    "wasserstein": Kind(
+        _plain,
+        transport.moments,
+        _simply(transport.wasserstein),
+        ready=lambda moments: transport.gaussian(*moments),
+    ),
+    "batch_norm": Kind(_plain, losses.mean_and_deviation, _simply(losses.batch_norm_loss)),
+    "histogram": Kind(_plain, losses.quantiles, _simply(losses.histogram_loss)),
+    "mrf": Kind(_patches, _same, _simply(patches.mrf_loss), blended=False),
+    "nearest": Kind(_centred, _same, _simply(patches.nearest_loss), blended=False),
+    "remd": Kind(_columns, _same, _simply(transport.remd), blended=False, joint=True),
+    "moments": Kind(_columns, transport.column_moments, _simply(transport.moment_loss), joint=True),
+    "palette": Kind(_columns, _same, _simply(transport.palette), blended=False, joint=True),
+}
+
+
+def target(term, styles, blend, positions):
+    """What a term is to reach.
+
+    Args:
+        term: `kstyle.style.settings.Term`.
+        styles: for each style {layer: (1, H, W, C)} with `"shape"`.
+        blend: a weight for each, together 1.
+        positions: `Positions`, its step None.
+
+    Returns:
+        [(share, {layer: target})], one where styles are blended; of a joint term [(share, target)].
+    """
+    kind = KINDS[term.loss]
+    kept = [_by_layer(kind, term, functools.partial(_kept, kind, term, positions), features) for features in styles]
+    if kind.blended:
+        kept, blend = [_mean(kept, blend, kind.joint)], [1.0]
+    ready = kind.ready if kind.joint else lambda layers: {tap: kind.ready(one) for tap, one in layers.items()}
+    return [(share, _frozen(ready(one))) for share, one in zip(blend, kept) if share]
+
+
+def distance(term, features, reached, positions, pixels):
+    """How far a picture is from a target, weighted by layers: a float32 scalar.
+
+    Args:
+        term, positions: as for `target`.
+        features: {layer: (1, H, W, C)} of the picture, with `"shape"`.
+        reached: from `target`.
+        pixels: height × width.
+    """
+    kind = KINDS[term.loss]
+    seen = _by_layer(kind, term, lambda f: kind.look(f, term, positions, False), features)
+    total = 0.0
+    for share, aim in reached:
+        if kind.joint:
+            loss = kind.distance(seen, aim, term, pixels)
+        else:
+            loss = sum(w * kind.distance(seen[tap], aim[tap], term, pixels) for tap, w in term.layers.items())
+        total = total + (loss if share == 1 else share * loss)
+    return total
+
+
+def _by_layer(kind, term, function, features):
+    return function(features) if kind.joint else {tap: function(features[tap]) for tap in term.layers}
+
+
+def _kept(kind, term, positions, features):
+    return kind.keep(kind.look(features, term, positions, True))
+
+
+def _mean(kept, blend, joint):
+    if not joint:
+        return {tap: _mean([one[tap] for one in kept], blend, True) for tap in kept[0]}
+    if isinstance(kept[0], tuple):
+        return tuple(_mean(list(parts), blend, True) for parts in zip(*kept))
+    # Of sorted activations there may be more in one style than in another. Whatever else is averaged has one shape.
+    longest = max(one.shape[0] for one in kept)
+    return sum(float(share) * losses.at_ranks(one, longest) for share, one in zip(blend, kept))
+
+
+def _frozen(value):
+    if isinstance(value, dict):
+        return {key: _frozen(one) for key, one in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, tuple) else ops.stop_gradient(value)

@@ -1,0 +1,141 @@
+"""Distances between distributions of features: Gaussian optimal transport, and the terms of STROTSS.
+
+STROTSS: Kolkin, Salavon & Shakhnarovich 2019, 'Style Transfer by Relaxed Optimal Transport and Self-Similarity' (arXiv
+1904.12785). Its features are columns, (n, D): at each of n sampled positions the activations of all layers.
+"""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import keras
+import numpy as np
+
+from kstyle.style.losses import rows
+
+ops = keras.ops
+
+# Added to the diagonal of every covariance, without which its root has no gradient.
+RIDGE = 1e-4
+NEWTON_SCHULZ = 12
+# Length of a column below which its direction is noise.
+SHORTEST = 1e-6
+# Axes along which the colours of photographs are nearly uncorrelated, brightness first: STROTSS' 'YUV'.
+PALETTE = np.array(
+    [[0.577350, 0.577350, 0.577350], [-0.577350, 0.788675, -0.211325], [-0.577350, -0.211325, 0.788675]], "float32"
+)
+
+
+def moments(features):
+    """(1, H, W, C) -> mean (C,) and mean of f fᵀ (C, C), float32. Both may be averaged over styles."""
+    x = rows(features)
+    # The product of the activations as they are: the seam's sums half-precision features in float32.
+    return ops.mean(x, axis=0), backend.gram(features) / x.shape[0]
+
+
+def _ridged_covariance(mean, second):
+    return second - mean[:, None] * mean[None] + RIDGE * ops.eye(mean.shape[0], dtype="float32")
+
+
+def root(matrix, iterations=NEWTON_SCHULZ):
+    """The square root of a symmetric positive matrix (C, C) by the coupled iteration of Newton and Schulz.
+
+    Matrix products only, so every backend differentiates it. An eigenvalue a share s of the largest is exact after
+    about log(1/s) / log(2.25) iterations, and too small, never too large, before.
+    """
+    norm = ops.sqrt(ops.sum(ops.square(matrix))) + 1e-38
+    identity = ops.eye(matrix.shape[0], dtype="float32")
+    y, z = matrix / norm, identity
+    for _ in range(iterations):
+        t = 1.5 * identity - 0.5 * ops.matmul(z, y)
+        y, z = ops.matmul(y, t), ops.matmul(t, z)
+    return y * ops.sqrt(norm)
+
+
+def gaussian(mean, second):
+    """The target of `wasserstein` from `moments`: mean (C,), covariance (C, C) and its root."""
+    covariance = _ridged_covariance(mean, second)
+    return mean, covariance, root(covariance)
+
+
+def wasserstein(features, target):
+    """Squared Wasserstein-2 distance of Gaussians, a mean over channels: crowsonkb/style-transfer-pytorch.
+
+    mean (µ − µs)² + mean of the diagonal of Σs + Σ − 2 (√Σs Σ √Σs)^½, with 1e-4 added to the covariances' diagonals.
+
+    Args:
+        features: (1, H, W, C).
+        target: from `gaussian`.
+    """
+    mean, covariance, its_root = target
+    own_mean, second = moments(features)
+    own = _ridged_covariance(own_mean, second)
+    both = root(ops.matmul(ops.matmul(its_root, own), its_root))
+    spread = ops.mean(ops.diagonal(covariance) + ops.diagonal(own) - 2 * ops.diagonal(both))
+    return ops.mean(ops.square(own_mean - mean)) + spread
+
+
+def directions(columns):
+    """(n, D) -> the same of length 1; what has no length stays near 0."""
+    return columns / ops.sqrt(ops.sum(ops.square(columns), axis=1, keepdims=True) + SHORTEST**2)
+
+
+def cosine_distances(x, y):
+    """(n, D), (m, D) -> (n, m): 1 − cosine."""
+    return 1.0 - ops.matmul(directions(x), ops.transpose(directions(y)))
+
+
+def relaxed(distances):
+    """The relaxed earth mover's distance of (n, m) distances: the larger of the mean distance of each row's nearest and
+    of each column's."""
+    return ops.maximum(ops.mean(ops.min(distances, axis=1)), ops.mean(ops.min(distances, axis=0)))
+
+
+def remd(columns, target):
+    """Relaxed earth mover's distance of columns (n, D) and (m, D) under the cosine distance."""
+    return relaxed(cosine_distances(columns, target))
+
+
+def palette(colours, target):
+    """The same of colours, RGB (n, 3) and (m, 3), on decorrelated axes, under the sum of cosine and Euclidean
+    distance / √3."""
+    turn = ops.convert_to_tensor(PALETTE.T)
+    x, y = ops.matmul(colours, turn), ops.matmul(target, turn)
+    square = (
+        ops.sum(ops.square(x), axis=1)[:, None]
+        + ops.sum(ops.square(y), axis=1)[None]
+        - 2 * ops.matmul(x, ops.transpose(y))
+    )
+    # The bound is the publication's; it also keeps the root's gradient finite.
+    return relaxed(cosine_distances(x, y) + ops.sqrt(ops.maximum(square, 1e-5) / 3))
+
+
+def column_moments(columns):
+    """(n, D) -> mean (D,) and mean of f fᵀ (D, D). Both may be averaged over styles."""
+    return ops.mean(columns, axis=0), ops.matmul(ops.transpose(columns), columns) / columns.shape[0]
+
+
+def moment_loss(columns, target):
+    """mean |µ − µs| + mean |Σ − Σs| over all elements: STROTSS' moments.
+
+    Args:
+        columns: (n, D).
+        target: from `column_moments`.
+    """
+    (mean, second), (its_mean, its_second) = column_moments(columns), target
+    covariances = [b - a[:, None] * a[None] for a, b in ((mean, second), (its_mean, its_second))]
+    return ops.mean(ops.abs(mean - its_mean)) + ops.mean(ops.abs(covariances[0] - covariances[1]))
+
+
+def self_similarity(columns, target):
+    """How far the pattern of distances within a picture is from that within the content: STROTSS' content loss.
+
+    Cosine distances among columns (n, D), each column of the matrix divided by its sum; n times the mean absolute
+    difference, so 2 at most.
+
+    Args:
+        columns, target: (n, D), at the same positions of both pictures.
+    """
+    shares = []
+    for x in (columns, target):
+        distances = ops.maximum(cosine_distances(x, x), 0.0)
+        shares.append(distances / (ops.sum(distances, axis=0, keepdims=True) + 1e-6))
+    return ops.mean(ops.abs(shares[0] - shares[1])) * columns.shape[0]
