@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from kstyle.errors import DataError, UsageError
+from kstyle.sheet import FRAMES, sheet
 from kstyle.training import plots
 from kstyle.training.plots import GREY, TRAIN, VALIDATION, confusion, curves
-from kstyle.training.sheet import FRAMES, sheet
 
 
 def history(epochs=6, validation=True):
@@ -50,7 +50,8 @@ def test_nothing_slow_or_global_is_imported(tmp_path):
     """Failure: reading a recipe takes the seconds that Keras or matplotlib takes, or a plot opens a window."""
     code = """if True:
         import sys
-        from kstyle.training import schedules, metrics, plots, sheet
+        from kstyle import sheet
+        from kstyle.training import schedules, metrics, plots
         slow = {"keras", "torch", "matplotlib", "sklearn"} & set(sys.modules)
         assert not slow, slow
         import pandas as pd

@@ -29,7 +29,7 @@ SPACES = "'unit', 'byte', 'byte-256' or 'imagenet'"
             "p.yaml: unknown key 'scales.step'. Did you mean 'steps'? Known here: "
             f"{', '.join(settings.Scales.model_fields)}.",
         ),
-        (STYLE + "colour: warm", f"p.yaml: unknown key 'colour'. Known here: {SECTIONS}."),
+        (STYLE + "color: warm", f"p.yaml: unknown key 'color'. Did you mean 'colour'? Known here: {SECTIONS}."),
         (STYLE + "space: bytes", f"p.yaml: 'space': input should be {SPACES}; got 'bytes'."),
         ("style: {layers: {block1_conv1: heavy}}", "p.yaml: 'style.layers.block1_conv1': {number}; got 'heavy'."),
         ("style: {layers: {}}", "p.yaml: style.layers names no layer."),

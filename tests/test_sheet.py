@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from kstyle import sheet
 from kstyle.errors import DataError
-from kstyle.training import mistakes, sheet
+from kstyle.training import mistakes
 
 NAMES = ["cat", "dog", "owl"]
 

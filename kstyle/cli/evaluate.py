@@ -13,7 +13,7 @@ import click
 def evaluate(run, data, sheet, as_json):
     """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it."""
     from kstyle import runs
-    from kstyle.training import sheet as contact
+    from kstyle import sheet as contact
 
     # Both answer before a framework is loaded.
     runs.facts(run)

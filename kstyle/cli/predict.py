@@ -20,8 +20,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 def predict(run, paths, top, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders."""
     from kstyle import runs
+    from kstyle import sheet as contact
     from kstyle.errors import UsageError
-    from kstyle.training import sheet as contact
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one.")

@@ -299,6 +299,11 @@ def after(mode, content, painted, masks=None):
     return _blend(painted, [change.painted(painted, content, mask) for mask in masks], masks)
 
 
+def styles_follow_content(mode):
+    """Whether what `before` makes of a style depends on the content."""
+    return _mode(mode).style is not None and mode != "luminance"
+
+
 def _mode(name):
     if name not in MODES:
         raise unknown("colour mode", name, MODES)

@@ -50,18 +50,27 @@ CONTENT_LOSSES = {
 }
 
 
-def scaled_gram(features, scaling, shift=0.0):
+def weighed(features, weights):
+    """(1, H, W, C) multiplied so that in the sum of f fᵀ each position has its weight: (1, H, W, 1), or None: 1."""
+    if weights is None:
+        return features
+    return features * ops.cast(ops.sqrt(ops.convert_to_tensor(weights)), features.dtype)
+
+
+def scaled_gram(features, scaling, shift=0.0, weights=None):
     """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by
-    positions). `shift` is added to the features first: Novak & Nikulin 2016 (arXiv 1605.04603) take −1."""
+    positions). `shift` is added to the features first: Novak & Nikulin 2016 (arXiv 1605.04603) take −1. `weights`: of
+    the positions, (1, H, W, 1) of mean 1."""
     channels = features.shape[-1]
     positions = features.shape[1] * features.shape[2]
     if shift:
         features = features + shift
+    features = weighed(features, weights)
     scale = GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale
     return backend.gram(features) * scale(channels, positions)
 
 
-def gram_loss(features, target, scaling, pixels, shift=0.0):
+def gram_loss(features, target, scaling, pixels, shift=0.0, weights=None):
     """How far the Gram matrix of `features` is from a target.
 
     Args:
@@ -71,8 +80,9 @@ def gram_loss(features, target, scaling, pixels, shift=0.0):
             counts the same and a weight means the same for any picture.
         pixels: height × width of the picture being made.
         shift: as for the target.
+        weights: of the positions, as for the target.
     """
-    distance = ops.sum(ops.square(scaled_gram(features, scaling, shift) - target))
+    distance = ops.sum(ops.square(scaled_gram(features, scaling, shift, weights) - target))
     if scaling == "relative":
         return distance / (ops.sum(ops.square(target)) + 1e-12)
     return distance * GRAM_SCALINGS[scaling].weight(features.shape[-1], features.shape[1] * features.shape[2], pixels)
@@ -83,22 +93,29 @@ def rows(features):
     return ops.reshape(ops.cast(features, "float32"), (-1, features.shape[-1]))
 
 
-def mean_and_deviation(features):
-    """(1, H, W, C) -> two (C,)."""
-    x = rows(features)
+def weighed_rows(features, weights):
+    """`rows`, each times its weight: (1, H, W, 1) of mean 1, or None: 1."""
+    return rows(features) if weights is None else rows(features) * rows(ops.convert_to_tensor(weights))
+
+
+def mean_and_deviation(features, weights=None):
+    """(1, H, W, C) -> two (C,); `weights` of the positions, (1, H, W, 1) of mean 1."""
+    mean = ops.mean(weighed_rows(features, weights), axis=0)
+    variance = ops.mean(weighed_rows(ops.square(rows(features)[None, None] - mean), weights), axis=0)
     # The small number keeps the root's gradient finite where a channel does not vary.
-    return ops.mean(x, axis=0), ops.sqrt(ops.var(x, axis=0) + 1e-8)
+    return mean, ops.sqrt(variance + 1e-8)
 
 
-def batch_norm_loss(features, target):
+def batch_norm_loss(features, target, weights=None):
     """(Σ (µ − µs)² + Σ (σ − σs)²) / C of means and deviations by channel: Li et al. 2017, 'Demystifying Neural Style
     Transfer' (arXiv 1701.01036).
 
     Args:
         features: (1, H, W, C).
         target: from `mean_and_deviation`.
+        weights: of the positions, as for the target.
     """
-    return sum(ops.mean(ops.square(a - b)) for a, b in zip(mean_and_deviation(features), target))
+    return sum(ops.mean(ops.square(a - b)) for a, b in zip(mean_and_deviation(features, weights), target))
 
 
 def quantiles(features):

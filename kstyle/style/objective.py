@@ -46,7 +46,7 @@ def _features(extractor, image):
     return {**extractor(image), PIXELS: image[None], "shape": tuple(image.shape[:2])}
 
 
-def style_targets(extractor, settings, styles, blend, seed=0):
+def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apart=False):
     """What the style terms are to reach: {term: target}, see `kstyle.style.terms.target`.
 
     Args:
@@ -55,11 +55,15 @@ def style_targets(extractor, settings, styles, blend, seed=0):
         styles: list of (H, W, 3) float32 RGB in [0, 1], of any sizes.
         blend: a weight for each, of any sum.
         seed: of the positions that sampling terms take from a style, which stay the same.
+        regions: for each style the `kstyle.style.regions.Region` of it that counts, or None.
+        apart: keep every style by itself, for `objective(regions=…)`; a style's share is then the ratio of its weight
+            to the mean.
     """
-    blend = [float(weight) for weight in np.asarray(blend, "float32") / np.sum(blend)]
+    share = np.asarray(blend, "float32") / (np.mean(blend) if apart else np.sum(blend))
+    blend = [float(weight) for weight in share]
     features = [_features(extractor, ops.convert_to_tensor(picture)) for picture in styles]
     return {
-        name: terms.target(term, features, blend, terms.Positions(seed))
+        name: terms.target(term, features, blend, terms.Positions(seed), regions, apart)
         for name, term in settings.style_terms.items()
         if term.weight
     }
@@ -82,7 +86,7 @@ def _content_loss(content, features, target, positions):
     )
 
 
-def objective(extractor, settings, content_target, style_target, seed=0):
+def objective(extractor, settings, content_target, style_target, seed=0, regions=None, anchor=None):
     """The loss as a pure function of the picture.
 
     Args:
@@ -90,12 +94,16 @@ def objective(extractor, settings, content_target, style_target, seed=0):
         content_target: from `content_targets`, of a picture of the size that is made.
         style_target: from `style_targets`.
         seed: of the positions that sampling terms take from the picture.
+        regions: for each style the `kstyle.style.regions.Region` of the picture that it is for, or None; its targets
+            must have been kept apart. None: all styles everywhere.
+        anchor: `(picture, trust, weight)`: hold the picture to another, (H, W, 3) in `settings.space`, where trust,
+            (H, W, 1), is above 0. The term `"temporal"` is weight × mean trust × squared difference in [0, 1].
 
     Returns:
         `loss(image, step=None) -> (total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted
-        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`; those of weight 0 are left out),
-        float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a tensor, looks at other
-        positions; without it they stay the same.
+        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`, `"temporal"`; those of weight 0 are
+        left out), float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a tensor, looks at
+        other positions; without it they stay the same.
     """
     content, tv = settings.content, settings.tv
     style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
@@ -108,10 +116,14 @@ def objective(extractor, settings, content_target, style_target, seed=0):
         if content.weight:
             parts["content"] = content.weight * _content_loss(content, features, content_target, positions)
         for name, term in style_terms.items():
-            reached = terms.distance(term, features, style_target[name], positions, height * width)
+            reached = terms.distance(term, features, style_target[name], positions, height * width, regions)
             parts[name] = term.weight * reached
         if tv.weight:
             parts["tv"] = tv.weight * losses.TV_LOSSES[tv.kind](image)
+        if anchor is not None:
+            picture, trust, weight = anchor
+            change = ops.square(from_space(image, settings.space) - from_space(picture, settings.space))
+            parts["temporal"] = weight * ops.mean(trust * change)
         return sum(parts.values()), parts
 
     sampling = [term for term in style_terms.values() if term.loss in terms.SAMPLING]

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from kstyle import recipes
 from kstyle.errors import unknown
 from kstyle.recipes import Closed, NotNegative, Positive, one_of
+from kstyle.style.colour import MODES
 from kstyle.style.scalings import PIXELS, STYLE_LOSSES
 
 
@@ -199,6 +200,7 @@ class StyleSettings(Closed):
         clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished
             picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.
+        colour: whose colours the result has, a mode of `kstyle.style.colour.MODES`.
         init: `content`, `noise`, `style` or the path of a picture.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
         terms: style terms beside `style`.
@@ -215,6 +217,7 @@ class StyleSettings(Closed):
     space: Literal["unit", "byte", "byte-256", "imagenet"] = "unit"
     clamp: tuple[float, float] | None = None
     clamp_until: Annotated[int, Field(ge=0)] | None = None
+    colour: Annotated[str, one_of("colour mode", MODES)] = "none"
     init: str = "content"
     noise: Positive = 0.001
     optimizer: Optimizer = Optimizer()

@@ -54,16 +54,21 @@ class Positions:
             self._made[key] = make()
         return self._made[key]
 
-    def draw(self, available, samples, redraw=True):
-        """(samples,) int32 of `range(available)`, none twice; None, which means all, where there are no more."""
+    def draw(self, among, samples, redraw=True):
+        """(samples,) int32 of `among`, a number of positions or an array of them, none twice; all of them where there
+        are no more (of a number None, which means all)."""
+        some = not isinstance(among, int)
+        available = len(among) if some else among
         if available <= samples:
-            return None
+            return among if some else None
         moving = redraw and self.step is not None
         table = _sets(self.seed, available, samples, DRAWS if moving else 1)
+        table = among[table] if some else table
         if not moving:
             return table[0]
         number = ops.cast(self.step, "int32") % DRAWS
-        return self.once((available, samples), lambda: ops.take(ops.convert_to_tensor(table), number, axis=0))
+        key = (id(among) if some else among, samples)
+        return self.once(key, lambda: ops.take(ops.convert_to_tensor(table), number, axis=0))
 
 
 @functools.lru_cache(maxsize=64)
@@ -74,47 +79,74 @@ def _sets(seed, available, samples, count):
     )
 
 
-def _plain(features, term, positions, style):
-    return features
+@dataclass(frozen=True)
+class Look:
+    """How features are looked at: by which term, where, and whether they are a style's.
+
+    `region`: `kstyle.style.regions.Region`, or None for all of the picture.
+    """
+
+    term: object
+    positions: Positions
+    style: bool
+    region: object = None
+
+    @property
+    def redraw(self):
+        return self.term.redraw and not self.style
+
+    def inside(self, height, width, rim=0):
+        """Positions in the region, or how many there are in all."""
+        return (height - 2 * rim) * (width - 2 * rim) if self.region is None else self.region.inside(height, width, rim)
 
 
-def _patches(features, term, positions, style):
-    height, width = (side - patches.PATCH + 1 for side in features.shape[1:3])
-    return patches.patches(features, _of_layer(height * width, term, positions, style))
+def _weighed(features, look):
+    return features, None if look.region is None else look.region.weights(features)
 
 
-def _centred(features, term, positions, style):
-    return patches.centred(features, _of_layer(features.shape[1] * features.shape[2], term, positions, style))
+def _rows(features, look):
+    x = losses.rows(features)
+    return x if look.region is None else ops.take(x, look.inside(*features.shape[1:3]), axis=0)
 
 
-def _of_layer(available, term, positions, style):
-    return positions.draw(available, term.samples or 4096, term.redraw and not style)
+def _patches(features, look):
+    return patches.patches(features, _of_layer(look, *features.shape[1:3], rim=patches.PATCH // 2))
 
 
-def _columns(features, term, positions, style):
-    count = (term.samples or 1024) * (STYLE_SAMPLES if style else 1)
-    return columns(features, term.layers, positions, count, term.redraw and not style)
+def _centred(features, look):
+    return patches.centred(features, _of_layer(look, *features.shape[1:3]))
 
 
-def columns(features, layers, positions, samples, redraw=True):
+def _of_layer(look, height, width, rim=0):
+    return look.positions.draw(look.inside(height, width, rim), look.term.samples or 4096, look.redraw)
+
+
+def _columns(features, look):
+    count = (look.term.samples or 1024) * (STYLE_SAMPLES if look.style else 1)
+    among = look.inside(*features["shape"])
+    return columns(features, look.term.layers, look.positions, count, look.redraw, among)
+
+
+def columns(features, layers, positions, samples, redraw=True, among=None):
     """Activations of all layers at sampled positions of the picture.
 
     Args:
         features: {layer: (1, H', W', C)} with `"shape"`, the picture's (height, width).
         layers: {layer: factor}, by what its channels are multiplied.
         samples: positions; all where there are no more.
+        among: the positions that may be taken, an array; a number or None: all.
 
     Returns:
         (n, D) float32, D the channels of all layers. A layer of half the size is read at half the position, bilinearly,
         as STROTSS does with the picture's columns (it rounds the style's positions down).
     """
-    key = (id(features), tuple(layers.items()), samples, redraw)
-    return positions.once(key, lambda: _read(features, layers, positions, samples, redraw))
+    key = (id(features), tuple(layers.items()), samples, redraw, id(among) if np.ndim(among) else None)
+    return positions.once(key, lambda: _read(features, layers, positions, samples, redraw, among))
 
 
-def _read(features, layers, positions, samples, redraw):
+def _read(features, layers, positions, samples, redraw, among):
     height, width = features["shape"]
-    flat = positions.draw(height * width, samples, redraw)
+    flat = positions.draw(among if np.ndim(among) else height * width, samples, redraw)
     if flat is None:
         flat = np.arange(height * width, dtype="int32")
     top, left = flat // width, flat % width
@@ -154,7 +186,7 @@ class Kind:
     """A style loss.
 
     Attributes:
-        look: (features, term, positions, style) -> what is compared; `style` says whose features they are.
+        look: (features, Look) -> what is compared.
         keep: that of a style -> its statistics, a tensor or a tuple of them.
         distance: (that of the picture, target, term, pixels) -> scalar.
         blended: statistics may be averaged over styles; if not, losses are.
@@ -174,12 +206,19 @@ def _simply(distance):
     return lambda seen, target, term, pixels: distance(seen, target)
 
 
+def _of_weighed(distance):
+    return lambda seen, target, term, pixels: distance(seen[0], target, seen[1])
+
+
 def _gram(scaling):
-    def look(features, term, positions, style):
-        return losses.scaled_gram(features, scaling, term.shift) if style else features
+    def look(features, look):
+        features, weights = _weighed(features, look)
+        if look.style:
+            return losses.scaled_gram(features, scaling, look.term.shift, weights)
+        return features, weights
 
     def distance(seen, target, term, pixels):
-        return losses.gram_loss(seen, target, scaling, pixels, term.shift)
+        return losses.gram_loss(seen[0], target, scaling, pixels, term.shift, seen[1])
 
     return Kind(look, _same, distance)
 
@@ -187,13 +226,13 @@ def _gram(scaling):
 KINDS = {
     **{name: _gram(name) for name in GRAM_LOSSES},
     "wasserstein": Kind(
-        _plain,
-        transport.moments,
-        _simply(transport.wasserstein),
+        _weighed,
+        lambda seen: transport.moments(*seen),
+        _of_weighed(transport.wasserstein),
         ready=lambda moments: transport.gaussian(*moments),
     ),
-    "batch_norm": Kind(_plain, losses.mean_and_deviation, _simply(losses.batch_norm_loss)),
-    "histogram": Kind(_plain, losses.quantiles, _simply(losses.histogram_loss)),
+    "batch_norm": Kind(_weighed, lambda seen: losses.mean_and_deviation(*seen), _of_weighed(losses.batch_norm_loss)),
+    "histogram": Kind(_rows, losses.quantiles, _simply(losses.histogram_loss)),
     "mrf": Kind(_patches, _same, _simply(patches.mrf_loss), blended=False),
     "nearest": Kind(_centred, _same, _simply(patches.nearest_loss), blended=False),
     "remd": Kind(_columns, _same, _simply(transport.remd), blended=False, joint=True),
@@ -202,7 +241,7 @@ KINDS = {
 }
 
 
-def target(term, styles, blend, positions):
+def target(term, styles, blend, positions, regions=None, apart=False):
     """What a term is to reach.
 
     Args:
@@ -210,19 +249,25 @@ def target(term, styles, blend, positions):
         styles: for each style {layer: (1, H, W, C)} with `"shape"`.
         blend: a weight for each, together 1.
         positions: `Positions`, its step None.
+        regions: for each style the `Region` of it that counts, or None.
+        apart: keep every style by itself, for regions of the picture.
 
     Returns:
         [(share, {layer: target})], one where styles are blended; of a joint term [(share, target)].
     """
     kind = KINDS[term.loss]
-    kept = [_by_layer(kind, term, functools.partial(_kept, kind, term, positions), features) for features in styles]
-    if kind.blended:
+    looks = [Look(term, positions, True, region) for region in regions or [None] * len(styles)]
+    kept = [
+        _by_layer(kind, term, lambda f, look=look: kind.keep(kind.look(f, look)), features)
+        for features, look in zip(styles, looks)
+    ]
+    if kind.blended and not apart:
         kept, blend = [_mean(kept, blend, kind.joint)], [1.0]
     ready = kind.ready if kind.joint else lambda layers: {tap: kind.ready(one) for tap, one in layers.items()}
-    return [(share, _frozen(ready(one))) for share, one in zip(blend, kept) if share]
+    return [(share, _frozen(ready(one))) for share, one in zip(blend, kept) if share or apart]
 
 
-def distance(term, features, reached, positions, pixels):
+def distance(term, features, reached, positions, pixels, regions=None):
     """How far a picture is from a target, weighted by layers: a float32 scalar.
 
     Args:
@@ -230,11 +275,22 @@ def distance(term, features, reached, positions, pixels):
         features: {layer: (1, H, W, C)} of the picture, with `"shape"`.
         reached: from `target`.
         pixels: height × width.
+        regions: for each of `reached` the `Region` that it is for, or None for all of the picture. A region counts as
+            its share of the picture: at any place style and content are then balanced as without regions.
     """
     kind = KINDS[term.loss]
-    seen = _by_layer(kind, term, lambda f: kind.look(f, term, positions, False), features)
+
+    def see(region):
+        look = Look(term, positions, False, region)
+        return _by_layer(kind, term, lambda f: kind.look(f, look), features)
+
+    everywhere = see(None) if regions is None else None
     total = 0.0
-    for share, aim in reached:
+    for (share, aim), region in zip(reached, regions or [None] * len(reached)):
+        if not share:
+            continue
+        seen = everywhere if regions is None else see(region)
+        share = share * region.share if region else share
         if kind.joint:
             loss = kind.distance(seen, aim, term, pixels)
         else:
@@ -245,10 +301,6 @@ def distance(term, features, reached, positions, pixels):
 
 def _by_layer(kind, term, function, features):
     return function(features) if kind.joint else {tap: function(features[tap]) for tap in term.layers}
-
-
-def _kept(kind, term, positions, features):
-    return kind.keep(kind.look(features, term, positions, True))
 
 
 def _mean(kept, blend, joint):

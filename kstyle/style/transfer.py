@@ -11,15 +11,15 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import numpy as np
 
 from kstyle import images
-from kstyle.errors import DataError, UsageError
+from kstyle.errors import UsageError
 from kstyle.models import features
-from kstyle.style import loop, objective, optimizers
+from kstyle.style import colour, loop, objective, optimizers, regions, sizes
 from kstyle.style import settings as style_settings
 
 log = logging.getLogger("kstyle")
 
-# Four poolings: a side below this has nothing left at block5.
-SMALLEST_SIDE = 16
+# Sets of style targets that a painter keeps for its next content; at five layers of VGG a set is three megabytes.
+MOST_TARGETS = 16
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def stylize(
     seed=0,
     callback=None,
     *,
+    masks=None,
+    style_masks=None,
     blend=None,
     weights=None,
     deterministic=False,
@@ -84,6 +86,10 @@ def stylize(
         precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
         seed: of the noise a preset may start from, and of the positions its terms may draw.
         callback: called after every step with a `kstyle.style.loop.Step`.
+        masks: for each style the region of the content that it is for: a picture of the content's shape, white inside,
+            grey where it fades; `"alpha"` for the content's own opacity; None for all of it. None: every style
+            everywhere.
+        style_masks: for each style the region of it that is painted after, likewise. None: what of it is opaque.
         blend: a weight for each style; None: equal.
         weights: a file to take the network's weights from.
         deterministic: the same bits every time on the same machine, at the cost of speed.
@@ -96,101 +102,213 @@ def stylize(
 
     Raises:
         UsageError: an option that does not exist or cannot be.
-        DataError: a picture or weights that cannot be used.
+        DataError: a picture, a mask or weights that cannot be used.
         Interrupted: Ctrl-C, with the result so far.
     """
-    if optimizer is not None:
-        overrides = {"optimizer": optimizer, **overrides}  # first: optimizer.learning_rate and so on are for this one
-    settings = style_settings.load(preset, overrides)
-    styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
-    blend = _check_blend(blend, len(styles))
-    _check_numbers(size, steps, seed)
-    precision = backend.precision(precision)
-    content = images.read(content)
-    styles = [images.read(style) for style in styles]
-    start = _starting_picture(settings.init, content, styles)
-    for source in (content, *styles):
-        for note in source.notes:
-            log.info("%s: %s", source.name, note)
-    final = images.fit(content.size, size)
-    _check_smallest(final, content)
-    # Coarse sizes at which a narrow picture has next to nothing left are left out.
-    at_least = 2 * SMALLEST_SIDE * max(final) / min(final)
-    plan = [(images.fit(content.size, side), n) for side, n in settings.scales.plan(size, steps, at_least)]
+    painter = Painter(
+        styles, preset, optimizer, precision, style_masks=style_masks, blend=blend, weights=weights,
+        deterministic=deterministic, progress=progress, **overrides,
+    )  # fmt: skip
+    return painter.paint(content, size, steps, seed, callback, masks=masks)
 
-    backend.seed(seed)
-    backend.configure(deterministic)
-    # Adam's or L-BFGS' own arguments are checked before the network is loaded.
-    _optimizer(settings)
-    extractor = features.load(
-        settings.network.extractor,
-        settings.taps,
-        weights=weights,
-        precision=precision,
-        progress=progress,
-        **settings.network.model_dump(exclude={"extractor"}),
-    )
-    log.info("weights: %s, sha256 %s", extractor.origin, extractor.sha256[:12])
-    record = {
-        "preset": str(preset),
-        **settings.model_dump(mode="json"),
-        "size": list(final),
-        "steps": sum(count for _, count in plan),
-        "blend": blend,
-        "seed": seed,
-        "precision": precision,
-        "deterministic": deterministic,
-        "backend": backend.NAME,
-        "device": backend.device(),
-        "weights": {"origin": extractor.origin, "sha256": extractor.sha256},
-        "versions": backend.versions(),
-    }
-    alpha = None if content.alpha is None else np.clip(images.resize(content.alpha, final), 0, 1)
-    history = _History(sum(count for _, count in plan), callback)
 
-    def picture(canvas):
-        rgb = objective.from_space(canvas.result(), settings.space)
-        margin = canvas.margin
-        return np.clip(rgb[margin : rgb.shape[0] - margin, margin : rgb.shape[1] - margin], 0, 1)
+@dataclass(frozen=True)
+class Anchor:
+    """A picture that a painting is held to: the frame before it.
 
-    def result(canvas):
-        rgb = picture(canvas)
-        if rgb.shape[:2] != final:  # interrupted at a coarse size
-            rgb = np.clip(images.resize(rgb, final), 0, 1)
-        return Result(rgb, alpha, history.frame(), record)
+    Attributes:
+        rgb: (H, W, 3) float32 in [0, 1], of the painting's size.
+        trust: (H, W) float32, how much at each place.
+        weight: of the term `"temporal"`, see `kstyle.style.objective.objective`.
+    """
 
-    canvas = None
-    try:
-        for shape, count in plan:
-            margin = 0 if shape == final else settings.scales.margin
-            scene = _continue(images.resize_picture(content, shape).rgb, margin)
-            painted = [images.resize_picture(s, _style_size(settings.style, s, shape)).rgb for s in styles]
-            scaled = settings.at(max(shape))
-            loss = objective.objective(
-                extractor,
-                scaled,
-                objective.content_targets(extractor, scaled, scene),
-                objective.style_targets(extractor, scaled, painted, blend, seed),
-                seed,
-            )
-            fresh = partial(_optimizer, settings)
-            optimizer = fresh()
+    rgb: np.ndarray
+    trust: np.ndarray
+    weight: float
+
+
+class Painter:
+    """Paints any number of contents in one style: what does not depend on the content is done once.
+
+    Args: as for `stylize`.
+
+    Attributes:
+        settings: the checked `kstyle.style.settings.StyleSettings`.
+        styles: the style pictures, each a `kstyle.images.Picture`.
+
+    Raises: as `stylize`, but for contents and the network, which is loaded by the first `paint`.
+    """
+
+    def __init__(
+        self,
+        styles,
+        preset="kstyle",
+        optimizer=None,
+        precision="auto",
+        *,
+        style_masks=None,
+        blend=None,
+        weights=None,
+        deterministic=False,
+        progress=None,
+        **overrides,
+    ):
+        if optimizer is not None:
+            overrides = {"optimizer": optimizer, **overrides}  # first: optimizer.learning_rate and so on are for it
+        self.settings = style_settings.load(preset, overrides)
+        styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
+        self._blend = _check_blend(blend, len(styles))
+        self._precision = backend.precision(precision)
+        self._preset, self._deterministic, self._weights, self._progress = preset, deterministic, weights, progress
+        _optimizer(self.settings)  # its arguments are checked before the network is loaded
+        self.styles = [_read(style) for style in styles]
+        if style_masks is None:
+            self._style_masks = [style.alpha for style in self.styles]
+        else:
+            self._style_masks = regions.read(style_masks, self.styles, "style")
+        self._extractor, self._targets = None, {}
+
+    def paint(self, content, size=512, steps=None, seed=0, callback=None, *, masks=None, start=None, anchor=None):
+        """Paints one content.
+
+        Args:
+            content, size, steps, seed, callback, masks: as for `stylize`.
+            start: (H, W, 3) float32 in [0, 1] to start from, of any size; None: what the settings say.
+            anchor: an `Anchor` that holds at the final size.
+
+        Returns, raises: as `stylize`.
+        """
+        settings = self.settings
+        _check_numbers(size, steps, seed)
+        content = _read(content)
+        plan = sizes.plan(settings.scales, content, size, steps)
+        final, total = plan[-1][0], sum(count for _, count in plan)
+        masks = None if masks is None else regions.read(masks, [content] * len(self.styles), "content")
+        start = self._start(content) if start is None else start
+        backend.seed(seed)
+        backend.configure(self._deterministic)
+        extractor = self._load()
+        record = {**self._record(), "size": list(final), "steps": total, "seed": seed}
+        alpha = None if content.alpha is None else np.clip(images.resize(content.alpha, final), 0, 1)
+        history = _History(total, callback)
+
+        def finished(rgb):
+            seen = images.resize_picture(content, rgb.shape[:2]).rgb
+            return colour.after(settings.colour, seen, rgb, _at(masks, rgb.shape[:2]))
+
+        def picture(canvas):
+            rgb = objective.from_space(canvas.result(), settings.space)
+            margin = canvas.margin
+            return np.clip(rgb[margin : rgb.shape[0] - margin, margin : rgb.shape[1] - margin], 0, 1)
+
+        def result(canvas):
+            rgb = picture(canvas)
+            if rgb.shape[:2] != final:  # interrupted at a coarse size
+                rgb = np.clip(images.resize(rgb, final), 0, 1)
+            return Result(finished(rgb), alpha, history.frame(), record)
+
+        canvas = None
+        try:
+            for shape, count in plan:
+                last = shape == final
+                margin = 0 if last else settings.scales.margin
+                here = _at(masks, shape)
+                scene, styles = self._see(images.resize_picture(content, shape).rgb, here)
+                loss = self._objective(
+                    extractor, shape, sizes.mirrored(scene, margin), styles, seed,
+                    here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None,
+                )  # fmt: skip
+                fresh = partial(_optimizer, settings)
+                optimizer = fresh()
+                if canvas is None:
+                    begun = self._begin(start, scene, styles, shape, margin, seed)
+                    canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
+                else:
+                    coarse, enlarge = canvas, partial(sizes.enlarge, margins=(canvas.margin, margin), shape=shape)
+                    begun = enlarge(coarse.result(), filter="bicubic")
+                    canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
+                    if settings.scales.carry:
+                        optimizers.carry(coarse.optimizer, optimizer, enlarge, coarse.pixels / canvas.pixels)
+                history.begin(max(shape), lambda canvas=canvas: finished(picture(canvas)))
+                history.complete(loop.run(canvas, loss, count, history.on_step))
+        except KeyboardInterrupt as interrupt:
             if canvas is None:
-                begun = _initial(settings, start, shape, margin, seed)
-                canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
-            else:
-                coarse, enlarge = canvas, partial(_enlarge, margins=(canvas.margin, margin), shape=shape)
-                begun = enlarge(coarse.result(), filter="bicubic")
-                canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
-                if settings.scales.carry:
-                    optimizers.carry(coarse.optimizer, optimizer, enlarge, coarse.pixels / canvas.pixels)
-            history.begin(max(shape), partial(picture, canvas))
-            history.complete(loop.run(canvas, loss, count, history.on_step))
-    except KeyboardInterrupt as interrupt:
-        if canvas is None:
-            raise
-        raise Interrupted(result(canvas)) from interrupt
-    return result(canvas)
+                raise
+            raise Interrupted(result(canvas)) from interrupt
+        return result(canvas)
+
+    def _load(self):
+        if self._extractor is None:
+            network = self.settings.network
+            self._extractor = features.load(
+                network.extractor, self.settings.taps, weights=self._weights, precision=self._precision,
+                progress=self._progress, **network.model_dump(exclude={"extractor"}),
+            )  # fmt: skip
+            log.info("weights: %s, sha256 %s", self._extractor.origin, self._extractor.sha256[:12])
+        return self._extractor
+
+    def _record(self):
+        return {
+            "preset": str(self._preset),
+            **self.settings.model_dump(mode="json"),
+            "blend": self._blend,
+            "precision": self._precision,
+            "deterministic": self._deterministic,
+            "backend": backend.NAME,
+            "device": backend.device(),
+            "weights": {"origin": self._extractor.origin, "sha256": self._extractor.sha256},
+            "versions": backend.versions(),
+        }
+
+    def _see(self, scene, masks):
+        """Content (H, W, 3) and styles as the network is to see them; `masks` at the content's size."""
+        shape = scene.shape[:2]
+        styles = [images.resize_picture(s, sizes.of_style(self.settings.style, s, shape)).rgb for s in self.styles]
+        style_masks = [regions.resize(m, s.shape[:2]) for m, s in zip(self._style_masks, styles)]
+        return colour.before(self.settings.colour, scene, styles, masks, style_masks)
+
+    def _objective(self, extractor, shape, scene, styles, seed, masks, anchor):
+        settings = self.settings.at(max(shape))
+        apart = masks is not None
+        key = (tuple(style.shape for style in styles), max(shape), seed, apart)
+        if colour.styles_follow_content(settings.colour) or key not in self._targets:
+            here = [regions.region(regions.resize(m, s.shape[:2])) for m, s in zip(self._style_masks, styles)]
+            targets = objective.style_targets(extractor, settings, styles, self._blend, seed, here, apart)
+            if len(self._targets) >= MOST_TARGETS:
+                self._targets.clear()
+            self._targets[key] = targets
+        if anchor is not None:
+            held = (objective.to_space(anchor.rgb, settings.space), anchor.trust[..., None].astype("float32"))
+            anchor = (*held, anchor.weight)
+        return objective.objective(
+            extractor,
+            settings,
+            objective.content_targets(extractor, settings, scene),
+            self._targets[key],
+            seed,
+            (apart and [regions.region(mask) for mask in masks]) or None,
+            anchor,
+        )
+
+    def _start(self, content):
+        """The picture to start from, as far as it does not depend on how content and styles are recoloured."""
+        init = self.settings.init
+        if init in ("content", "noise", "style"):
+            return init
+        if not Path(init).exists():
+            raise UsageError(f"init must be content, noise, style or a picture; there is no file '{init}'.")
+        return _read(init).rgb
+
+    def _begin(self, start, scene, styles, shape, margin, seed):
+        """(H, W, 3) float32 in the settings' space, the margin around it."""
+        if isinstance(start, str):
+            if start == "noise":
+                return sizes.noise(self.settings, shape, margin, seed)
+            # A style is resized once, unless it is recoloured, which happens at the size it is shown in.
+            style = styles[0] if colour.MODES[self.settings.colour].style else self.styles[0].rgb
+            start = scene if start == "content" else style
+        rgb = np.clip(images.resize(start, shape), 0, 1)
+        return objective.to_space(sizes.mirrored(rgb, margin), self.settings.space)
 
 
 class _History:
@@ -237,33 +355,13 @@ def _check_blend(blend, count):
 
 
 def _check_numbers(size, steps, seed):
-    if not isinstance(size, (int, np.integer)) or not SMALLEST_SIDE <= size <= 16384:
-        raise UsageError(f"size must be a whole number of pixels from {SMALLEST_SIDE} to 16384; got {size!r}.")
+    smallest = sizes.SMALLEST_SIDE
+    if not isinstance(size, (int, np.integer)) or not smallest <= size <= 16384:
+        raise UsageError(f"size must be a whole number of pixels from {smallest} to 16384; got {size!r}.")
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
         raise UsageError(f"steps must be a whole number, 1 or more; got {steps!r}.")
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise UsageError(f"seed must be a whole number, 0 or more; got {seed!r}.")
-
-
-def _check_smallest(final, content):
-    height, width = final
-    if min(height, width) < SMALLEST_SIDE:
-        longer, shorter = max(content.size), min(content.size)
-        needed = -(-SMALLEST_SIDE * longer // shorter)
-        raise DataError(
-            f"{content.name} is {content.size[1]}×{content.size[0]}: at size {max(height, width)} its short side is "
-            f"{min(height, width)} pixels, and the network needs {SMALLEST_SIDE}. Use --size {needed} or crop it."
-        )
-
-
-def _starting_picture(init, content, styles):
-    if init in ("content", "noise"):
-        return content
-    if init == "style":
-        return styles[0]
-    if not Path(init).exists():
-        raise UsageError(f"init must be content, noise, style or a picture; there is no file '{init}'.")
-    return images.read(init)
 
 
 def _optimizer(settings):
@@ -276,40 +374,12 @@ def _optimizer(settings):
     return optimizers.make(settings.optimizer.name, **arguments)
 
 
-def _initial(settings, start, shape, margin, seed):
-    """(H, W, 3) float32 in the settings' space, the margin around it."""
-    if settings.init == "noise":
-        mean = np.array([123.68, 116.779, 103.939])  # ImageNet's mean colour, RGB bytes
-        canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin, 3)
-        noise = np.random.default_rng(seed).normal(0, settings.noise, canvas)
-        return objective.to_space(((mean + noise) / 255).astype("float32"), settings.space)
-    return objective.to_space(_continue(images.resize_picture(start, shape).rgb, margin), settings.space)
+def _read(source):
+    picture = images.read(source)
+    for note in picture.notes:
+        log.info("%s: %s", picture.name, note)
+    return picture
 
 
-def _continue(rgb, margin):
-    """Mirrors `margin` pixels outwards on each side of (H, W, 3)."""
-    return np.pad(rgb, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric") if margin else rgb
-
-
-def _enlarge(values, filter, margins, shape):
-    """What lies along one picture and its margin, (H, W, C), brought to another's size and margin.
-
-    Args:
-        margins: of the one and of the other, pixels.
-        shape: (height, width) of the other, without margin.
-    """
-    before, after = margins
-    # The margin grows with the picture; what is more than the other's is cut off.
-    around = [round(before * new / (old - 2 * before)) for new, old in zip(shape, values.shape)]
-    grown = images.resize(values, tuple(new + 2 * more for new, more in zip(shape, around)), filter)
-    top, left = (more - after for more in around)
-    return grown[top : top + shape[0] + 2 * after, left : left + shape[1] + 2 * after]
-
-
-def _style_size(style, picture, shape):
-    """(height, width) of a style picture for a result of `shape`."""
-    if style.resize == "stretch":
-        height, width = (round(side * style.scale) for side in shape)
-    else:
-        height, width = images.fit(picture.size, round(max(shape) * style.scale))
-    return max(height, SMALLEST_SIDE), max(width, SMALLEST_SIDE)
+def _at(masks, shape):
+    return None if masks is None else [regions.resize(mask, shape) for mask in masks]

@@ -9,7 +9,7 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import keras
 import numpy as np
 
-from kstyle.style.losses import rows
+from kstyle.style.losses import weighed, weighed_rows
 
 ops = keras.ops
 
@@ -24,11 +24,12 @@ PALETTE = np.array(
 )
 
 
-def moments(features):
-    """(1, H, W, C) -> mean (C,) and mean of f fᵀ (C, C), float32. Both may be averaged over styles."""
-    x = rows(features)
+def moments(features, weights=None):
+    """(1, H, W, C) -> mean (C,) and mean of f fᵀ (C, C), float32; `weights` of the positions, (1, H, W, 1) of mean 1.
+    Both may be averaged over styles."""
+    mean = ops.mean(weighed_rows(features, weights), axis=0)
     # The product of the activations as they are: the seam's sums half-precision features in float32.
-    return ops.mean(x, axis=0), backend.gram(features) / x.shape[0]
+    return mean, backend.gram(weighed(features, weights)) / (features.shape[1] * features.shape[2])
 
 
 def _ridged_covariance(mean, second):
@@ -56,7 +57,7 @@ def gaussian(mean, second):
     return mean, covariance, root(covariance)
 
 
-def wasserstein(features, target):
+def wasserstein(features, target, weights=None):
     """Squared Wasserstein-2 distance of Gaussians, a mean over channels: crowsonkb/style-transfer-pytorch.
 
     mean (µ − µs)² + mean of the diagonal of Σs + Σ − 2 (√Σs Σ √Σs)^½, with 1e-4 added to the covariances' diagonals.
@@ -64,9 +65,10 @@ def wasserstein(features, target):
     Args:
         features: (1, H, W, C).
         target: from `gaussian`.
+        weights: of the positions, as for `moments`.
     """
     mean, covariance, its_root = target
-    own_mean, second = moments(features)
+    own_mean, second = moments(features, weights)
     own = _ridged_covariance(own_mean, second)
     both = root(ops.matmul(ops.matmul(its_root, own), its_root))
     spread = ops.mean(ops.diagonal(covariance) + ops.diagonal(own) - 2 * ops.diagonal(both))

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from kstyle import sheet as contact
 from kstyle.errors import DataError
-from kstyle.training import sheet as contact
 
 
 def pairs(confusion, top=5):
