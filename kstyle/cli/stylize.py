@@ -7,6 +7,9 @@ import click
 
 from kstyle.errors import UsageError
 
+# Options that are settings of the preset.
+_SETTINGS = ("optimizer", "content_weight", "tv_weight", "colour", "init", "extractor")
+
 
 @click.command()
 @click.argument("content", metavar="CONTENT")
@@ -26,6 +29,17 @@ from kstyle.errors import UsageError
 @click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
 @click.option("--content-weight", type=float, help="Weight of content.")
 @click.option("--tv-weight", type=float, help="Weight of smoothness (total variation).")
+@click.option("--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ...")
+@click.option(
+    "--mask",
+    "masks",
+    multiple=True,
+    metavar="FILE|alpha|all",
+    help="Where in CONTENT a style goes, white on black: once for each STYLE.",
+)
+@click.option(
+    "--style-mask", "style_masks", multiple=True, metavar="FILE|all", help="What of a STYLE counts: once for each."
+)
 @click.option("--init", metavar="content|noise|style|FILE", help="What to start from.")
 @click.option("--optimizer", metavar="NAME", help="lbfgs, adam or another of Keras' optimisers.")
 @click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
@@ -38,20 +52,24 @@ from kstyle.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def stylize(
-    content, styles, output, preset, overrides, size, style_weight, save_every, preview, as_json, quiet, **options
-):
+    content, styles, output, preset, overrides, size, style_weight, masks, style_masks, save_every, preview, as_json,
+    quiet, **options,
+):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle import images, recipes
     from kstyle.style import settings as style_settings
 
     style, blend = _style_weight(style_weight, len(styles))
-    given = {name: options.pop(name) for name in ("optimizer", "content_weight", "tv_weight", "init", "extractor")}
+    given = {name: options.pop(name) for name in _SETTINGS}
     given = {name: value for name, value in {**given, "style_weight": style}.items() if value is not None}
     # The optimiser first, so that what --set says about it is about this one.
     settings = {**given, **dict(recipes.parse_override(text) for text in overrides)}
     style_settings.load(preset, settings)
     if "content" in settings:  # a section, but to `stylize` the picture
         settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
+    for name, given in (("mask", masks), ("style-mask", style_masks)):
+        if given and len(given) != len(styles):
+            raise UsageError(f"--{name} is given {len(given)} times for {len(styles)} styles: once for each, or never.")
     target = images.check_target(output or _free_name(content, styles))
 
     # Everything above answers at once; from here on a framework is loaded.
@@ -68,8 +86,9 @@ def stylize(
         interrupted = False
         try:
             result = transfer.stylize(
-                content, list(styles), preset=preset, size=size, blend=blend, callback=after_step,
-                progress=progress.download, **options, **settings,
+                content, list(styles), preset=preset, size=size, blend=blend, masks=list(masks) or None,
+                style_masks=list(style_masks) or None, callback=after_step, progress=progress.download, **options,
+                **settings,
             )  # fmt: skip
         except transfer.Interrupted as stop:
             result, interrupted = stop.result, True

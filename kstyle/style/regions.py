@@ -7,7 +7,7 @@ import numpy as np
 from kstyle import images
 from kstyle.errors import DataError, UsageError
 
-ALPHA = "alpha"  # in place of a mask: the picture's own opacity
+ALPHA, ALL = "alpha", "all"  # in place of a mask: the picture's own opacity, and no mask
 
 
 class Region:
@@ -50,7 +50,7 @@ def read(masks, pictures, of):
 
     Args:
         masks: None, or one for each picture: a path, `PIL.Image` or array as for `kstyle.images.read` (white is 1),
-            `"alpha"` for the picture's own opacity, or None for all of it.
+            `"alpha"` for the picture's own opacity, None or `"all"` for all of it.
         pictures: the `Picture`s that they belong to; one may stand for several masks.
         of: what they are masks of, for messages.
 
@@ -65,10 +65,12 @@ def read(masks, pictures, of):
     masks = list(masks) if isinstance(masks, (list, tuple)) else [masks]
     if len(masks) != len(pictures):
         raise UsageError(f"{len(masks)} {of} masks were given for {len(pictures)} style pictures: one for each.")
-    return [None if mask is None else _read(mask, picture) for mask, picture in zip(masks, pictures)]
+    return [_read(mask, picture) for mask, picture in zip(masks, pictures)]
 
 
 def _read(mask, picture):
+    if mask is None or (isinstance(mask, str) and mask == ALL):
+        return None
     if isinstance(mask, str) and mask == ALPHA:
         if picture.alpha is None:
             raise DataError(f"{picture.name} is opaque: it has no transparency that could be a mask.")
