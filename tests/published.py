@@ -261,6 +261,26 @@ def tv_nine(x):
     return 2 * (straight / 3 + across / 12)
 
 
+# --- Laplacian pyramids, as STROTSS' and NNST's code sums their levels
+
+
+def levels_of(x, count):
+    """A pyramid whose sum is x, (3, H, W): all of it in the finest level, the others 0. Where an optimiser takes it
+    depends on gradients only, and not on how a picture is shared out."""
+    found = [x]
+    while len(found) < count and min(found[-1].shape[1:]) >= 4:
+        height, width = ((side + 1) // 2 for side in found[-1].shape[1:])
+        found.append(torch.zeros(3, height, width))
+    return [level.requires_grad_() for level in found]
+
+
+def sum_of(levels):
+    total = levels[-1]
+    for level in levels[-2::-1]:
+        total = level + F.interpolate(total[None], level.shape[1:], mode="bilinear", align_corners=False)[0]
+    return total
+
+
 # --- optimisers: x -> a function that takes a step, given a closure that sets x.grad
 
 
@@ -291,7 +311,7 @@ def lbfgs(history):
 
 def by_torch(kind, **options):
     def make(x, grey):
-        return kind([x], **options).step
+        return kind(x if isinstance(x, list) else [x], **options).step
 
     return make
 

@@ -34,6 +34,7 @@ from published import (
     half_root,
     keras_adam,
     lbfgs,
+    levels_of,
     moments,
     mse,
     nearest,
@@ -48,6 +49,7 @@ from published import (
     root,
     self_similarity,
     squeezenet,
+    sum_of,
     sums,
     torch,
     torch_squeezenet,
@@ -172,11 +174,12 @@ PRESETS = {
             "moments": (moments, STROTSS, 1),
             "palette": (palette, even("pixels"), 1 / 16),
         },
-        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), steps=2,
+        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), steps=2, pyramid=5,
         # Pixels far from every sampled position have gradients near epsilon, which Keras adds within the root.
         tolerance=2e-3,
     ),
-    "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, tolerance=3e-4),
+    "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, pyramid=8,
+        tolerance=3e-4),
     "seed-pytorch": preset(
         (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
         by_torch(ADAM, lr=0.05),
@@ -223,23 +226,25 @@ class Reference:
         return parts
 
     def run(self, start, steps):
-        x = chw(start).clone().requires_grad_()
+        levels = levels_of(chw(start).clone(), self.row.get("pyramid", 1))
+        x = levels if len(levels) > 1 else levels[0]
         step = self.row["optimizer"](x, np.mean(self.row["space"][0]) / 255)
 
         def closure():
-            x.grad = None
-            loss = sum(self.terms(x).values())
+            for level in levels:
+                level.grad = None
+            loss = sum(self.terms(sum_of(levels)).values())
             loss.backward()
             return loss
 
         Steps.now = 0
         with torch.no_grad():
-            parts = {name: float(value) for name, value in self.terms(x).items()}
+            parts = {name: float(value) for name, value in self.terms(sum_of(levels)).items()}
         for Steps.now in range(steps):
             step(closure)
             if self.row["clamp"]:
                 x.data.clamp_(*self.row["clamp"])
-        return parts, x.detach().permute(1, 2, 0).numpy()
+        return parts, sum_of(levels).detach().permute(1, 2, 0).numpy()
 
 
 def chw(picture):
@@ -297,7 +302,7 @@ def paint(name, content, style, start, steps, tmp_path):
         arguments["first_step"] = float(np.mean(objective.SPACES[own.space][0])) / 255
     canvas = loop.Canvas(start, own, optimizers.make(own.optimizer.name, **arguments))
     rows = loop.run(canvas, loss, steps, lambda losses: None)
-    return rows[0], ops.convert_to_numpy(canvas.image.value)
+    return rows[0], ops.convert_to_numpy(canvas.picture(canvas.image.value))
 
 
 def test_no_preset_is_forgotten_here():

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 from PIL import Image
 
 import kstyle
 from kstyle import images
 from kstyle.errors import UsageError
-from kstyle.style import objective, transfer
+from kstyle.style import objective, pyramid, transfer
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE, OTHER = (ROOT / "examples" / name for name in ("chelsea.jpg", "night.jpg", "wave.jpg"))
@@ -214,3 +215,52 @@ def test_bfloat16_is_as_good():
     full, half = (result.history["loss"].iloc[-1] for result in pair)
     assert abs(half / full - 1) < 0.05
     assert np.abs(pair[0].rgb - pair[1].rgb).mean() < 0.05
+
+
+def test_a_pyramid_is_its_picture():
+    """Failure: starting from a pyramid changes the picture, or a level of it is left out of the gradient."""
+    image = np.random.default_rng(0).uniform(0, 1, (37, 50, 3)).astype("float32")
+    vector = pyramid.split(image, 5)
+    assert pyramid.shapes(37, 50, 5) == [(37, 50), (19, 25), (10, 13), (5, 7), (3, 4)]
+    assert vector.size == 3 * sum(h * w for h, w in pyramid.shapes(37, 50, 5))
+    joined = backend.value_and_grad(lambda v: (ops.sum(pyramid.join(v, image.shape, 5)), {}))
+    (total, _), gradient = joined(ops.convert_to_tensor(vector))
+    assert float(ops.convert_to_numpy(total)) == pytest.approx(image.sum(), rel=1e-5)
+    gradient = ops.convert_to_numpy(gradient)
+    assert (gradient[: image.size] == 1).all()
+    # A number of the coarsest level is seen by as many pixels as it stands for.
+    assert gradient[-36:].sum() == pytest.approx(image.size, rel=1e-4)
+
+
+def test_a_pyramid_moves_a_colour_cast_sooner(paint):
+    """Failure: the pyramid is a setting without effect, or its picture is not the sum of its levels."""
+    flat = np.full((64, 64, 3), 0.2, "float32")
+    options = {"styles": np.full((64, 64, 3), 0.8, "float32"), "clamp": None, "steps": 6, "content_weight": 0}
+    pixels, levels = (paint(flat, **options, pyramid=levels) for levels in (0, 5))
+    assert levels.history["style"].iloc[-1] < pixels.history["style"].iloc[-1]
+    assert levels.rgb.mean() - 0.2 > 2 * (pixels.rgb.mean() - 0.2) > 0.1
+
+
+def test_a_plateau_ends_a_size(paint, caplog):
+    """Failure: minutes are spent on steps that no longer change anything, or a size is left too early."""
+    caplog.set_level(logging.INFO, "kstyle")
+    given = {"size": 96, "steps": 200, "scales": {"smallest": 48, "steps": [1, 1]}}
+    every, some = paint(**given), paint(**given, plateau={"steps": 15, "gain": 0.02})
+    steps = some.history.groupby("scale", sort=False).size()
+    assert len(every.history) == 200 and list(steps.index) == [48, 96] and 15 < steps.max() < 100
+    assert some.history["loss"].iloc[-1] < 1.25 * every.history["loss"].iloc[-1]
+    assert "no longer falls" in caplog.text
+
+
+def test_strength(paint):
+    """Failure: strength means another thing for another scaling of the losses, or for another picture."""
+    weights = []
+    for changes in ({}, {"style_weight": 3000}, {"style": {"loss": "elements", "weight": 1e-3}}, {"content_weight": 7}):
+        first = paint(strength=0.5, **changes, steps=1, init="style").history.iloc[0]
+        weights.append(first["style"] / first["content"])
+    assert weights[:2] + weights[3:] == pytest.approx([weights[0]] * 3, rel=1e-3)
+    more, less = (paint(strength=s, steps=30).rgb for s in (0.8, 0.2))
+    content = images.resize_picture(images.read(CONTENT), more.shape[:2]).rgb
+    assert np.abs(more - content).mean() > 1.5 * np.abs(less - content).mean()
+    with pytest.raises(UsageError, match="strength"):
+        paint(strength=0.5, content_weight=0)

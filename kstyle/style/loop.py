@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from kstyle.style import pyramid
+
 ops = keras.ops
 log = logging.getLogger("kstyle")
 
@@ -69,6 +71,9 @@ class Canvas:
         self.optimizer = optimizer
         self.fresh = fresh or (lambda: type(optimizer).from_config(optimizer.get_config()))
         self.margin = margin
+        self.shape = start.shape
+        if settings.pyramid:
+            start = pyramid.split(start, settings.pyramid)
         self.image = keras.Variable(start, dtype="float32")
         self.best = keras.Variable(start, trainable=False, dtype="float32")
         self.best_loss = scalar(np.inf)
@@ -79,18 +84,22 @@ class Canvas:
 
     @property
     def pixels(self):
-        return self.image.shape[0] * self.image.shape[1]
+        return self.shape[0] * self.shape[1]
 
     @property
     def variables(self):
         own = [self.image, self.best, self.best_loss, self.mean, self.mean_weight, self.shrink]
         return own + list(self.optimizer.variables)
 
+    def picture(self, values):
+        """(H, W, 3) of values like `image`'s, which are the picture, or a pyramid of it."""
+        return pyramid.join(values, self.shape, self.settings.pyramid) if self.settings.pyramid else values
+
     def step(self, gradient):
         """One step, in Keras ops only, so that it can be compiled whole.
 
         Args:
-            gradient: `image -> ((loss, parts), d loss / d image)`.
+            gradient: `values -> ((loss, parts), d loss / d values)`, values like `image`'s.
 
         Returns:
             {"loss": total, each term}, of the picture before the step.
@@ -135,15 +144,15 @@ class Canvas:
         those are not finite."""
         weight = float(ops.convert_to_numpy(self.mean_weight.value))
         value = self.mean.value / weight if weight else self.image.value
-        value = ops.convert_to_numpy(value)
-        return value if np.isfinite(value).all() else ops.convert_to_numpy(self.best.value)
+        value = ops.convert_to_numpy(self.picture(value))
+        return value if np.isfinite(value).all() else ops.convert_to_numpy(self.picture(self.best.value))
 
 
 def run(canvas, loss, steps, on_step):
     """Takes `steps` steps; each is one evaluation of the gradient.
 
     A loss that is not finite, or ten times what this size began with, restores the best picture and halves the step;
-    the log says so.
+    the log says so. Where the loss no longer falls, `settings.plateau` ends it earlier.
 
     Args:
         canvas: `Canvas`.
@@ -155,9 +164,10 @@ def run(canvas, loss, steps, on_step):
         One dict of floats a step: "loss" and each term.
     """
     if getattr(loss, "redraws", False):
-        gradient = backend.value_and_grad(lambda image: loss(image, canvas.optimizer.iterations.value))
+        of_values = lambda values: loss(canvas.picture(values), canvas.optimizer.iterations.value)  # noqa: E731
     else:
-        gradient = backend.value_and_grad(loss)
+        of_values = lambda values: loss(canvas.picture(values))  # noqa: E731
+    gradient = backend.value_and_grad(of_values)
     step = backend.compile(lambda: canvas.step(gradient), canvas.variables)
     # Looking at a loss waits for the device. A GPU is looked at every tenth step; a CPU has nothing to wait for.
     interval = 10 if backend.accelerated() else 1
@@ -172,6 +182,9 @@ def run(canvas, loss, steps, on_step):
         rows += fetched
         bad = next((row for row in fetched if not row["loss"] <= DIVERGED * abs(rows[0]["loss"])), None)
         if bad is None:
+            if _no_longer_falls(rows, canvas.settings.plateau):
+                log.info("the loss no longer falls: %d of %d steps taken at this size", len(rows), steps)
+                break
             continue
         halvings += 1
         canvas.restore()
@@ -182,13 +195,19 @@ def run(canvas, loss, steps, on_step):
         if halvings == MOST_HALVINGS:
             log.warning("the loss keeps diverging: stopped after %d steps, with the best picture", len(rows))
             break
-    else:
-        if halvings:  # the last picture has no step after it that would have told its loss
-            (last, _), _ = gradient(canvas.image.value)
-            if not float(ops.convert_to_numpy(last)) <= rows[0]["loss"]:
-                canvas.restore()
-                log.warning("the last step diverged too: back to the best picture")
+    if 0 < halvings < MOST_HALVINGS:  # the last picture has no step after it that would have told its loss
+        (last, _), _ = gradient(canvas.image.value)
+        if not float(ops.convert_to_numpy(last)) <= rows[0]["loss"]:
+            canvas.restore()
+            log.warning("the last step diverged too: back to the best picture")
     return rows
+
+
+def _no_longer_falls(rows, plateau):
+    if plateau is None or len(rows) <= plateau.steps:
+        return False
+    before, since = (min(row["loss"] for row in part) for part in (rows[: -plateau.steps], rows[-plateau.steps :]))
+    return since > before - plateau.gain * abs(before)
 
 
 def fetch(losses):

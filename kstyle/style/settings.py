@@ -192,6 +192,13 @@ class Scales(Closed):
         return [(round(side), count) for side, count in zip(reversed(sides), reversed(steps))]
 
 
+class Plateau(Closed):
+    """A size is left when in its last `steps` the best loss fell by less than `gain`, a share of it."""
+
+    steps: Annotated[int, Field(ge=2)] = 30
+    gain: Annotated[float, Field(gt=0, lt=1)] = 0.01
+
+
 class StyleSettings(Closed):
     """A preset. Every key may be overridden with `--set` or a keyword of `kstyle.stylize`.
 
@@ -206,6 +213,11 @@ class StyleSettings(Closed):
         terms: style terms beside `style`.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
+        pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.pyramid`); 0: none.
+            The optimiser then begins anew at each size, and the picture is not clamped before the end.
+        plateau: when to leave a size before its last step; None: never.
+        strength: how much of style, 0 to 1, in place of the weights' own balance, see `kstyle.style.strength`; None:
+            the weights as they are.
     """
 
     description: str = ""
@@ -223,6 +235,9 @@ class StyleSettings(Closed):
     optimizer: Optimizer = Optimizer()
     scales: Scales = Scales()
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pyramid: Annotated[int, Field(ge=0, le=12)] = 0
+    plateau: Plateau | None = None
+    strength: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _something_to_minimise(self):
@@ -230,6 +245,20 @@ class StyleSettings(Closed):
             raise ValueError("content.weight and style.weight are both 0: there is nothing to minimise")
         if not self.style.layers:
             raise ValueError("style.layers names no layer")
+        return self
+
+    @model_validator(mode="after")
+    def _no_clamped_pyramid(self):
+        if self.pyramid and self.clamp:
+            raise ValueError("the numbers of a pyramid are no colours: give clamp: null, or pyramid: 0")
+        return self
+
+    @model_validator(mode="after")
+    def _strength_of_two(self):
+        if self.strength is not None and not (
+            self.content.weight and any(term.weight for term in self.style_terms.values())
+        ):
+            raise ValueError("strength balances content and style: neither may have the weight 0")
         return self
 
     @model_validator(mode="after")

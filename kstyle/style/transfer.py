@@ -13,7 +13,7 @@ import numpy as np
 from kstyle import images
 from kstyle.errors import UsageError
 from kstyle.models import features
-from kstyle.style import colour, loop, objective, optimizers, regions, sizes
+from kstyle.style import colour, loop, objective, optimizers, regions, sizes, strength
 from kstyle.style import settings as style_settings
 
 log = logging.getLogger("kstyle")
@@ -227,7 +227,7 @@ class Painter:
                     coarse, enlarge = canvas, partial(sizes.enlarge, margins=(canvas.margin, margin), shape=shape)
                     begun = enlarge(coarse.result(), filter="bicubic")
                     canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
-                    if settings.scales.carry:
+                    if settings.scales.carry and not settings.pyramid:
                         optimizers.carry(coarse.optimizer, optimizer, enlarge, coarse.pixels / canvas.pixels)
                 history.begin(max(shape), lambda canvas=canvas: finished(picture(canvas)))
                 history.complete(loop.run(canvas, loss, count, history.on_step))
@@ -280,15 +280,11 @@ class Painter:
         if anchor is not None:
             held = (objective.to_space(anchor.rgb, settings.space), anchor.trust[..., None].astype("float32"))
             anchor = (*held, anchor.weight)
-        return objective.objective(
-            extractor,
-            settings,
-            objective.content_targets(extractor, settings, scene),
-            self._targets[key],
-            seed,
-            (apart and [regions.region(mask) for mask in masks]) or None,
-            anchor,
-        )
+        here = [regions.region(mask) for mask in masks] if apart else None
+        aims = objective.content_targets(extractor, settings, scene)
+        if settings.strength is not None:
+            settings = strength.balanced(extractor, settings, scene, aims, self._targets[key], seed, here)
+        return objective.objective(extractor, settings, aims, self._targets[key], seed, here, anchor)
 
     def _start(self, content):
         """The picture to start from, as far as it does not depend on how content and styles are recoloured."""
