@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import kstyle
+from kstyle import runs
 from kstyle.data import arrays, hymenoptera, photos
 from kstyle.errors import DataError, UsageError
 
@@ -92,6 +94,22 @@ def test_odd_folder(odd, caplog):
     assert any("no picture at all" in line and "empty" in line for line in lines)
     # One picture cannot be on both sides.
     assert any("no picture in test: one" in line for line in lines) and 1 in found.train.labels
+
+
+def test_an_odd_folder_trains(odd, tmp_path, caplog):
+    """Failure: the file that nobody opened stops the training in its third hour, or nobody learns what was left out."""
+    overrides = {
+        "model.weights": None, "data.normalize": "unit", "batch": 4,
+        "data.photographs.size": 48, "stages": [{"train": "head", "epochs": 1}, {"train": "all", "epochs": 1}],
+    }  # fmt: skip
+    done = kstyle.train("folder", data=odd, run=tmp_path / "run", overrides=overrides)
+    assert len(done.history) == 2 and np.isfinite(done.history["loss"]).all()
+    (seen,) = kstyle.predict(tmp_path / "run", [odd / "good/cmyk.jpg"])
+    assert {each["class"] for each in seen["predictions"]} == {"good", "one"}
+    skipped = dict(runs.facts(tmp_path / "run")["pictures"]["skipped"])
+    assert len(skipped) == 10 and "truncated" in skipped[str(odd / "good/cut.jpg")]
+    for line in ("10 of 20 files are left out", "no picture at all", "no picture in test: one"):
+        assert line in caplog.text
 
 
 def test_split_of_a_folder(tmp_path):
