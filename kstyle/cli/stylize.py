@@ -8,7 +8,7 @@ import click
 from kstyle.errors import UsageError
 
 # Options that are settings of the preset.
-_SETTINGS = ("optimizer", "content_weight", "tv_weight", "colour", "init", "extractor")
+_SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "init", "extractor")
 
 
 @click.command()
@@ -26,6 +26,9 @@ _SETTINGS = ("optimizer", "content_weight", "tv_weight", "colour", "init", "extr
 )
 @click.option("--size", default=512, show_default=True, help="Long side of the result, pixels.")
 @click.option("--steps", type=int, help="Gradient evaluations in all.  [default: the preset's]")
+@click.option(
+    "--strength", type=float, metavar="0..1", help="How much style, whatever the picture and its size; 0.5 is usual."
+)
 @click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
 @click.option("--content-weight", type=float, help="Weight of content.")
 @click.option("--tv-weight", type=float, help="Weight of smoothness (total variation).")
