@@ -8,6 +8,7 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.batch import batch
 from kstyle.cli.compare import compare
 from kstyle.cli.data import data
 from kstyle.cli.evaluate import evaluate
@@ -17,6 +18,7 @@ from kstyle.cli.predict import predict
 from kstyle.cli.presets import presets
 from kstyle.cli.recipes import recipes
 from kstyle.cli.stylize import stylize
+from kstyle.cli.sweep import sweep
 from kstyle.cli.train import train
 from kstyle.errors import KStyleError
 from kstyle.files import one_line
@@ -29,7 +31,7 @@ def cli(debug):
     """Neural style transfer and image-classification recipes on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
 
 
-for command in (stylize, presets, compare, train, evaluate, predict, export, recipes, data, info):
+for command in (stylize, batch, sweep, presets, compare, train, evaluate, predict, export, recipes, data, info):
     cli.add_command(command)
 
 
