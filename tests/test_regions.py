@@ -111,7 +111,7 @@ def test_two_regions_are_as_two_pictures(preset):
 
 def _loss_inside(preset, content, style, mask, rgb):
     painter = transfer.Painter(style, preset, precision="float32")
-    extractor, settings = painter._load(), painter.settings
+    extractor, settings = painter.load(), painter.settings
     region = regions.Region(mask.astype("float32") / 255)
     targets = objective.style_targets(extractor, settings, [style], [1], apart=True)
     aims = objective.content_targets(extractor, settings, content)

@@ -62,7 +62,7 @@ def stylize(
     from kstyle import images, recipes
     from kstyle.style import settings as style_settings
 
-    style, blend = _style_weight(style_weight, len(styles))
+    style, blend = parse_style_weight(style_weight, len(styles))
     given = {name: options.pop(name) for name in _SETTINGS}
     given = {name: value for name, value in {**given, "style_weight": style}.items() if value is not None}
     # The optimiser first, so that what --set says about it is about this one.
@@ -104,7 +104,7 @@ def stylize(
         raise click.exceptions.Exit(130)
 
 
-def _style_weight(text, count):
+def parse_style_weight(text, count):
     """`"20"` -> (20.0, None); `"3,7"` -> (None, [3.0, 7.0])."""
     if text is None:
         return None, None

@@ -107,6 +107,8 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
     """
     content, tv = settings.content, settings.tv
     style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
+    if anchor is not None:
+        anchor = (*map(ops.convert_to_tensor, anchor[:2]), anchor[2])
 
     def loss(image, step=None):
         features = _features(extractor, from_space(image, settings.space))

@@ -134,7 +134,9 @@ class Painter:
 
     Attributes:
         settings: the checked `kstyle.style.settings.StyleSettings`.
-        styles: the style pictures, each a `kstyle.images.Picture`.
+        styles, style_masks, blend: the style pictures, each a `kstyle.images.Picture`, their masks and weights.
+        precision: `"float32"` or `"bfloat16"`.
+        weights: as given.
 
     Raises: as `stylize`, but for contents and the network, which is loaded by the first `paint`.
     """
@@ -157,15 +159,15 @@ class Painter:
             overrides = {"optimizer": optimizer, **overrides}  # first: optimizer.learning_rate and so on are for it
         self.settings = style_settings.load(preset, overrides)
         styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
-        self._blend = _check_blend(blend, len(styles))
-        self._precision = backend.precision(precision)
-        self._preset, self._deterministic, self._weights, self._progress = preset, deterministic, weights, progress
-        _optimizer(self.settings)  # its arguments are checked before the network is loaded
+        self.blend = _check_blend(blend, len(styles))
+        self.precision = backend.precision(precision)
+        self._preset, self._deterministic, self.weights, self._progress = preset, deterministic, weights, progress
+        make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = [_read(style) for style in styles]
         if style_masks is None:
-            self._style_masks = [style.alpha for style in self.styles]
+            self.style_masks = [style.alpha for style in self.styles]
         else:
-            self._style_masks = regions.read(style_masks, self.styles, "style")
+            self.style_masks = regions.read(style_masks, self.styles, "style")
         self._extractor, self._targets = None, {}
 
     def paint(self, content, size=512, steps=None, seed=0, callback=None, *, masks=None, start=None, anchor=None):
@@ -179,7 +181,7 @@ class Painter:
         Returns, raises: as `stylize`.
         """
         settings = self.settings
-        _check_numbers(size, steps, seed)
+        check_numbers(size, steps, seed)
         content = _read(content)
         plan = sizes.plan(settings.scales, content, size, steps)
         final, total = plan[-1][0], sum(count for _, count in plan)
@@ -187,7 +189,7 @@ class Painter:
         start = self._start(content) if start is None else start
         backend.seed(seed)
         backend.configure(self._deterministic)
-        extractor = self._load()
+        extractor = self.load()
         record = {**self._record(), "size": list(final), "steps": total, "seed": seed}
         alpha = None if content.alpha is None else np.clip(images.resize(content.alpha, final), 0, 1)
         history = _History(total, callback)
@@ -218,7 +220,7 @@ class Painter:
                     extractor, shape, sizes.mirrored(scene, margin), styles, seed,
                     here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None,
                 )  # fmt: skip
-                fresh = partial(_optimizer, settings)
+                fresh = partial(make_optimizer, settings)
                 optimizer = fresh()
                 if canvas is None:
                     begun = self._begin(start, scene, styles, shape, margin, seed)
@@ -237,11 +239,14 @@ class Painter:
             raise Interrupted(result(canvas)) from interrupt
         return result(canvas)
 
-    def _load(self):
+    def load(self, extractor=None):
+        """The network, a `kstyle.models.features.Extractor`: loaded once, or `extractor`, another painter's of the same
+        network, layers and precision."""
+        self._extractor = self._extractor or extractor
         if self._extractor is None:
             network = self.settings.network
             self._extractor = features.load(
-                network.extractor, self.settings.taps, weights=self._weights, precision=self._precision,
+                network.extractor, self.settings.taps, weights=self.weights, precision=self.precision,
                 progress=self._progress, **network.model_dump(exclude={"extractor"}),
             )  # fmt: skip
             log.info("weights: %s, sha256 %s", self._extractor.origin, self._extractor.sha256[:12])
@@ -251,8 +256,8 @@ class Painter:
         return {
             "preset": str(self._preset),
             **self.settings.model_dump(mode="json"),
-            "blend": self._blend,
-            "precision": self._precision,
+            "blend": self.blend,
+            "precision": self.precision,
             "deterministic": self._deterministic,
             "backend": backend.NAME,
             "device": backend.device(),
@@ -264,7 +269,7 @@ class Painter:
         """Content (H, W, 3) and styles as the network is to see them; `masks` at the content's size."""
         shape = scene.shape[:2]
         styles = [images.resize_picture(s, sizes.of_style(self.settings.style, s, shape)).rgb for s in self.styles]
-        style_masks = [regions.resize(m, s.shape[:2]) for m, s in zip(self._style_masks, styles)]
+        style_masks = [regions.resize(m, s.shape[:2]) for m, s in zip(self.style_masks, styles)]
         return colour.before(self.settings.colour, scene, styles, masks, style_masks)
 
     def _objective(self, extractor, shape, scene, styles, seed, masks, anchor):
@@ -272,8 +277,8 @@ class Painter:
         apart = masks is not None
         key = (tuple(style.shape for style in styles), max(shape), seed, apart)
         if colour.styles_follow_content(settings.colour) or key not in self._targets:
-            here = [regions.region(regions.resize(m, s.shape[:2])) for m, s in zip(self._style_masks, styles)]
-            targets = objective.style_targets(extractor, settings, styles, self._blend, seed, here, apart)
+            here = [regions.region(regions.resize(m, s.shape[:2])) for m, s in zip(self.style_masks, styles)]
+            targets = objective.style_targets(extractor, settings, styles, self.blend, seed, here, apart)
             if len(self._targets) >= MOST_TARGETS:
                 self._targets.clear()
             self._targets[key] = targets
@@ -350,7 +355,8 @@ def _check_blend(blend, count):
     return blend
 
 
-def _check_numbers(size, steps, seed):
+def check_numbers(size, steps, seed):
+    """UsageError: one of them is not a whole number, or out of range."""
     smallest = sizes.SMALLEST_SIDE
     if not isinstance(size, (int, np.integer)) or not smallest <= size <= 16384:
         raise UsageError(f"size must be a whole number of pixels from {smallest} to 16384; got {size!r}.")
@@ -360,7 +366,8 @@ def _check_numbers(size, steps, seed):
         raise UsageError(f"seed must be a whole number, 0 or more; got {seed!r}.")
 
 
-def _optimizer(settings):
+def make_optimizer(settings):
+    """The optimiser of `kstyle.style.settings.StyleSettings`, new. UsageError: an argument it does not take."""
     arguments = settings.optimizer.arguments
     if settings.optimizer.name == "lbfgs":
         # Torch's first step moves a pixel of a large picture by less than float32 resolves: what changes in the

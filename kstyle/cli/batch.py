@@ -1,0 +1,227 @@
+"""`kstyle batch`: many contents, or the frames of a film, in one style."""
+
+import contextlib
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from kstyle.errors import DataError, UsageError
+from kstyle.files import one_line
+
+
+@click.command()
+@click.argument("contents", metavar="CONTENT...", nargs=-1, required=True)
+@click.option("--style", "styles", metavar="FILE", multiple=True, required=True, help="A style picture; repeatable.")
+@click.option("-o", "--output", metavar="DIR", required=True, help="Folder of the results; made if need be.")
+@click.option("--format", "form", default="png", show_default=True, type=click.Choice(["png", "jpg", "webp", "tiff"]))
+@click.option("--recursive", is_flag=True, help="Pictures in folders below too; DIR gets the same tree.")
+@click.option("--force", is_flag=True, help="Make again what is done.")
+@click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the preset.")
+@click.option("--size", default=512, show_default=True, help="Long side of each result, pixels.")
+@click.option("--steps", type=int, help="Gradient evaluations a picture.  [default: the preset's]")
+@click.option("--strength", type=float, metavar="0..1", help="How much style; 0.5 is usual.")
+@click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
+@click.option("--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ...")
+@click.option("--init", metavar="content|noise|style|FILE", help="What to start from.")
+@click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
+@click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
+@click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
+@click.option("--frames", is_flag=True, help="The contents are a film's frames: each follows the one before it.")
+@click.option("--frame-steps", type=int, metavar="N", help="Steps from the second frame on.  [default: a third]")
+@click.option("--temporal", type=float, metavar="W", help="How much frames are held to each other.  [default: 3]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def batch(
+    contents, styles, output, form, recursive, force, preset, overrides, strength, style_weight, colour, init, extractor,
+    size, steps, seed, frames, frame_steps, temporal, as_json, quiet, **options,
+):  # fmt: skip
+    """Paint every CONTENT, pictures and folders of them, in one style.
+
+    What is done is skipped: the same command goes on where it was stopped. A single video or animated GIF is painted
+    frame by frame and put together again. Exit code 1: some pictures failed; 2: nothing was begun.
+    """
+    from kstyle import recipes
+    from kstyle.cli.stylize import parse_style_weight
+    from kstyle.style import settings as style_settings
+
+    weight, blend = parse_style_weight(style_weight, len(styles))
+    given = {
+        "strength": strength, "style_weight": weight, "colour": colour, "init": init, "extractor": extractor,
+    }  # fmt: skip
+    settings = {name: value for name, value in given.items() if value is not None}
+    settings |= dict(recipes.parse_override(text) for text in overrides)
+    style_settings.load(preset, settings)
+
+    # Everything above answers at once; from here on a framework is loaded.
+    with pictures_progress(quiet or as_json) as progress, contextlib.ExitStack() as stack:
+        from kstyle.style import batch as batches
+        from kstyle.style import frames as films
+        from kstyle.style import transfer
+
+        with _not_begun():
+            film = contents[0] if len(contents) == 1 and films.is_film(contents[0], frames) else None
+            motion = _motion(films, frames or film, frame_steps, temporal)
+            videos = [path for path in contents if Path(path).suffix.lower() in films.FILMS]
+            if videos and not film:
+                raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
+            painter = transfer.Painter(
+                list(styles), preset, blend=blend, progress=progress.download, **options, **settings
+            )
+            folder = Path(output)
+            if film:
+                films.need_ffmpeg(film)
+                apart = stack.enter_context(tempfile.TemporaryDirectory(prefix="kstyle-"))
+                film = films.take_apart(film, apart, size)
+                target, folder = folder / f"{film.path.stem}{film.suffix}", folder / film.path.stem
+                if target.resolve() == film.path.resolve():
+                    raise UsageError(f"{one_line(target)} would be replaced by its painting: give another folder.")
+                key = film.path.absolute()
+                found = [batches.Content(frame, frame.stem, f"{key}#{frame.stem}") for frame in film.frames]
+            else:
+                found = batches.collect(contents, recursive, folder)
+            progress.pictures(len(found))
+            outcomes = batches.stylize_all(
+                painter, found, folder, size, steps, seed, progress.step, suffix=f".{form}", force=force, motion=motion
+            )
+        summary = Summary()
+        try:
+            for content, outcome in outcomes:
+                summary.add(content, outcome)
+                progress.picture(outcome.state)
+            if film:
+                summary.film = _put_together(films, film, found, summary, target)
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        except Exception:
+            summary.list_failures()
+            raise
+    summary.report(target if film else folder, len(found), as_json, quiet)
+
+
+@contextlib.contextmanager
+def _not_begun():
+    """Whatever is wrong before the first picture is a UsageError: exit code 1 says that pictures failed."""
+    try:
+        yield
+    except DataError as error:
+        raise UsageError(str(error)) from error
+
+
+def _motion(films, wanted, steps, temporal):
+    if not wanted:
+        for option, value in (("--frame-steps", steps), ("--temporal", temporal)):
+            if value is not None:
+                raise UsageError(f"{option} is for a film's frames: give --frames too.")
+        return None
+    return films.Motion(steps, **({} if temporal is None else {"temporal": temporal}))
+
+
+def _put_together(films, film, found, summary, target):
+    """The film's path; a frame that failed shows the one before it, or after it, so that time and sound stay right."""
+    shown = [summary.results.get(content.key) for content in found]
+    first = next((path for path in shown if path is not None), None)
+    if first is None:
+        return None
+    for number, path in enumerate(shown):
+        shown[number] = path or (shown[number - 1] if number else first)
+    if summary.done or not target.is_file():
+        films.put_together(film, shown, target)
+    return target
+
+
+class Summary:
+    """What became of the contents so far."""
+
+    def __init__(self):
+        self.done, self.skipped, self.failed, self.results = 0, 0, [], {}
+        self.film, self.interrupted = None, False
+        self._begun = time.perf_counter()
+
+    def add(self, content, outcome):
+        if outcome.state == "failed":
+            self.failed.append({"file": str(content.path), "error": outcome.error})
+            return
+        self.results[content.key] = outcome.path
+        if outcome.state == "done":
+            self.done += 1
+        else:
+            self.skipped += 1
+
+    def list_failures(self):
+        for failure in self.failed:
+            click.echo(f"kstyle: {one_line(failure['file'])}: {failure['error']}", err=True)
+
+    def report(self, target, total, as_json, quiet):
+        """Prints it and exits: 130 interrupted, 1 with failures."""
+        seconds = time.perf_counter() - self._begun
+        self.list_failures()
+        if as_json:
+            counts = {"output": str(target), "done": self.done, "skipped": self.skipped, "failed": self.failed}
+            click.echo(json.dumps({**counts, "seconds": round(seconds, 2), "interrupted": self.interrupted}))
+        elif self.interrupted:
+            ready = self.done + self.skipped
+            said = f"stopped with {ready} of {total} pictures done; the same command goes on from there"
+            click.echo(f"kstyle: {said}", err=True)
+        elif not quiet:
+            parts = [f"{self.done} painted in {seconds:.0f} s"]
+            parts += [f"{self.skipped} skipped, done before"] if self.skipped else []
+            parts += [f"{len(self.failed)} failed"] if self.failed else []
+            click.echo(f"{target}: {', '.join(parts)}", err=True)
+        if self.interrupted or self.failed:
+            raise click.exceptions.Exit(130 if self.interrupted else 1)
+
+
+def pictures_progress(quiet):
+    """A `kstyle.cli.progress.Progress` with a bar over pictures above that of steps."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    from kstyle.cli.progress import Progress
+
+    class PicturesProgress(Progress):
+        """`pictures(total)` first; after each, `picture(state)`."""
+
+        def __init__(self, quiet):
+            super().__init__(quiet)
+            # Time left is told here: rich's looks at the last half minute, and a picture may take longer.
+            columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+            self._pictures = RichProgress(*columns)
+
+        def pictures(self, total):
+            self._over = self._pictures.add_task("", total=total, said="")
+            self._total, self._ready, self._made, self._failed = total, 0, 0, 0
+            self._since = time.perf_counter()
+
+        def picture(self, state):
+            self._ready += 1
+            self._failed += state == "failed"
+            self._made += state == "done"
+            self._say(0.0)
+
+        def step(self, step):
+            if self._task is not None and step.step == 0:  # frames have other numbers of steps
+                self._bar.reset(self._task, total=step.total, losses="")
+            super().step(step)
+            self._say((step.step + 1) / step.total)
+
+        def _say(self, part):
+            made = self._made + part
+            said = f"{self._failed} failed  " if self._failed else ""
+            if made:
+                left = (time.perf_counter() - self._since) / made * (self._total - self._ready - part)
+                said += f"{clock(left)} left"
+            self._pictures.update(self._over, completed=self._ready, said=said)
+
+    return PicturesProgress(quiet)
+
+
+def clock(seconds):
+    """3725.4 -> `"1:02:05"`."""
+    minutes, seconds = divmod(round(max(seconds, 0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -1,0 +1,97 @@
+"""`kstyle sweep`: a grid of settings, painted small, on one sheet."""
+
+import json
+
+import click
+
+from kstyle.errors import UsageError
+
+
+@click.command()
+@click.argument("content", metavar="CONTENT")
+@click.argument("styles", metavar="STYLE...", nargs=-1, required=True)
+@click.option(
+    "--vary", "varied", multiple=True, required=True, metavar="KEY=VALUE,...",
+    help="A setting, or preset, size, steps, seed, precision, and its values; may be repeated.",
+)  # fmt: skip
+@click.option("-o", "--output", required=True, metavar="FILE", help="The sheet, .png or .jpg; page and table beside.")
+@click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting that all have.")
+@click.option("--size", default=192, show_default=True, help="Long side of each picture, pixels.")
+@click.option("--steps", type=int, help="Gradient evaluations a picture.  [default: the preset's]")
+@click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
+@click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
+@click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--most", default=64, show_default=True, metavar="N", help="Refuse to paint more combinations than this.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def sweep(content, styles, varied, output, overrides, extractor, weights, most, as_json, quiet, **options):
+    """Paint CONTENT in the style of STYLE pictures with every combination of settings, to choose from.
+
+    Beside the sheet are a page (.html), a table (.csv), both with the command for each picture at full size, and a
+    folder of the pictures.
+    """
+    from kstyle import images, sheet
+    from kstyle.cli.batch import pictures_progress
+
+    target = images.check_target(output)
+    sheet.kind(target)
+    with pictures_progress(quiet or as_json) as progress:
+        from kstyle.style import sweep as sweeps
+
+        vary = [sweeps.parse_vary(text) for text in varied]
+        count = 1
+        for _, values in vary:
+            count *= len(values)
+        if count > most:
+            raise UsageError(
+                f"These are {count} combinations, more than {most}: give --most {count} to paint them all."
+            )
+        given = {"extractor": extractor, "weights": weights}
+        cells = sweeps.grid(content, styles, vary, options, overrides, given)
+        folder = target.with_name(f"{target.stem}-pictures")
+        progress.pictures(count)
+        interrupted = False
+        try:
+            painted = sweeps.paint(
+                cells, content, styles, progress.step, weights=weights, progress=progress.download
+            )  # fmt: skip
+            for cell in painted:
+                if cell.picture is not None:
+                    sweeps.write_picture(folder, cell)
+                progress.picture(cell.state)
+        except KeyboardInterrupt:
+            interrupted = True
+        states = [cell.state for cell in cells]
+        if "done" in states or "failed" in states:
+            page, table = target.with_suffix(".html"), target.with_suffix(".csv")
+            sweeps.write_sheet(target, cells, vary, content, styles, options["size"])
+            sweeps.write_page(page, cells, vary, content, styles, folder)
+            sweeps.write_csv(table, cells)
+    _report(cells, target, interrupted, as_json, quiet)
+
+
+def _report(cells, target, interrupted, as_json, quiet):
+    done = [cell for cell in cells if cell.state == "done"]
+    failed = [cell for cell in cells if cell.state == "failed"]
+    for cell in failed:
+        where = ", ".join(f"{key}={value}" for key, value in cell.varied.items())
+        click.echo(f"kstyle: {where}: {cell.error}", err=True)
+    if as_json:
+        from kstyle.style import sweep as sweeps
+
+        rows = [sweeps.row(cell) for cell in cells]
+        names = {"sheet": target, "page": target.with_suffix(".html"), "table": target.with_suffix(".csv")}
+        counts = {"done": len(done), "failed": len(failed), "interrupted": interrupted, "rows": rows}
+        click.echo(json.dumps({**{name: str(path) for name, path in names.items()}, **counts}))
+    elif interrupted and not (done or failed):
+        click.echo("kstyle: stopped before the first picture was done", err=True)
+    elif interrupted:
+        click.echo(f"kstyle: stopped with {len(done)} of {len(cells)} painted; they are on {target}", err=True)
+    elif not quiet:
+        seconds = sum(cell.seconds for cell in cells)
+        said = f"{len(done)} of {len(cells)} painted in {seconds:.0f} s; commands in {target.with_suffix('.html')}"
+        click.echo(f"{target}: {said}", err=True)
+    if interrupted or failed:
+        raise click.exceptions.Exit(130 if interrupted else 1)

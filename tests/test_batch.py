@@ -1,0 +1,362 @@
+"""kstyle batch: folders of pictures and frames of films in one style, stopped and gone on with."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pictures
+import pytest
+from PIL import Image
+
+from kstyle import cli
+from kstyle.cli import progress as cli_progress
+from kstyle.errors import DataError, UsageError
+from kstyle.style import batch, frames, transfer
+
+STYLE = str(Path(__file__).parents[1] / "examples/night.jpg")
+torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")
+
+# Shallow, so that a step takes milliseconds; the weights are VGG19's own.
+SHALLOW = """
+content: {layers: {block2_conv1: 1}, loss: relative}
+style: {layers: {block1_conv1: 1, block2_conv1: 1}, weight: 20}
+clamp: [0, 1]
+optimizer: {name: adam, learning_rate: 0.03}
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder to work in, with the preset beside it."""
+    (tmp_path / "shallow.yaml").write_text(SHALLOW)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    return tmp_path
+
+
+@pytest.fixture
+def run(place, capsys):
+    """`run("in", "--json")` -> (exit code, stdout, stderr) of a small batch into the folder `out`."""
+
+    def run(*arguments, size=32, steps=1):
+        options = ["--style", STYLE, "-o", "out", "-p", str(place / "shallow.yaml"), "--size", size, "--steps", steps]
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["batch", *map(str, arguments), *map(str, options)])
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def painter(place):
+    return transfer.Painter(STYLE, place / "shallow.yaml", precision="float32", deterministic=True)
+
+
+def summary(ran):
+    code, printed, _ = ran
+    return code, json.loads(printed)
+
+
+def picture(path, seed=0, size=(36, 28)):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), "uint8")
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def modified(folder="out"):
+    return {path.name: path.stat().st_mtime_ns for path in Path(folder).glob("*.png")}
+
+
+@torch_only
+def test_two_hundred_pictures(run, monkeypatch):
+    """Failure: a broken picture ends the night's work, or what was done before Ctrl-C is done again."""
+    for number in range(200):
+        picture(f"in/p{number}.png", number, (32 + number % 2 * 8, 32))
+    broken = [Path(f"in/p{number}.png") for number in (3, 50, 51, 120, 199)]
+    broken[0].write_bytes(b"")
+    broken[1].write_text("no picture")
+    broken[2].write_bytes(broken[2].read_bytes()[:60])
+    picture(broken[3], size=(300, 5))
+    broken[4].unlink()
+    broken[4].symlink_to("nowhere.png")
+    steps = []
+    counted = cli_progress.Progress.step
+
+    def step(self, step):
+        counted(self, step)
+        steps.append(1)
+        if len(steps) == 80:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_progress.Progress, "step", step)
+    code, printed, errors = run("in", "-q")
+    assert (code, printed) == (130, "") and "stopped with 79 of 200 pictures done; the same command" in errors
+    assert len(modified()) == 79 and not list(Path("out").glob(".*"))
+
+    before = modified()
+    code, printed, errors = run("in", "-q")
+    assert (code, printed, len(steps)) == (1, "", 80 + 195 - 79)
+    assert len(modified()) == 195 and before.items() <= modified().items()
+    lines = errors.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [["kstyle", str(path)] for path in broken]
+    words = ["empty", "not a picture", "cut short|cannot be read", "the network needs", "No such file"]
+    assert all(any(w in line for w in word.split("|")) for line, word in zip(lines, words)), errors
+
+    code, got = summary(run("in", "--json"))
+    assert (code, got["done"], got["skipped"], len(steps)) == (1, 0, 195, 276 - 80)
+    assert [failure["file"] for failure in got["failed"]] == [str(path) for path in broken]
+
+
+def test_done_is_what_these_settings_made_of_this_content(run):
+    """Failure: a changed photograph keeps its old painting, or an untouched one is painted again."""
+    for name in "abc":
+        picture(f"in/{name}.png", ord(name))
+    assert run("in", "-q") == (0, "", "")
+    before = modified()
+    picture("in/a.png", 99)
+    os.utime("in/b.png", (1, 1))  # copied, not changed
+    Path("out/c.png").unlink()
+    assert summary(run("in", "--json"))[1].items() >= {"done": 2, "skipped": 1, "failed": []}.items()
+    after = modified()
+    assert after["b.png"] == before["b.png"] and after["a.png"] > before["a.png"]
+    code, _, errors = run("in", "--style-weight", "3")
+    assert code == 0 and "with other settings than before: 3 pictures (style.weight 20.0, now 3.0)" in errors
+    assert summary(run("in", "--style-weight", "3", "--json"))[1]["skipped"] == 3
+    assert summary(run("in", "--style-weight", "3", "--json", "--force"))[1]["done"] == 3
+
+
+def test_the_network_is_loaded_once_and_not_for_nothing(painter, place, monkeypatch):
+    """Failure: each of a thousand pictures costs the network and the style targets again."""
+    loads, targets = [], []
+    load, style_targets = transfer.features.load, transfer.objective.style_targets
+    monkeypatch.setattr(transfer.features, "load", lambda *a, **k: loads.append(1) or load(*a, **k))
+    monkeypatch.setattr(
+        transfer.objective, "style_targets", lambda *a, **k: targets.append(1) or style_targets(*a, **k)
+    )
+    for number in range(3):
+        picture(f"in/{number}.png", number)
+    outcomes = [outcome for _, outcome in batch.stylize_all(painter, "in", "out", 32, 1)]
+    assert [o.state for o in outcomes] == ["done"] * 3 and (len(loads), len(targets)) == (1, 1)
+    fresh = transfer.Painter(STYLE, place / "shallow.yaml", precision="float32", deterministic=True)
+    again = [outcome for _, outcome in batch.stylize_all(fresh, "in", "out", 32, 1)]
+    assert [o.state for o in again] == ["skipped"] * 3 and len(loads) == 1
+    with Image.open("out/0.png") as image:  # the same as alone
+        alone = transfer.stylize("in/0.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(alone.image))
+        assert json.loads(image.text["kstyle"])["size"] == [25, 32]
+
+
+def test_names(run):
+    """Failure: a result replaces another, a picture of the user's, or gets another name in the next run."""
+    picture("in/a.jpg", 1), picture("in/a.png", 2), picture("in/A.webp", 3)
+    picture("out/b.png", 4), picture("in/b.png", 5)
+    mine = Path("out/b.png").read_bytes()
+    run("in/a.jpg", "in/a.png", "-q")
+    first = {
+        name: entry["content"] for name, entry in json.loads(Path("out/batch.json").read_text())["results"].items()
+    }
+    assert {name: Path(content).name for name, content in first.items()} == {"a.png": "a.jpg", "a-2.png": "a.png"}
+    assert summary(run("in", "--json"))[1].items() >= {"done": 2, "skipped": 2}.items()
+    assert set(modified()) == {"a.png", "a-2.png", "A-3.png", "b.png", "b-2.png"}
+    assert Path("out/b.png").read_bytes() == mine
+    shutil.move("in", "moved")
+    assert summary(run("moved", "--json"))[1]["skipped"] == 4
+    run("moved", "--format", "jpg", "-q")
+    assert len(list(Path("out").glob("*.jpg"))) == 4
+
+
+def test_trees_and_natural_order(place):
+    """Failure: frame10 comes before frame2, results are taken for contents, or folders are mixed up."""
+    for name in ("in/frame10.png", "in/frame2.png", "in/sub/frame1.png", "in/out/old.png", "in/.hidden.png"):
+        picture(name)
+    Path("in/notes.txt").write_text("no picture, and not called one")
+    assert [c.name for c in batch.collect("in")] == ["frame2", "frame10"]
+    found = batch.collect(["in", "in/frame2.png"], recursive=True, folder="in/out")
+    assert [c.name for c in found] == ["frame2", "frame10", "sub/frame1"]
+    with pytest.raises(UsageError, match="in is to be read and written"):
+        batch.collect(["in"], folder="in")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_folder_that_may_not_be_read(run):
+    """Failure: one locked folder among many ends the run, or is passed over in silence."""
+    picture("in/a.png"), picture("in/locked/b.png")
+    Path("in/locked").chmod(0)
+    try:
+        code, got = summary(run("in", "--recursive", "--json"))
+    finally:
+        Path("in/locked").chmod(0o755)
+    assert (code, got["done"]) == (1, 1) and "ermission denied" in got["failed"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["nothing"], "nothing: there is no such file or folder."),
+        (["empty"], "There is no picture in empty"),
+        (["in", "-p", "gaty"], "Unknown preset 'gaty'. Did you mean 'gatys'?"),
+        (["in", "--set", "style.wieght=3"], "Did you mean 'weight'?"),
+        (["in", "--style", "nothing.png"], "nothing.png: there is no such file."),
+        (["in", "-o", "in/a.png"], "in/a.png: cannot be made a folder"),
+        (["in", "-o", "in"], "in is to be read and written"),
+        (["in", "--temporal", "2"], "--temporal is for a film's frames: give --frames too."),
+        (["in", "--frames", "--frame-steps", "0"], "The steps of a frame must be"),
+        (["in", "--frames", "--set", "colour=histogram-after"], "use 'histogram' or 'none' for frames."),
+        (["in", "--format", "gif"], "gif"),
+        (["in", "--size", "4"], "size must be a whole number"),
+        (["clip.mp4"], "clip.mp4: reading a video takes ffmpeg, which is not installed"),
+        (["clip.mp4", "in"], "clip.mp4 is a video: give it alone"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(place, capsys, monkeypatch, more, words):
+    """Failure: an hour of painting before a typing error is noticed; an exit code that says pictures failed."""
+    picture("in/a.png")
+    Path("empty").mkdir()
+    Path("clip.mp4").write_bytes(b"")
+    monkeypatch.setenv("PATH", "")
+    options = ["--style", STYLE, "-p", str(place / "shallow.yaml"), "--size", "32", "--steps", "1"]
+    output = [] if "-o" in more else ["-o", "out"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["batch", *options, *output, *more])
+    printed, errors = capsys.readouterr()
+    assert (ended.value.code, printed) == (2, "") and errors.startswith("kstyle: ") and errors.count("\n") == 1
+    assert words in errors and not list(Path().glob("out/*.png"))
+
+
+@pytest.mark.parametrize("text", ["{", '{"version": 1, "settings": {}, "results": {"../a.png": {"content": "x"}}}'])
+def test_a_record_that_is_none(run, text):
+    """Failure: a traceback, or a file from a stranger decides where pictures are written."""
+    picture("in/a.png")
+    Path("out").mkdir()
+    Path("out/batch.json").write_text(text)
+    code, _, errors = run("in", "-q")
+    assert (
+        code == 2
+        and "out/batch.json: is not a record that kstyle wrote" in errors
+        and os.listdir("out") == ["batch.json"]
+    )
+
+
+def scene(number, height=40, width=48):
+    """A picture in which nothing but a patch moves."""
+    rgb = pictures.example("chelsea", width)[:height].copy()
+    rgb[4:14, 2 + 4 * number : 12 + 4 * number] = (0.9, 0.1, 0.1)
+    return (rgb * 255).round().astype("uint8")
+
+
+@pytest.fixture
+def moving():
+    """The names of five frames of `scene`."""
+    Path("in").mkdir()
+    for number in range(5):
+        Image.fromarray(scene(number)).save(f"in/f{number}.png")
+    return [f"f{number}.png" for number in range(5)]
+
+
+def shown(folder, names):
+    return np.stack([np.asarray(Image.open(Path(folder) / name), "float32") for name in names]) / 255
+
+
+def test_what_stands_still_is_held(painter, moving):
+    """Failure: the painting boils where the film is still."""
+    still = np.abs(np.diff(shown("in", moving), axis=0)).max((0, 3)) == 0
+    flicker = {}
+    for folder, motion in {"free": None, "led": frames.Motion(4, 0), "held": frames.Motion(4, 3)}.items():
+        outcomes = list(batch.stylize_all(painter, "in", folder, 48, 12, motion=motion))
+        assert [outcome.state for _, outcome in outcomes] == ["done"] * 5
+        flicker[folder] = np.abs(np.diff(shown(folder, moving), axis=0))[:, still].mean()
+    assert flicker["held"] < 0.6 * flicker["led"], flicker
+    # And what moves is painted where it is: the patch is the reddest place.
+    red = shown("held", moving)[..., 0] - shown("held", moving)[..., 1]
+    places = [np.average(np.arange(red.shape[2]), weights=np.clip(frame[4:14] - 0.2, 0, 1).sum(0)) for frame in red]
+    assert np.all(np.diff(places) > 1), places
+
+
+def test_frames_go_on_as_if_they_had_not_been_stopped(place, painter, moving, caplog):
+    """Failure: a film jumps at the frame at which its painting was taken up again."""
+    for number in (3, 4):  # a cut
+        Image.fromarray(255 - scene(number)).save(f"in/f{number}.png")
+    motion = frames.Motion(2, 1)
+    with caplog.at_level("INFO", "kstyle"):
+        list(batch.stylize_all(painter, "in", "whole", 48, 6, motion=motion))
+    said = [record.message for record in caplog.records if "a cut" in record.message]
+    assert len(said) == 1 and said[0].startswith("f3.png: a cut (a mean change of 0.")
+    stopped = batch.stylize_all(painter, "in", "parts", 48, 6, motion=motion)
+    next(stopped), next(stopped)
+    stopped.close()
+    states = [outcome.state for _, outcome in batch.stylize_all(painter, "in", "parts", 48, 6, motion=motion)]
+    assert states == ["skipped", "skipped", "done", "done", "done"]
+    np.testing.assert_array_equal(shown("parts", moving), shown("whole", moving))
+    # A frame follows those before it, up to the next cut.
+    Image.fromarray(scene(4)).save("in/f0.png")
+    states = [outcome.state for _, outcome in batch.stylize_all(painter, "in", "parts", 48, 6, motion=motion)]
+    assert states == ["done", "done", "done", "skipped", "skipped"]
+
+
+def test_noise_is_no_change(place):
+    """Failure: a compressed film's grain is taken for movement, and nothing is held; or movement is held back."""
+    before = pictures.smooth(48, 64)
+    noise = np.random.default_rng(0).normal(0, 0.02, before.shape).astype("float32")
+    assert frames.trust(frames.change(before, before + noise)).mean() > 0.8
+    moved = np.roll(before, 16, axis=1)
+    assert frames.trust(frames.change(before, moved))[:, 20:].mean() < 0.2
+    np.testing.assert_allclose(frames.carry(before, before, moved), moved, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png"])
+def test_an_animation_in_and_out(run, kind):
+    """Failure: a GIF comes back as its first frame, at another speed, or as a heap of pictures."""
+    shots = [Image.fromarray(scene(number)) for number in range(3)]
+    shots[0].save(f"clip.{kind}", save_all=True, append_images=shots[1:], duration=[50, 120, 70], loop=0)
+    code, got = summary(run(f"clip.{kind}", "--json", "--frames"))
+    assert (code, got["output"], got["done"]) == (0, f"out/clip.{kind}", 3)
+    with Image.open(got["output"]) as image:
+        durations, seen = [], []
+        for number in range(image.n_frames):
+            image.seek(number)
+            image.load()
+            durations.append(image.info["duration"])
+            seen.append(np.asarray(image.convert("RGB"), float))
+        assert durations == [50, 120, 70] and image.size == (32, 21) and image.info["loop"] == 0
+    painted = np.asarray(Image.open("out/clip/000002.png"), float)
+    assert np.abs(seen[1] - painted).mean() < 12 and np.abs(seen[1] - seen[0]).max() > 40
+    before = Path(got["output"]).stat().st_mtime_ns
+    assert summary(run(f"clip.{kind}", "--json", "--frames"))[1].items() >= {"done": 0, "skipped": 3}.items()
+    assert Path(got["output"]).stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg is not installed")
+def test_a_video_in_and_out(run):
+    """Failure: a video comes back without its sound, or at another rate or length."""
+    made = "testsrc=size=50x38:rate=30000/1001:duration=0.3", "sine=duration=0.3"
+    inputs = [part for source in made for part in ("-f", "lavfi", "-i", source)]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, "-pix_fmt", "yuv420p", "-shortest", "clip.mp4"], check=True)
+    code, got = summary(run("clip.mp4", "--json"))
+    assert (code, got["output"]) == (0, "out/clip.mp4") and got["done"] in (8, 9)
+    asked = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", got["output"]]
+    streams = json.loads(subprocess.run(asked, check=True, capture_output=True).stdout)["streams"]
+    shape = {stream["codec_type"]: stream for stream in streams}
+    assert shape["video"]["avg_frame_rate"] == "30000/1001" and int(shape["video"]["nb_frames"]) == got["done"]
+    assert (shape["video"]["width"], shape["video"]["height"]) == (32, 24) and "audio" in shape
+    Path("broken.mkv").write_bytes(b"no video")
+    code, _, errors = run("broken.mkv")
+    assert code == 2 and errors.startswith("kstyle: broken.mkv: ffprobe failed (") and errors.count("\n") == 1
+
+
+def test_a_full_disk_ends_it(painter, monkeypatch):
+    """Failure: two hundred pictures are painted, and none is kept."""
+    picture("in/a.png"), picture("in/b.png")
+
+    def full(*arguments, **options):
+        raise DataError("out/a.png: cannot be written (No space left on device).")
+
+    monkeypatch.setattr(batch.images, "write", full)
+    with pytest.raises(DataError, match="No space left"):
+        list(batch.stylize_all(painter, "in", "out", 32, 1))
