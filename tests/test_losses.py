@@ -377,3 +377,18 @@ def test_gram_of_bfloat16(height, width, limit):
     gram = ops.convert_to_numpy(gram)
     assert gram.dtype == np.float32
     assert np.linalg.norm(gram - exact) <= limit * np.linalg.norm(exact)
+
+
+def test_wasserstein_of_half_precision_features():
+    """Failure: in bfloat16 a covariance has negative eigenvalues, and the loss of crowson is not a number."""
+    rng = np.random.default_rng(0)
+    x, s = (100 + 50 * rng.gamma(1, 1, (1, 24, 24, 8)) @ rng.normal(size=(8, 64)) for _ in "xs")  # of rank 8 in 64
+
+    def loss(features, precision):
+        features, style = (ops.cast(ops.convert_to_tensor(f.astype("float32")), precision) for f in (features, s))
+        target = transport.gaussian(*transport.moments(style))
+        (value, _), gradient = backend.value_and_grad(lambda f: (transport.wasserstein(f, target), {}))(features)
+        return float(ops.convert_to_numpy(value)), ops.convert_to_numpy(ops.cast(gradient, "float32"))
+
+    (half, gradient), (full, _) = (loss(x, precision) for precision in ("bfloat16", "float32"))
+    assert half == pytest.approx(full, rel=0.02) and np.isfinite(gradient).all()

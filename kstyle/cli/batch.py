@@ -38,8 +38,8 @@ from kstyle.files import one_line
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def batch(
-    contents, styles, output, form, recursive, force, preset, overrides, strength, style_weight, colour, init, extractor,
-    size, steps, seed, frames, frame_steps, temporal, as_json, quiet, **options,
+    contents, styles, output, form, recursive, force, preset, overrides, strength, style_weight, colour, init,
+    extractor, size, steps, seed, frames, frame_steps, temporal, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint every CONTENT, pictures and folders of them, in one style.
 

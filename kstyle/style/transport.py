@@ -9,7 +9,7 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import keras
 import numpy as np
 
-from kstyle.style.losses import weighed, weighed_rows
+from kstyle.style.losses import rows, weighed_rows
 
 ops = keras.ops
 
@@ -28,8 +28,11 @@ def moments(features, weights=None):
     """(1, H, W, C) -> mean (C,) and mean of f fᵀ (C, C), float32; `weights` of the positions, (1, H, W, 1) of mean 1.
     Both may be averaged over styles."""
     mean = ops.mean(weighed_rows(features, weights), axis=0)
-    # The product of the activations as they are: the seam's sums half-precision features in float32.
-    return mean, backend.gram(weighed(features, weights)) / (features.shape[1] * features.shape[2])
+    # In float32 and about the mean, whatever the features are: a covariance with a negative eigenvalue has no root.
+    centred = rows(features) - mean
+    if weights is not None:
+        centred = centred * ops.sqrt(rows(ops.convert_to_tensor(weights)))
+    return mean, backend.gram(centred) / centred.shape[0] + mean[:, None] * mean[None]
 
 
 def _ridged_covariance(mean, second):
