@@ -165,6 +165,20 @@ def test_the_plan_of_sizes(scales, size, total, plan):
     assert settings.Scales(**scales).plan(size, total) == plan
 
 
+def test_what_holds_from_a_size_on():
+    """Failure: a table of steps, weights or rates is read for another size."""
+    tables = {"steps_from": {0: 300, 128: 200, 512: 50}, "smallest": 64, "rates_from": {256: 0.5, 512: 0.25}}
+    tables["weights_from"] = {"content": {0: 16, 128: 8}, "style": {512: 3}}
+    mine = settings.load("gatys", {"scales": tables, "optimizer.learning_rate": 2, "content.weight": 10})
+    assert mine.scales.plan(512) == [(64, 300), (128, 200), (256, 200), (512, 50)]
+    found = [
+        (s.content.weight, s.style.weight, s.optimizer.arguments["learning_rate"]) for s in map(mine.at, (64, 256, 600))
+    ]
+    assert found == [(160, 1000, 2), (80, 1000, 1), (80, 3000, 0.5)]
+    with pytest.raises(UsageError, match="must then be a number"):
+        settings.load("keras-io", {"scales.rates_from": {256: 0.5}})
+
+
 def even(*layers, weight=1):
     return dict.fromkeys(layers, weight)
 

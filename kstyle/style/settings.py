@@ -151,6 +151,7 @@ class Scales(Closed):
         steps_from: instead of `steps`, {long side: gradient evaluations} from that side on, smaller ones as the first.
         weights_from: {term: {long side: factor}}: by what a term's weight is multiplied from that side on; 1 below the
             first.
+        rates_from: {long side: factor}: by what the learning rate is multiplied from that side on, likewise.
         factor: ratio of one size to the next.
         smallest: long side in pixels below which no size is added; None: the final size only.
         carry: hand the optimiser's state from size to size.
@@ -161,6 +162,7 @@ class Scales(Closed):
     steps: list[Annotated[int, Field(ge=1)]] = Field(default=[500], min_length=1)
     steps_from: dict[Side, Annotated[int, Field(ge=1)]] | None = None
     weights_from: dict[str, dict[Side, NotNegative]] = Field(default={})
+    rates_from: dict[Side, Positive] = Field(default={})
     factor: Annotated[float, Field(gt=1)] = 2.0
     smallest: Annotated[int, Field(ge=32)] | None = None
     carry: bool = True
@@ -254,6 +256,12 @@ class StyleSettings(Closed):
         return self
 
     @model_validator(mode="after")
+    def _a_rate_to_multiply(self):
+        if self.scales.rates_from and not isinstance(self.optimizer.arguments.get("learning_rate"), (int, float)):
+            raise ValueError("scales.rates_from multiplies optimizer.learning_rate, which must then be a number")
+        return self
+
+    @model_validator(mode="after")
     def _strength_of_two(self):
         if self.strength is not None and not (
             self.content.weight and any(term.weight for term in self.style_terms.values())
@@ -287,7 +295,7 @@ class StyleSettings(Closed):
         return list(dict.fromkeys(tap for term in terms for tap in term.layers if tap != PIXELS))
 
     def at(self, side):
-        """The settings at a long side in pixels: weights multiplied as `scales.weights_from` says."""
+        """The settings at a long side in pixels: weights and learning rate multiplied as `scales` says."""
         factors = {name: _from_side(table, side, 1.0) for name, table in self.scales.weights_from.items()}
 
         def weighed(name, section):
@@ -295,6 +303,10 @@ class StyleSettings(Closed):
 
         sections = {name: weighed(name, getattr(self, name)) for name in ("content", "style", "tv")}
         terms = [weighed(term.column, term) for term in self.terms]
+        if self.scales.rates_from:
+            rate = self.optimizer.arguments["learning_rate"] * _from_side(self.scales.rates_from, side, 1.0)
+            arguments = {**self.optimizer.arguments, "learning_rate": rate}
+            sections["optimizer"] = Optimizer(name=self.optimizer.name, **arguments)
         return self.model_copy(update={**sections, "terms": terms})
 
 

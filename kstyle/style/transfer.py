@@ -220,7 +220,7 @@ class Painter:
                     extractor, shape, sizes.mirrored(scene, margin), styles, seed,
                     here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None,
                 )  # fmt: skip
-                fresh = partial(make_optimizer, settings)
+                fresh = partial(make_optimizer, settings.at(max(shape)))
                 optimizer = fresh()
                 if canvas is None:
                     begun = self._begin(start, scene, styles, shape, margin, seed)
