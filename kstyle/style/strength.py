@@ -13,7 +13,7 @@ log = logging.getLogger("kstyle")
 
 # By what the style's share outweighs the content's at strength 0.5: about what the preset `kstyle` has as it comes.
 # Style losses are squares that fall to a hundredth while content loses a tenth, so they need it.
-EVEN = 64.0
+EVEN = 48.0
 
 
 def balanced(extractor, settings, scene, aims, targets, seed=0, regions=None):
