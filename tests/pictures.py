@@ -14,6 +14,15 @@ ADOBE_D50 = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], 
 ADOBE_GAMMA = 563 / 256
 
 
+# A preset so shallow that a step takes milliseconds; the weights are VGG19's own.
+SHALLOW = """
+content: {layers: {block2_conv1: 1}, loss: relative}
+style: {layers: {block1_conv1: 1, block2_conv1: 1}, weight: 20}
+clamp: [0, 1]
+optimizer: {name: adam, learning_rate: 0.03}
+"""
+
+
 def example(name, size=256):
     """A picture of examples/, (H, W, 3) float32 RGB in [0, 1], `size` pixels on its long side."""
     picture = images.read(Path(__file__).parents[1] / f"examples/{name}.jpg")

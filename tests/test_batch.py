@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pictures
 import pytest
+from pictures import SHALLOW
 from PIL import Image
 
 from kstyle import cli
@@ -20,14 +21,6 @@ from kstyle.style import batch, frames, transfer
 
 STYLE = str(Path(__file__).parents[1] / "examples/night.jpg")
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")
-
-# Shallow, so that a step takes milliseconds; the weights are VGG19's own.
-SHALLOW = """
-content: {layers: {block2_conv1: 1}, loss: relative}
-style: {layers: {block1_conv1: 1, block2_conv1: 1}, weight: 20}
-clamp: [0, 1]
-optimizer: {name: adam, learning_rate: 0.03}
-"""
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import SHALLOW
 from PIL import Image
 
 from kstyle import cli, images
@@ -20,14 +21,6 @@ from kstyle.style import sweep, transfer
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = str(ROOT / "examples/chelsea.jpg"), str(ROOT / "examples/night.jpg")
-
-# Shallow, so that a step takes milliseconds; the weights are VGG19's own.
-SHALLOW = """
-content: {layers: {block2_conv1: 1}, loss: relative}
-style: {layers: {block1_conv1: 1, block2_conv1: 1}, weight: 20}
-clamp: [0, 1]
-optimizer: {name: adam, learning_rate: 0.03}
-"""
 
 
 @pytest.fixture
