@@ -91,10 +91,9 @@ def run(preset, content, style, size, limit, runs):
         EXAMPLES / f"{content}.jpg", EXAMPLES / f"{style}.jpg", preset=preset, size=size, steps=steps, **overrides
     )
     seconds = time.perf_counter() - start
-    last = result.history.iloc[-1].drop(["scale", "step", "seconds"])
     row = {
         **asked, "overrides": overrides, "steps": len(result.history), "of": planned, "seconds": seconds,
-        "losses": {key: float(value) for key, value in last.items()},
+        "losses": result.losses,
         "precision": result.settings["precision"], "device": result.settings["device"],
     }  # fmt: skip
     images.write(runs / f"{preset}.png", result.rgb)

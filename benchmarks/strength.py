@@ -36,7 +36,7 @@ def main(strengths, sizes, data, preset, output, as_json):
                     result = kstyle.stylize(
                         data / "content" / content, data / "style" / style, preset, size, strength=strength
                     )
-                    images.write(output / name, result.rgb, text={"kstyle": json.dumps(result.settings)})
+                    result.write(output / name)
                 painted, original = images.read(output / name), images.read(data / "content" / content)
                 shape = images.fit(painted.size, min(sizes))
                 pair = (images.resize_picture(picture, shape).rgb for picture in (painted, original))

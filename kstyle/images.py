@@ -64,7 +64,7 @@ def read(source):
 
     Args:
         source: a path; or a `PIL.Image.Image` (its current frame); or an array `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or
-            `(H, W, 4)`, last the alpha, of uint8, uint16, bool, or float in [0, 1].
+            `(H, W, 4)`, last the alpha, of uint8, uint16, bool, or float in [0, 1]; or a `Picture`, returned as it is.
 
     Returns:
         A `Picture`; its arrays share no memory with `source`.
@@ -74,6 +74,8 @@ def read(source):
             decoded, above `MAX_PIXELS`; the array has another shape, type or range.
         UsageError: `KSTYLE_MAX_PIXELS` is not a whole number above 0.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, Image.Image):
         label = one_line(getattr(source, "filename", "") or "image")
         with one_line_errors(label):

@@ -95,10 +95,7 @@ def stylize(
             )  # fmt: skip
         except transfer.Interrupted as stop:
             result, interrupted = stop.result, True
-        record = json.dumps(result.settings)
-        versions = result.settings["versions"]
-        text = {"Software": f"kstyle {versions['kstyle']}", "kstyle": record}
-        images.write(target, result.rgb, result.alpha, text=text)
+        result.write(target)
     _report(result, target, interrupted, as_json, quiet)
     if interrupted:
         raise click.exceptions.Exit(130)
@@ -133,7 +130,6 @@ def _report(result, target, interrupted, as_json, quiet):
     height, width = result.rgb.shape[:2]
     steps, seconds = len(result.history), float(last.get("seconds", 0))
     if as_json:
-        terms = {name: float(last[name]) for name in result.history.columns if name not in ("scale", "step", "seconds")}
         summary = {
             "output": str(target),
             "width": width,
@@ -141,7 +137,7 @@ def _report(result, target, interrupted, as_json, quiet):
             "steps": steps,
             "seconds": round(seconds, 2),
         }
-        click.echo(json.dumps({**summary, **terms, "interrupted": interrupted, "settings": result.settings}))
+        click.echo(json.dumps({**summary, **result.losses, "interrupted": interrupted, "settings": result.settings}))
     elif interrupted:
         planned = result.settings["steps"]
         click.echo(f"kstyle: stopped after {steps} of {planned} steps; the picture so far is in {target}", err=True)

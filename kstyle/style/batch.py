@@ -194,9 +194,7 @@ def _write(target, result):
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{one_line(target.parent)}: cannot be made ({_reason(error)}).") from error
-    versions = result.settings["versions"]
-    text = {"Software": f"kstyle {versions['kstyle']}", "kstyle": json.dumps(result.settings)}
-    images.write(target, result.rgb, result.alpha, text=text)
+    result.write(target)
 
 
 @dataclass
@@ -326,7 +324,7 @@ def _made_with(painter, size, steps, seed, motion):
     # What is at its default is left out: a setting that a newer kstyle has changes nothing.
     settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     init = painter.settings.init
-    if init not in ("content", "noise", "style"):
+    if init not in transfer.INITS:
         settings["init"] = _digest(images.read(init).rgb)
     made_with = {
         **settings,

@@ -134,7 +134,7 @@ class Chain:
         before = self._before(scene, picture.name)
         if before is None:
             self._after = None
-            return self._painter.paint(content.path, size, steps, seed, callback)
+            return self._painter.paint(picture, size, steps, seed, callback)
         self._after = self._mark
         if self._next is None:
             # The same network and targets, as copies share them; the final size alone, as small ones would lose the
@@ -147,7 +147,7 @@ class Chain:
         if self._motion.temporal and loss:
             anchor = transfer.Anchor(held, trust(change(seen, scene)), self._motion.temporal * loss / DEAR)
         start = carry(held, seen, scene)
-        return self._next.paint(content.path, size, self._steps, seed, callback, start=start, anchor=anchor)
+        return self._next.paint(picture, size, self._steps, seed, callback, start=start, anchor=anchor)
 
     def _before(self, scene, name):
         """(content, result, loss) of the frame before; None where this one is to be painted afresh."""

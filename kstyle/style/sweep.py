@@ -3,7 +3,6 @@
 import csv
 import html
 import itertools
-import json
 import logging
 import math
 import shlex
@@ -164,8 +163,7 @@ def _check(cell):
         raise unknown("extractor", name, features.EXTRACTORS)
     for tap in settings.taps:
         features.tap_name(features.EXTRACTORS[name][0], tap)
-    if settings.init not in ("content", "noise", "style") and not Path(settings.init).exists():
-        raise UsageError(f"init must be content, noise, style or a picture; there is no file '{settings.init}'.")
+    transfer.check_init(settings.init)
 
 
 def _command(content, styles, options, varied, common, texts, given):
@@ -196,12 +194,12 @@ def paint(cells, content, styles, callback=None, **options):
         DataError: a picture that cannot be read. Interrupted: Ctrl-C.
     """
     extractors = {}
-    images.read(content)
+    content, styles = images.read(content), [images.read(style) for style in styles]
     for cell in cells:
         begun = time.perf_counter()
         size, steps, seed = (cell.options[key] for key in ("size", "steps", "seed"))
         painter = transfer.Painter(
-            list(styles), cell.options["preset"], precision=cell.options["precision"], **options, **cell.settings
+            styles, cell.options["preset"], precision=cell.options["precision"], **options, **cell.settings
         )
         key = (painter.settings.network, tuple(painter.settings.taps), painter.precision)
         extractors[key] = painter.load(extractors.get(key))
@@ -213,11 +211,7 @@ def paint(cells, content, styles, callback=None, **options):
             if not isinstance(error, (DataError, UsageError)):
                 cell.error = f"unexpected {type(error).__name__}: {cell.error}"
         else:
-            last = result.history.iloc[-1]
-            cell.losses = {
-                name: float(last[name]) for name in result.history.columns if name not in ("scale", "step", "seconds")
-            }
-            cell.result = result
+            cell.losses, cell.result = result.losses, result
             cell.picture = np.asarray(result.image.convert("RGB"))
         cell.seconds = time.perf_counter() - begun
         yield cell
@@ -307,9 +301,7 @@ def write_picture(folder, cell):
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise DataError(f"{one_line(folder)}: cannot be made ({error.strerror}).") from error
-    record = cell.result.settings
-    text = {"Software": f"kstyle {record['versions']['kstyle']}", "kstyle": json.dumps(record)}
-    return images.write(folder / f"{cell.number:03d}.png", cell.result.rgb, cell.result.alpha, text=text)
+    return cell.result.write(folder / f"{cell.number:03d}.png")
 
 
 PAGE = string.Template("""<!DOCTYPE html>

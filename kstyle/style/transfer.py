@@ -1,5 +1,6 @@
 """`kstyle.stylize`: a content picture and style pictures in, a painting out."""
 
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from kstyle.style import settings as style_settings
 
 log = logging.getLogger("kstyle")
 
-# Sets of style targets that a painter keeps for its next content; at five layers of VGG a set is three megabytes.
-MOST_TARGETS = 16
+# What a painter keeps of its styles for the next content: so many sizes. At five layers of VGG the targets of one are
+# three megabytes, and a style picture of 1024 pixels nine.
+MOST_KEPT = 16
+INITS = ("content", "noise", "style")  # what to start from where it is no file
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,17 @@ class Result:
     def image(self):
         """The picture as a `PIL.Image` (RGB, or RGBA where the content has transparency)."""
         return images.to_pil(self.rgb, self.alpha)
+
+    @property
+    def losses(self):
+        """{"loss": total, each weighted term}: floats, of the last step; empty before the first."""
+        last = self.history.iloc[-1] if len(self.history) else {}
+        return {name: float(value) for name, value in last.items() if name not in ("scale", "step", "seconds")}
+
+    def write(self, path):
+        """Writes the picture, see `kstyle.images.write`; a PNG gets `settings` in its text. Returns the path."""
+        text = {"Software": f"kstyle {self.settings['versions']['kstyle']}", "kstyle": json.dumps(self.settings)}
+        return images.write(path, self.rgb, self.alpha, text=text)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -168,7 +182,7 @@ class Painter:
             self.style_masks = [style.alpha for style in self.styles]
         else:
             self.style_masks = regions.read(style_masks, self.styles, "style")
-        self._extractor, self._targets = None, {}
+        self._extractor, self._sized, self._targets = None, {}, {}
 
     def paint(self, content, size=512, steps=None, seed=0, callback=None, *, masks=None, start=None, anchor=None):
         """Paints one content.
@@ -186,7 +200,7 @@ class Painter:
         plan = sizes.plan(settings.scales, content, size, steps)
         final, total = plan[-1][0], sum(count for _, count in plan)
         masks = None if masks is None else regions.read(masks, [content] * len(self.styles), "content")
-        start = self._start(content) if start is None else start
+        start = self._start() if start is None else images.Picture(start)
         backend.seed(seed)
         backend.configure(self._deterministic)
         extractor = self.load()
@@ -215,9 +229,11 @@ class Painter:
                 last = shape == final
                 margin = 0 if last else settings.scales.margin
                 here = _at(masks, shape)
-                scene, styles = self._see(images.resize_picture(content, shape).rgb, here)
+                styles, style_masks = self._styles_for(shape)
+                scene = images.resize_picture(content, shape).rgb
+                scene, styles = colour.before(settings.colour, scene, styles, here, style_masks)
                 loss = self._objective(
-                    extractor, shape, sizes.mirrored(scene, margin), styles, seed,
+                    extractor, shape, sizes.mirrored(scene, margin), styles, style_masks, seed,
                     here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None,
                 )  # fmt: skip
                 fresh = partial(make_optimizer, settings.at(max(shape)))
@@ -265,40 +281,40 @@ class Painter:
             "versions": backend.versions(),
         }
 
-    def _see(self, scene, masks):
-        """Content (H, W, 3) and styles as the network is to see them; `masks` at the content's size."""
-        shape = scene.shape[:2]
-        styles = [images.resize_picture(s, sizes.of_style(self.settings.style, s, shape)).rgb for s in self.styles]
-        style_masks = [regions.resize(m, s.shape[:2]) for m, s in zip(self.style_masks, styles)]
-        return colour.before(self.settings.colour, scene, styles, masks, style_masks)
+    def _styles_for(self, shape):
+        """The styles, (H, W, 3), and their masks, at the sizes that they are shown in for a result of `shape`."""
+        shapes = tuple(sizes.of_style(self.settings.style, style, shape) for style in self.styles)
+        return _kept(self._sized, shapes, lambda: (
+            [images.resize_picture(style, size).rgb for style, size in zip(self.styles, shapes)],
+            [regions.resize(mask, size) for mask, size in zip(self.style_masks, shapes)],
+        ))  # fmt: skip
 
-    def _objective(self, extractor, shape, scene, styles, seed, masks, anchor):
+    def _objective(self, extractor, shape, scene, styles, style_masks, seed, masks, anchor):
         settings = self.settings.at(max(shape))
         apart = masks is not None
-        key = (tuple(style.shape for style in styles), max(shape), seed, apart)
-        if colour.styles_follow_content(settings.colour) or key not in self._targets:
-            here = [regions.region(regions.resize(m, s.shape[:2])) for m, s in zip(self.style_masks, styles)]
-            targets = objective.style_targets(extractor, settings, styles, self.blend, seed, here, apart)
-            if len(self._targets) >= MOST_TARGETS:
-                self._targets.clear()
-            self._targets[key] = targets
+
+        def find():
+            counted = [regions.region(mask) for mask in style_masks]
+            return objective.style_targets(extractor, settings, styles, self.blend, seed, counted, apart)
+
+        if colour.styles_follow_content(settings.colour):
+            targets = find()
+        else:
+            key = (tuple(style.shape for style in styles), max(shape), seed, apart)
+            targets = _kept(self._targets, key, find)
         if anchor is not None:
             held = (objective.to_space(anchor.rgb, settings.space), anchor.trust[..., None].astype("float32"))
             anchor = (*held, anchor.weight)
         here = [regions.region(mask) for mask in masks] if apart else None
         aims = objective.content_targets(extractor, settings, scene)
         if settings.strength is not None:
-            settings = strength.balanced(extractor, settings, scene, aims, self._targets[key], seed, here)
-        return objective.objective(extractor, settings, aims, self._targets[key], seed, here, anchor)
+            settings = strength.balanced(extractor, settings, scene, aims, targets, seed, here)
+        return objective.objective(extractor, settings, aims, targets, seed, here, anchor)
 
-    def _start(self, content):
-        """The picture to start from, as far as it does not depend on how content and styles are recoloured."""
-        init = self.settings.init
-        if init in ("content", "noise", "style"):
-            return init
-        if not Path(init).exists():
-            raise UsageError(f"init must be content, noise, style or a picture; there is no file '{init}'.")
-        return _read(init).rgb
+    def _start(self):
+        """A word, or the `Picture` that init names."""
+        check_init(self.settings.init)
+        return self.settings.init if self.settings.init in INITS else _read(self.settings.init)
 
     def _begin(self, start, scene, styles, shape, margin, seed):
         """(H, W, 3) float32 in the settings' space, the margin around it."""
@@ -306,9 +322,9 @@ class Painter:
             if start == "noise":
                 return sizes.noise(self.settings, shape, margin, seed)
             # A style is resized once, unless it is recoloured, which happens at the size it is shown in.
-            style = styles[0] if colour.MODES[self.settings.colour].style else self.styles[0].rgb
-            start = scene if start == "content" else style
-        rgb = np.clip(images.resize(start, shape), 0, 1)
+            style = images.Picture(styles[0]) if colour.MODES[self.settings.colour].style else self.styles[0]
+            start = images.Picture(scene) if start == "content" else style
+        rgb = images.resize_picture(start, shape).rgb
         return objective.to_space(sizes.mirrored(rgb, margin), self.settings.space)
 
 
@@ -375,6 +391,21 @@ def make_optimizer(settings):
         # million times up, in step 2). One grey level shows.
         arguments.setdefault("first_step", float(np.mean(objective.SPACES[settings.space][0])) / 255)
     return optimizers.make(settings.optimizer.name, **arguments)
+
+
+def check_init(init):
+    """UsageError: neither one of `INITS` nor a file."""
+    if init not in INITS and not Path(init).exists():
+        raise UsageError(f"init must be content, noise, style or a picture; there is no file '{init}'.")
+
+
+def _kept(store, key, make):
+    """`store[key]`, made if need be; a full store is emptied first."""
+    if key not in store:
+        if len(store) >= MOST_KEPT:
+            store.clear()
+        store[key] = make()
+    return store[key]
 
 
 def _read(source):
