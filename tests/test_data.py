@@ -330,12 +330,17 @@ def test_a_damaged_zip_is_one_line(tmp_path):
     """Failure: a byte that fell over in the download ends in a traceback from inside zipfile."""
     folder = write_tiny(tmp_path / "tiny-imagenet-200")
     whole = zipped(folder, tmp_path / "x.zip").read_bytes()
-    # Of the central directory's entries: the version needed, flags (encrypted), compression, and the size it claims.
-    changes = {6: (153, "x.zip"), 8: (1, "encrypted"), 10: (14, "x.zip"), 27: (255, "refused")}
-    for offset, (value, says) in changes.items():
+    # Of the central directory's entries: the version needed, flags (encrypted), compression, the size it claims, and a
+    # name that is said to be UTF-8 and is not.
+    changes = [
+        ({6: 153}, "x.zip"), ({8: 1}, "encrypted"), ({10: 14}, "x.zip"), ({27: 255}, "refused"),
+        ({9: 8, 46: 255}, "x.zip"),
+    ]  # fmt: skip
+    for values, says in changes:
         broken, at = bytearray(whole), whole.find(b"PK\1\2")
         while at >= 0:
-            broken[at + offset] = value
+            for offset, value in values.items():
+                broken[at + offset] = value
             at = whole.find(b"PK\1\2", at + 1)
         (tmp_path / "x.zip").write_bytes(broken)
         fails(DataError, lambda: data.load("tiny_imagenet", tmp_path / "x.zip"), "x.zip", says)

@@ -271,6 +271,10 @@ def test_hymenoptera_is_unpacked_whole(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == ["cache", "hymenoptera_data", "hymenoptera_data.zip"]
     (tmp_path / "cut").mkdir()
     cut = tmp_path / "cut/hymenoptera_data.zip"
-    cut.write_bytes(archive.read_bytes()[:200])
-    fails(DataError, lambda: hymenoptera.unpack(cut), "damaged")
-    assert os.listdir(tmp_path / "cut") == ["hymenoptera_data.zip"]
+    whole = archive.read_bytes()
+    no_text, at = bytearray(whole), whole.find(b"PK\1\2")
+    no_text[at + 9], no_text[at + 46] = 8, 255  # a name that is said to be UTF-8 and is not
+    for broken in (whole[:200], no_text):
+        cut.write_bytes(broken)
+        fails(DataError, lambda: hymenoptera.unpack(cut), "damaged")
+        assert os.listdir(tmp_path / "cut") == ["hymenoptera_data.zip"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli import options as painting
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line
 
@@ -19,19 +20,19 @@ from kstyle.files import one_line
 @click.option("--format", "form", default="png", show_default=True, type=click.Choice(["png", "jpg", "webp", "tiff"]))
 @click.option("--recursive", is_flag=True, help="Pictures in folders below too; DIR gets the same tree.")
 @click.option("--force", is_flag=True, help="Make again what is done.")
-@click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
+@painting.preset
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the preset.")
 @click.option("--size", default=512, show_default=True, help="Long side of each result, pixels.")
 @click.option("--steps", type=int, help="Gradient evaluations a picture.  [default: the preset's]")
 @click.option("--strength", type=float, metavar="0..1", help="How much style; 0.5 is usual.")
-@click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
-@click.option("--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ...")
-@click.option("--init", metavar="content|noise|style|FILE", help="What to start from.")
-@click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
-@click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
-@click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
+@painting.style_weight
+@painting.colour
+@painting.init
+@painting.extractor
+@painting.weights
+@painting.precision
+@painting.seed
+@painting.deterministic
 @click.option("--frames", is_flag=True, help="The contents are a film's frames: each follows the one before it.")
 @click.option("--frame-steps", type=int, metavar="N", help="Steps from the second frame on.  [default: a third]")
 @click.option("--temporal", type=float, metavar="W", help="How much frames are held to each other.  [default: 3]")
@@ -46,20 +47,14 @@ def batch(
     What is done is skipped: the same command goes on where it was stopped. A single video or animated GIF is painted
     frame by frame and put together again. Exit code 1: some pictures failed; 2: nothing was begun.
     """
-    from kstyle import recipes
-    from kstyle.cli.stylize import parse_style_weight
-    from kstyle.style import settings as style_settings
-
-    weight, blend = parse_style_weight(style_weight, len(styles))
-    given = {
-        "strength": strength, "style_weight": weight, "colour": colour, "init": init, "extractor": extractor,
-    }  # fmt: skip
-    settings = {name: value for name, value in given.items() if value is not None}
-    settings |= dict(recipes.parse_override(text) for text in overrides)
-    style_settings.load(preset, settings)
+    settings, blend = painting.settings_and_blend(
+        preset, len(styles), style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
+    )
 
     # Everything above answers at once; from here on a framework is loaded.
-    with pictures_progress(quiet or as_json) as progress, contextlib.ExitStack() as stack:
+    from kstyle.cli.progress import PicturesProgress
+
+    with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
         from kstyle.style import batch as batches
         from kstyle.style import frames as films
         from kstyle.style import transfer
@@ -175,53 +170,3 @@ class Summary:
             click.echo(f"{target}: {', '.join(parts)}", err=True)
         if self.interrupted or self.failed:
             raise click.exceptions.Exit(130 if self.interrupted else 1)
-
-
-def pictures_progress(quiet):
-    """A `kstyle.cli.progress.Progress` with a bar over pictures above that of steps."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as RichProgress
-
-    from kstyle.cli.progress import Progress
-
-    class PicturesProgress(Progress):
-        """`pictures(total)` first; after each, `picture(state)`."""
-
-        def __init__(self, quiet):
-            super().__init__(quiet)
-            # Time left is told here: rich's looks at the last half minute, and a picture may take longer.
-            columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-            self._pictures = RichProgress(*columns)
-
-        def pictures(self, total):
-            self._over = self._pictures.add_task("", total=total, said="")
-            self._total, self._ready, self._made, self._failed = total, 0, 0, 0
-            self._since = time.perf_counter()
-
-        def picture(self, state):
-            self._ready += 1
-            self._failed += state == "failed"
-            self._made += state == "done"
-            self._say(0.0)
-
-        def step(self, step):
-            if self._task is not None and step.step == 0:  # frames have other numbers of steps
-                self._bar.reset(self._task, total=step.total, losses="")
-            super().step(step)
-            self._say((step.step + 1) / step.total)
-
-        def _say(self, part):
-            made = self._made + part
-            said = f"{self._failed} failed  " if self._failed else ""
-            if made:
-                left = (time.perf_counter() - self._since) / made * (self._total - self._ready - part)
-                said += f"{clock(left)} left"
-            self._pictures.update(self._over, completed=self._ready, said=said)
-
-    return PicturesProgress(quiet)
-
-
-def clock(seconds):
-    """3725.4 -> `"1:02:05"`."""
-    minutes, seconds = divmod(round(max(seconds, 0)), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

@@ -2,6 +2,7 @@
 is."""
 
 import logging
+import time
 
 import numpy as np
 from rich.console import Console, Group
@@ -115,6 +116,50 @@ class Progress:
         if not bar.tasks:
             bar.add_task("", total=total)
         bar.update(bar.tasks[0].id, completed=done, total=total)
+
+
+class PicturesProgress(Progress):
+    """A `Progress` with a bar over pictures above that of steps; `pictures(total)` first, then `picture(state)` after
+    each."""
+
+    def __init__(self, quiet=False):
+        super().__init__(quiet)
+        # Time left is told here: rich's looks at the last half minute, and a picture may take longer.
+        columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+        self._pictures = RichProgress(*columns)
+
+    def pictures(self, total):
+        """How many there are to paint."""
+        self._over = self._pictures.add_task("", total=total, said="")
+        self._total, self._ready, self._made, self._failed = total, 0, 0, 0
+        self._since = time.perf_counter()
+
+    def picture(self, state):
+        """One more is `"done"`, `"skipped"` or `"failed"`."""
+        self._ready += 1
+        self._failed += state == "failed"
+        self._made += state == "done"
+        self._say(0.0)
+
+    def step(self, step):
+        if self._task is not None and step.step == 0:  # frames have other numbers of steps
+            self._bar.reset(self._task, total=step.total, losses="")
+        super().step(step)
+        self._say((step.step + 1) / step.total)
+
+    def _say(self, part):
+        made = self._made + part
+        said = f"{self._failed} failed  " if self._failed else ""
+        if made:
+            left = (time.perf_counter() - self._since) / made * (self._total - self._ready - part)
+            said += f"{clock(left)} left"
+        self._pictures.update(self._over, completed=self._ready, said=said)
+
+
+def clock(seconds):
+    """3725.4 -> `"1:02:05"`."""
+    minutes, seconds = divmod(round(max(seconds, 0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
 def thumbnail(rgb, columns=THUMBNAIL_COLUMNS):

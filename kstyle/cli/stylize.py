@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli import options as painting
 from kstyle.errors import UsageError
 
 # Options that are settings of the preset.
@@ -20,7 +21,7 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
     metavar="FILE",
     help="PNG, JPEG, WebP or TIFF. Default: CONTENT-STYLE.png, here, under a free name.",
 )
-@click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
+@painting.preset
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the preset: style.scale=0.5"
 )
@@ -29,10 +30,10 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 @click.option(
     "--strength", type=float, metavar="0..1", help="How much style, whatever the picture and its size; 0.5 is usual."
 )
-@click.option("--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7")
+@painting.style_weight
 @click.option("--content-weight", type=float, help="Weight of content.")
 @click.option("--tv-weight", type=float, help="Weight of smoothness (total variation).")
-@click.option("--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ...")
+@painting.colour
 @click.option(
     "--mask",
     "masks",
@@ -43,13 +44,13 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 @click.option(
     "--style-mask", "style_masks", multiple=True, metavar="FILE|all", help="What of a STYLE counts: once for each."
 )
-@click.option("--init", metavar="content|noise|style|FILE", help="What to start from.")
+@painting.init
 @click.option("--optimizer", metavar="NAME", help="lbfgs, adam or another of Keras' optimisers.")
-@click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
-@click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
-@click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
+@painting.extractor
+@painting.weights
+@painting.precision
+@painting.seed
+@painting.deterministic
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
 @click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
@@ -59,15 +60,10 @@ def stylize(
     quiet, **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
-    from kstyle import images, recipes
-    from kstyle.style import settings as style_settings
+    from kstyle import images
 
-    style, blend = parse_style_weight(style_weight, len(styles))
     given = {name: options.pop(name) for name in _SETTINGS}
-    given = {name: value for name, value in {**given, "style_weight": style}.items() if value is not None}
-    # The optimiser first, so that what --set says about it is about this one.
-    settings = {**given, **dict(recipes.parse_override(text) for text in overrides)}
-    style_settings.load(preset, settings)
+    settings, blend = painting.settings_and_blend(preset, len(styles), style_weight, overrides, **given)
     if "content" in settings:  # a section, but to `stylize` the picture
         settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
     for name, given in (("mask", masks), ("style-mask", style_masks)):
@@ -99,21 +95,6 @@ def stylize(
     _report(result, target, interrupted, as_json, quiet)
     if interrupted:
         raise click.exceptions.Exit(130)
-
-
-def parse_style_weight(text, count):
-    """`"20"` -> (20.0, None); `"3,7"` -> (None, [3.0, 7.0])."""
-    if text is None:
-        return None, None
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--style-weight expects numbers like 20 or 3,7; got '{text}'.") from None
-    if len(numbers) == 1:
-        return numbers[0], None
-    if len(numbers) != count:
-        raise UsageError(f"--style-weight has {len(numbers)} numbers for {count} style picture{'s'[: count > 1]}.")
-    return None, numbers
 
 
 def _free_name(content, styles):

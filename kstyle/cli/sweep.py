@@ -4,6 +4,7 @@ import json
 
 import click
 
+from kstyle.cli import options as painting
 from kstyle.errors import UsageError
 
 
@@ -15,14 +16,14 @@ from kstyle.errors import UsageError
     help="A setting, or preset, size, steps, seed, precision, and its values; may be repeated.",
 )  # fmt: skip
 @click.option("-o", "--output", required=True, metavar="FILE", help="The sheet, .png or .jpg; page and table beside.")
-@click.option("-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.")
+@painting.preset
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting that all have.")
 @click.option("--size", default=192, show_default=True, help="Long side of each picture, pixels.")
 @click.option("--steps", type=int, help="Gradient evaluations a picture.  [default: the preset's]")
-@click.option("--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.")
-@click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
-@click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
-@click.option("--seed", default=0, show_default=True)
+@painting.extractor
+@painting.weights
+@painting.precision
+@painting.seed
 @click.option("--most", default=64, show_default=True, metavar="N", help="Refuse to paint more combinations than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
@@ -33,11 +34,11 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     folder of the pictures.
     """
     from kstyle import images, sheet
-    from kstyle.cli.batch import pictures_progress
+    from kstyle.cli.progress import PicturesProgress
 
     target = images.check_target(output)
     sheet.kind(target)
-    with pictures_progress(quiet or as_json) as progress:
+    with PicturesProgress(quiet=quiet or as_json) as progress:
         from kstyle.style import sweep as sweeps
 
         vary = [sweeps.parse_vary(text) for text in varied]

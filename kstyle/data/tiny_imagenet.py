@@ -71,7 +71,8 @@ def _opened(path):
         return
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: written by a later version of zip
+    # Not implemented: written by a later version of zip. No text: a name that says it is UTF-8 and is not.
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is no zip of Tiny ImageNet, or cut short ({plain(error)}).") from error
     with archive:
         yield _from_zip(archive, path), f"{path}: "

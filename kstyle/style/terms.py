@@ -54,20 +54,19 @@ class Positions:
             self._made[key] = make()
         return self._made[key]
 
-    def draw(self, among, samples, redraw=True):
-        """(samples,) int32 of `among`, a number of positions or an array of them, none twice; all of them where there
-        are no more (of a number None, which means all)."""
-        some = not isinstance(among, int)
-        available = len(among) if some else among
+    def draw(self, available, samples, redraw=True, among=None):
+        """(samples,) int32 of `range(available)`, or of the array `among`, none twice. Where there are no more:
+        `among`, of which None means all."""
+        available = available if among is None else len(among)
         if available <= samples:
-            return among if some else None
+            return among
         moving = redraw and self.step is not None
         table = _sets(self.seed, available, samples, DRAWS if moving else 1)
-        table = among[table] if some else table
+        table = table if among is None else among[table]
         if not moving:
             return table[0]
         number = ops.cast(self.step, "int32") % DRAWS
-        key = (id(among) if some else among, samples)
+        key = (available, id(among), samples)
         return self.once(key, lambda: ops.take(ops.convert_to_tensor(table), number, axis=0))
 
 
@@ -96,8 +95,8 @@ class Look:
         return self.term.redraw and not self.style
 
     def inside(self, height, width, rim=0):
-        """Positions in the region, or how many there are in all."""
-        return (height - 2 * rim) * (width - 2 * rim) if self.region is None else self.region.inside(height, width, rim)
+        """Positions in the region, counted without a rim of so many; None: all."""
+        return None if self.region is None else self.region.inside(height, width, rim)
 
 
 def _weighed(features, look):
@@ -105,8 +104,8 @@ def _weighed(features, look):
 
 
 def _rows(features, look):
-    x = losses.rows(features)
-    return x if look.region is None else ops.take(x, look.inside(*features.shape[1:3]), axis=0)
+    x, inside = losses.rows(features), look.inside(*features.shape[1:3])
+    return x if inside is None else ops.take(x, inside, axis=0)
 
 
 def _patches(features, look):
@@ -118,7 +117,8 @@ def _centred(features, look):
 
 
 def _of_layer(look, height, width, rim=0):
-    return look.positions.draw(look.inside(height, width, rim), look.term.samples or 4096, look.redraw)
+    available, samples = (height - 2 * rim) * (width - 2 * rim), look.term.samples or 4096
+    return look.positions.draw(available, samples, look.redraw, look.inside(height, width, rim))
 
 
 def _columns(features, look):
@@ -134,19 +134,19 @@ def columns(features, layers, positions, samples, redraw=True, among=None):
         features: {layer: (1, H', W', C)} with `"shape"`, the picture's (height, width).
         layers: {layer: factor}, by what its channels are multiplied.
         samples: positions; all where there are no more.
-        among: the positions that may be taken, an array; a number or None: all.
+        among: the positions that may be taken, an array; None: all.
 
     Returns:
         (n, D) float32, D the channels of all layers. A layer of half the size is read at half the position, bilinearly,
         as STROTSS does with the picture's columns (it rounds the style's positions down).
     """
-    key = (id(features), tuple(layers.items()), samples, redraw, id(among) if np.ndim(among) else None)
+    key = (id(features), tuple(layers.items()), samples, redraw, id(among))
     return positions.once(key, lambda: _read(features, layers, positions, samples, redraw, among))
 
 
 def _read(features, layers, positions, samples, redraw, among):
     height, width = features["shape"]
-    flat = positions.draw(among if np.ndim(among) else height * width, samples, redraw)
+    flat = positions.draw(height * width, samples, redraw, among)
     if flat is None:
         flat = np.arange(height * width, dtype="int32")
     top, left = flat // width, flat % width
