@@ -14,7 +14,7 @@ from PIL import Image
 import kstyle
 from kstyle import images
 from kstyle.errors import UsageError
-from kstyle.style import objective, pyramid, transfer
+from kstyle.style import objective, pyramid, strength, transfer
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE, OTHER = (ROOT / "examples" / name for name in ("chelsea.jpg", "night.jpg", "wave.jpg"))
@@ -244,13 +244,20 @@ def test_a_plateau_ends_a_size(paint, caplog):
     assert "no longer falls" in caplog.text
 
 
-def test_strength(paint):
-    """Failure: strength means another thing for another scaling of the losses, or for another picture."""
+def test_strength(paint, monkeypatch):
+    """Failure: strength means another thing for another scaling of the losses, picture or size."""
     weights = []
     for changes in ({}, {"style_weight": 3000}, {"style": {"loss": "elements", "weight": 1e-3}}, {"content_weight": 7}):
         first = paint(strength=0.5, **changes, steps=1, init="style").history.iloc[0]
         weights.append(first["style"] / first["content"])
     assert weights[:2] + weights[3:] == pytest.approx([weights[0]] * 3, rel=1e-3)
+    monkeypatch.setattr(strength, "FINE", 48)  # half the long side: large pictures have more style, at each size
+    fine = paint(strength=0.5, steps=2, size=96, init="style", scales={"smallest": 48, "steps": [1, 1]}).history
+    monkeypatch.undo()
+    coarse = paint(strength=0.5, steps=1, size=48, init="style").history.iloc[0]
+    assert fine["style"][0] / fine["content"][0] == pytest.approx(
+        2**0.6 * coarse["style"] / coarse["content"], rel=0.01
+    )
     more, less = (paint(strength=s, steps=30).rgb for s in (0.5, 0.05))
     content = images.resize_picture(images.read(CONTENT), more.shape[:2]).rgb
     assert np.abs(more - content).mean() > 1.5 * np.abs(less - content).mean()

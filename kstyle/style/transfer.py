@@ -233,7 +233,7 @@ class Painter:
                 scene = images.resize_picture(content, shape).rgb
                 scene, styles = colour.before(settings.colour, scene, styles, here, style_masks)
                 loss = self._objective(
-                    extractor, shape, sizes.mirrored(scene, margin), styles, style_masks, seed,
+                    extractor, shape, final, sizes.mirrored(scene, margin), styles, style_masks, seed,
                     here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None,
                 )  # fmt: skip
                 fresh = partial(make_optimizer, settings.at(max(shape)))
@@ -289,7 +289,7 @@ class Painter:
             [regions.resize(mask, size) for mask, size in zip(self.style_masks, shapes)],
         ))  # fmt: skip
 
-    def _objective(self, extractor, shape, scene, styles, style_masks, seed, masks, anchor):
+    def _objective(self, extractor, shape, final, scene, styles, style_masks, seed, masks, anchor):
         settings = self.settings.at(max(shape))
         apart = masks is not None
 
@@ -308,7 +308,7 @@ class Painter:
         here = [regions.region(mask) for mask in masks] if apart else None
         aims = objective.content_targets(extractor, settings, scene)
         if settings.strength is not None:
-            settings = strength.balanced(extractor, settings, scene, aims, targets, seed, here)
+            settings = strength.balanced(extractor, settings, scene, aims, targets, max(final), seed, here)
         return objective.objective(extractor, settings, aims, targets, seed, here, anchor)
 
     def _start(self):

@@ -83,18 +83,17 @@ class TrainStep:
         else:
             x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
             x = self.normalise.from_unit(x)
-        parts = self.settings.accumulate
-        if images.shape[0] % parts:
-            parts = 1  # a last batch that cannot be divided
-        size = images.shape[0] // parts
+        # Parts of one size: what memory was enough for is enough for an epoch's last batch, whatever is left for it.
+        count, size = images.shape[0], self.settings.batch // self.settings.accumulate
         total, grads = None, None
-        for part in range(parts):
-            piece = slice(part * size, (part + 1) * size)
+        for first in range(0, count, size):
+            piece = slice(first, min(first + size, count))
             _, sums, found = self._gradients(x[piece], targets[piece])
-            total = sums["sums"] if total is None else total + sums["sums"]
-            grads = found if grads is None else backend.add_scaled(grads, 1.0, found)
-        if parts > 1:
-            grads = [g / parts for g in grads]
+            share = (piece.stop - first) / count
+            if grads is None:
+                total, grads = sums["sums"], found if share == 1 else [share * g for g in found]
+            else:
+                total, grads = total + sums["sums"], backend.add_scaled(grads, share, found)
         self._apply(grads)
         self.totals.assign(self.totals.value + total)
 
