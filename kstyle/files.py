@@ -19,6 +19,11 @@ def plain(value, length=80):
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def reason(error):
+    """What an OSError says without the path, or any error, as one line."""
+    return one_line(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 @contextlib.contextmanager
 def replacing(path):
     """`with replacing(path) as beside:` the file written at `beside` becomes `path` if nothing was raised.
@@ -36,7 +41,7 @@ def replacing(path):
         yield beside
         os.replace(beside, path)
     except OSError as error:
-        raise DataError(f"{one_line(path)}: cannot be written ({one_line(error.strerror or error)}).") from error
+        raise DataError(f"{one_line(path)}: cannot be written ({reason(error)}).") from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()

@@ -5,7 +5,10 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,8 @@ from kstyle.cli import progress as cli_progress
 from kstyle.errors import DataError, UsageError
 from kstyle.style import batch, frames, transfer
 
-STYLE = str(Path(__file__).parents[1] / "examples/night.jpg")
+ROOT = Path(__file__).parents[1]
+STYLE = str(ROOT / "examples/night.jpg")
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")
 
 
@@ -144,6 +148,66 @@ def test_the_network_is_loaded_once_and_not_for_nothing(painter, place, monkeypa
         alone = transfer.stylize("in/0.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
         np.testing.assert_array_equal(np.asarray(image), np.asarray(alone.image))
         assert json.loads(image.text["kstyle"])["size"] == [25, 32]
+
+
+@torch_only
+def test_several_at_once(run, place):
+    """Failure: other pictures than one by one, a failure that is lost, or the next run knows nothing of it."""
+    for number in range(5):
+        picture(f"in/{number}.png", number)
+    Path("in/2.png").write_text("no picture")
+    code, got = summary(run("in", "--jobs", "2", "--json", "--precision", "float32"))
+    assert (code, got["done"], [failure["file"] for failure in got["failed"]]) == (1, 4, ["in/2.png"])
+    for number in (0, 4):
+        alone = transfer.stylize(f"in/{number}.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
+        with Image.open(f"out/{number}.png") as image:  # a step's rounding depends on the number of threads
+            assert np.abs(np.asarray(image, int) - np.asarray(alone.image, int)).max() <= 1
+            assert json.loads(image.text["kstyle"])["seed"] == 0
+    picture("in/2.png", 2)
+    code, got = summary(run("in", "--jobs", "2", "--json", "--precision", "float32"))
+    assert (code, got["done"], got["skipped"]) == (0, 1, 4)
+    code, _, errors = run("in", "--frames", "--jobs", "2")
+    assert code == 2 and "1 for a film" in errors
+
+
+@torch_only
+def test_several_at_once_are_stopped_and_gone_on_with(place):
+    """Failure: Ctrl-C leaves processes, tracebacks or half-written pictures, or what was done is done again."""
+    for number in range(24):
+        picture(f"in/{number}.png", number)
+    command = [sys.executable, ROOT / "cli.py", "batch", "in", "--style", STYLE, "-o", "out", "--jobs", "2"]
+    command += ["-p", str(place / "shallow.yaml"), "--size", "48", "--steps", "20", "--json"]
+    process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, start_new_session=True)
+    while len(modified()) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    printed, errors = process.communicate(timeout=60)
+    got = json.loads(printed)
+    assert (process.returncode, got["interrupted"], errors) == (130, True, "") and 2 <= got["done"] < 24
+    with pytest.raises(ProcessLookupError):
+        for _ in range(200):  # they end a moment later
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+    before = modified()
+    again = subprocess.run([*command[:-1], "--jobs", "1", "-q"], capture_output=True, text=True)
+    assert (again.returncode, again.stderr, len(modified())) == (0, "", 24)
+    record = json.loads(Path("out/batch.json").read_text())
+    assert len(record["results"]) == 24 and len(before.items() & modified().items()) >= got["done"]
+
+
+def test_a_job_that_is_killed_ends_it(painter, monkeypatch):
+    """Failure: the machine runs out of memory, and the batch hangs or says what nobody understands."""
+    picture("in/a.png"), picture("in/b.png")
+    monkeypatch.setattr(transfer.Painter, "unloaded", lambda self: Deadly())
+    with pytest.raises(DataError, match="try fewer jobs"):
+        list(batch.stylize_all(painter, "in", "out", 32, 1, jobs=2))
+
+
+class Deadly:
+    """A painter that does to its process what the system does to one that takes too much memory."""
+
+    def load(self):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_names(run):

@@ -1,30 +1,30 @@
 """Many contents in one style. A record beside the results lets the next run go on where this one stopped."""
 
-import hashlib
-import json
+import contextlib
 import logging
+import logging.handlers
 import os
 import re
+import signal
+import threading
 import time
-from dataclasses import dataclass, field
+import uuid
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from kstyle import files, images, runs
+from kstyle import images
 from kstyle.errors import DataError, UsageError
-from kstyle.files import one_line
+from kstyle.files import one_line, reason
 from kstyle.style import frames, transfer
+from kstyle.style.record import Record, made_with
 
 log = logging.getLogger("kstyle")
 
-RECORD = "batch.json"
-LARGEST_RECORD = 1 << 28  # bytes; a picture takes about 300
 # What is taken from a folder. Any other file that Pillow can read has to be named.
 SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff"}
 SUFFIXES |= {".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga"}
-MOST_BYTES = 200  # of a result's stem: file systems allow 255 with all that is put around it
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def collect(paths, recursive=False, folder=None):
                 f"{one_line(given)} is to be read and written: the next run would paint its own results. "
                 "Give another folder for results; one inside it will do."
             )
-        for above, below, names in os.walk(given, onerror=lambda error: add(error.filename, "", _reason(error))):
+        for above, below, names in os.walk(given, onerror=lambda error: add(error.filename, "", reason(error))):
             inside = sorted(b for b in below if not b.startswith(".")) if recursive else []
             below[:] = [b for b in inside if os.path.realpath(os.path.join(above, b)) != results]
             for name in names:
@@ -108,8 +108,9 @@ def collect(paths, recursive=False, folder=None):
 
 
 def stylize_all(
-    painter, contents, folder, size=512, steps=None, seed=0, callback=None, *, suffix=".png", force=False, motion=None
-):
+    painter, contents, folder, size=512, steps=None, seed=0, callback=None,
+    *, suffix=".png", force=False, motion=None, jobs=1,
+):  # fmt: skip
     """Paints many contents in one style: a generator of what became of each.
 
     Network and style targets are prepared once, and only if something is to be painted. What the record in the folder,
@@ -126,18 +127,25 @@ def stylize_all(
         force: nothing is skipped.
         motion: a `kstyle.style.frames.Motion` if the contents are the frames of a film, in order: each begins from the
             result before it and is held to it.
+        jobs: processes that paint at the same time, each with its share of the processor's cores and a network of its
+            own; small pictures leave cores, or a GPU, idle. `callback` is not called then.
 
     Returns:
-        A generator of `(Content, Outcome)` in natural order. Names are settled and the record is written before the
-        first; after each picture it is written again, so whatever stops the generator, the next run goes on.
+        A generator of `(Content, Outcome)` in natural order, with several jobs as they get done. Names are settled and
+        the record is written before the first; after each picture it is written again, so whatever stops the generator,
+        the next run goes on.
 
     Raises:
-        UsageError: contents as `collect`, another suffix, and settings that no content can be painted with.
-        DataError: the folder or a result cannot be written, the record is damaged, no weights can be had.
-        Interrupted: Ctrl-C during a picture, as `Painter.paint`; of that picture nothing is kept.
+        UsageError: contents as `collect`, another suffix, several jobs for a film, and settings that no content can be
+            painted with.
+        DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
+            ended, for want of memory most likely.
+        Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
     """
     if suffix not in images.FORMATS:
         raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
+    if jobs < 1 or (jobs > 1 and motion is not None):
+        raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
     transfer.check_numbers(size, steps, seed)
     given = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
@@ -146,230 +154,134 @@ def stylize_all(
         frames.check(motion, painter.settings)
     record = Record(folder)
     names = record.assign(given, suffix)
-    digest = record.settings(_made_with(painter, size, steps, seed, motion), names)
+    digest = record.settings(made_with(painter, size, steps, seed, motion), names)
     record.save()
-    return _each(painter, dict(zip(names, given)), record, digest, (size, steps, seed, callback), force, motion)
+    contents, options = dict(zip(names, given)), (size, steps, seed)
+    if jobs > 1:
+        return _at_once(painter, contents, record, digest, options, force, jobs)
+    return _one_by_one(painter, contents, record, digest, (*options, callback), force, motion)
 
 
-def _each(painter, contents, record, digest, options, force, motion):
+def _one_by_one(painter, contents, record, digest, options, force, motion):
     chain = None if motion is None else frames.Chain(painter, motion, *options[:2])
     paint = (lambda content: painter.paint(content.path, *options)) if chain is None else partial(chain.paint, *options)
     for name, content in contents.items():
-        begun, target = time.perf_counter(), record.folder / name
-
-        def failed(error, content=content, begun=begun):
-            log.debug("%s", content.path, exc_info=error)
-            return content, Outcome("failed", None, _said(error, content), time.perf_counter() - begun)
-
-        try:
-            # Before it is read, so that one that changes meanwhile is painted again.
-            stamp = {**record.stamp(name, content), "settings": digest}
-        except (DataError, OSError) as error:
-            yield failed(error)
-            continue
-        if not force and record.is_done(name, stamp, chain):
-            record.note(name, {**record.entries[name], **stamp})
-            outcome = Outcome("skipped", target)
-        else:
+        stamp, outcome = _look(content, name, record, digest, force, chain)
+        if outcome is None:
             painter.load()  # weights that cannot be had are no content's fault, and end it all
-            try:
-                result = paint(content)
-            except UsageError:
-                raise
-            except Exception as error:
-                yield failed(error)
-                continue
-            _write(target, result)
-            record.note(name, {**stamp, **(chain.facts(result) if chain else {})})
-            record.save()
-            outcome = Outcome("done", target, seconds=time.perf_counter() - begun)
-        if chain:
-            chain.add(content, target, record.entries[name])
+            outcome, result = _paint(paint, content, record.folder / name)
+            if result is not None:
+                record.note(name, {**stamp, **(chain.facts(result) if chain else {})})
+                record.save()
+        if chain and outcome.path:
+            chain.add(content, outcome.path, record.entries[name])
         yield content, outcome
     record.save()
 
 
-def _write(target, result):
+def _at_once(painter, contents, record, digest, options, force, jobs):
+    stamps = {}
+    for name, content in contents.items():
+        stamps[name], outcome = _look(content, name, record, digest, force)
+        if outcome is not None:
+            del stamps[name]
+            yield content, outcome
+    if stamps:
+        import joblib  # here: for several jobs only
+
+        painter.load()  # here, so that weights are downloaded once, or their want ends it all
+        bare, run = painter.unloaded(), uuid.uuid4()
+        tasks = (
+            joblib.delayed(_paint_there)(bare, run, name, contents[name], record.folder / name, options)
+            for name in stamps
+        )
+        # Copy on write: a result may be made in an array that the jobs share.
+        pool = joblib.Parallel(min(jobs, len(stamps)), return_as="generator_unordered", batch_size=1, mmap_mode="c")
+        try:
+            with _interrupts_ignored():  # which the processes inherit: this one ends them
+                painted = pool(tasks)
+            for name, outcome, said in painted:
+                for level, message in said:
+                    log.log(level, "%s: %s", contents[name].path, message)
+                if outcome.state == "done":
+                    record.note(name, stamps[name])
+                    record.save()
+                yield contents[name], outcome
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"One of {jobs} jobs was ended from outside, most likely for want of memory: try fewer jobs, or a "
+                "smaller size. What is done is kept."
+            ) from error
+    record.save()
+
+
+def _look(content, name, record, digest, force, chain=None):
+    """`(stamp, outcome)`: what the record is to say of a content; `failed`, `skipped`, or None: it is to be painted."""
+    begun = time.perf_counter()
+    try:
+        # Before it is read, so that one that changes meanwhile is painted again.
+        stamp = {**record.stamp(name, content), "settings": digest}
+    except (DataError, OSError) as error:
+        return None, _failed(content, error, begun)
+    if force or not record.is_done(name, stamp, chain):
+        return stamp, None
+    record.note(name, {**record.entries[name], **stamp})
+    return stamp, Outcome("skipped", record.folder / name)
+
+
+def _paint(paint, content, target):
+    """`(outcome, result)`; the result is None where it failed."""
+    begun = time.perf_counter()
+    try:
+        result = paint(content)
+    except UsageError:
+        raise
+    except Exception as error:
+        return _failed(content, error, begun), None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{one_line(target.parent)}: cannot be made ({_reason(error)}).") from error
+        raise DataError(f"{one_line(target.parent)}: cannot be made ({reason(error)}).") from error
     result.write(target)
+    return Outcome("done", target, seconds=time.perf_counter() - begun), result
 
 
-@dataclass
-class Record:
-    """`batch.json`: which content each result is of, and what it was made with.
-
-    Args:
-        folder: of the results; made if need be.
-
-    Attributes:
-        entries: {name of a result: {content, bytes, mtime, sha256, settings}}; one that is only planned has no
-            `settings`.
-        made_with: {digest: settings}.
-
-    Raises:
-        DataError: the folder cannot be made or written, or the file in it is not a record.
-    """
-
-    folder: Path
-    entries: dict = field(init=False)
-    made_with: dict = field(init=False)
-
-    def __post_init__(self):
-        self.folder = Path(self.folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{one_line(self.folder)}: cannot be made a folder ({_reason(error)}).") from error
-        if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise DataError(f"{one_line(self.folder)}: cannot be written to.")
-        runs.clear(self.folder)
-        self._file = self.folder / RECORD
-        self.entries, self.made_with = self._read() if self._file.exists() else ({}, {})
-
-    def _read(self):
-        try:
-            kept = json.loads(files.read_bytes(self._file, LARGEST_RECORD))
-            entries, made_with = kept["results"], kept["settings"]
-            sound = kept["version"] == 1 and isinstance(made_with, dict) and all(map(_is_below, entries))
-            if not sound or not all(isinstance(entry["content"], str) for entry in entries.values()):
-                raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-            raise DataError(
-                f"{one_line(self._file)}: is not a record that kstyle wrote, or is damaged; move it away to paint "
-                "everything again."
-            ) from error
-        return entries, made_with
-
-    def save(self):
-        """Writes it beside its place and renames."""
-        used = {entry.get("settings") for entry in self.entries.values()}
-        settings = {digest: made for digest, made in self.made_with.items() if digest in used}
-        lines = [f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in self.entries.items()]
-        head = f'{{"version": 1,\n"settings": {json.dumps(settings)},\n"results": {{\n'
-        with files.replacing(self._file) as beside:
-            beside.write_text(head + ",\n".join(lines) + "\n}}\n", "utf-8")
-
-    def note(self, name, entry):
-        """What is now known of a result; `save` writes it."""
-        self.entries[name] = entry
-
-    def assign(self, contents, suffix):
-        """A file name for the result of each, the same in every run."""
-        mine = {content.key for content in contents}
-        before = {entry["content"]: name for name, entry in self.entries.items() if name.endswith(suffix)}
-        # A name belongs to whom it was given, as long as that one is there.
-        held = {n.casefold() for n, e in self.entries.items() if e["content"] in mine or os.path.exists(e["content"])}
-        names = []
-        for content in contents:
-            name = before.get(content.key) or self._free(content, suffix, held, mine)
-            held.add(name.casefold())
-            names.append(name)
-        for name, content in zip(names, contents):
-            if self.entries.get(name, {}).get("content") != content.key:
-                self.entries[name] = {**self.entries.get(name, {}), "content": content.key}
-        return names
-
-    def _free(self, content, suffix, held, mine):
-        above, slash, stem = content.name.rpartition("/")
-        stem, number = above + slash + os.fsencode(stem)[:MOST_BYTES].decode("utf-8", "ignore"), 1
-        name = f"{stem}{suffix}"
-        while name.casefold() in held or os.path.abspath(self.folder / name) in mine or self._foreign(name):
-            number += 1
-            name = f"{stem}-{number}{suffix}"
-        return name
-
-    def _foreign(self, name):
-        return name not in self.entries and os.path.lexists(self.folder / name)
-
-    def settings(self, made_with, names):
-        """The digest of what is to be made with; says what has changed since the last run."""
-        text = json.dumps(made_with, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        others = [self.entries[name].get("settings") for name in names]
-        others = [other for other in others if other not in (None, digest)]
-        if others:
-            changes = _changes(self.made_with.get(others[-1]), json.loads(text))
-            log.info("made again, with other settings than before: %d pictures (%s)", len(others), changes)
-        self.made_with[digest] = made_with
-        return digest
-
-    def stamp(self, name, content):
-        """{content, bytes, mtime, sha256}: what tells whether a content is the one that was painted."""
-        if content.error:
-            raise DataError(content.error)
-        status = os.stat(content.path)
-        stamp = {"content": content.key, "bytes": status.st_size, "mtime": status.st_mtime_ns}
-        kept = self.entries[name]
-        if all(kept.get(key) == value for key, value in stamp.items()) and "sha256" in kept:
-            return {**stamp, "sha256": kept["sha256"]}
-        if not os.path.isfile(content.path):  # a pipe would be waited for
-            raise DataError("is not a file.")
-        return {**stamp, "sha256": _file_digest(content.path)}
-
-    def is_done(self, name, stamp, chain):
-        kept = self.entries[name]
-        same = all(kept.get(key) == stamp[key] for key in ("sha256", "settings"))
-        return same and (self.folder / name).is_file() and (chain is None or chain.goes_on(kept))
+def _failed(content, error, begun):
+    log.debug("%s", content.path, exc_info=error)
+    return Outcome("failed", None, _said(error, content), time.perf_counter() - begun)
 
 
-def _is_below(name):
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+# Of a job: {run: the painter whose network it has loaded}, one.
+_painters = {}
 
 
-def _made_with(painter, size, steps, seed, motion):
-    """What a result depends on beside its content, as JSON has it."""
-    # What is at its default is left out: a setting that a newer kstyle has changes nothing.
-    settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
-    init = painter.settings.init
-    if init not in transfer.INITS:
-        settings["init"] = _digest(images.read(init).rgb)
-    made_with = {
-        **settings,
-        "styles": [_digest(style.rgb, mask) for style, mask in zip(painter.styles, painter.style_masks)],
-        "blend": painter.blend,
-        "precision": painter.precision,
-        "size": size,
-        "steps": steps,
-        "seed": seed,
-        **({} if motion is None else {"motion": motion.facts()}),
-    }
-    if painter.weights is not None:
-        made_with["weights"] = _file_digest(painter.weights)
-    return made_with
-
-
-def _file_digest(path):
+def _paint_there(painter, run, name, content, target, options):
+    """In a job: `(name, outcome, [(level, message)] that were logged)`."""
+    if run not in _painters:
+        _painters.clear()
+        _painters[run] = painter
+        painter.load()
+    own = _painters[run]
+    notes = logging.handlers.BufferingHandler(capacity=1000)
+    log.addHandler(notes)
+    log.setLevel(logging.INFO)
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{one_line(path)}: {_reason(error)}.") from error
+        outcome, _ = _paint(lambda content: own.paint(content.path, *options), content, target)
+    finally:
+        log.removeHandler(notes)
+    return name, outcome, [(note.levelno, note.getMessage()) for note in notes.buffer]
 
 
-def _digest(*arrays):
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _changes(before, now):
-    """`style.weight 20, now 40`, at most three."""
-    before, now = _flat(before or {}), _flat(now)
-    keys = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    said = [f"{key} {before.get(key)}, now {now.get(key)}" for key in keys[:3]]
-    return "; ".join(said) + (f"; {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _flat(settings, above=""):
-    flat = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return flat
+@contextlib.contextmanager
+def _interrupts_ignored():
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _natural(text):
@@ -381,14 +293,10 @@ def _natural(text):
     return parts, text
 
 
-def _reason(error):
-    return one_line(getattr(error, "strerror", None) or error) or type(error).__name__
-
-
 def _said(error, content):
     """Why a content failed, in one line without its name."""
     if isinstance(error, OSError):
-        return f"{_reason(error)}."
+        return f"{reason(error)}."
     text = one_line(error)
     if not isinstance(error, DataError):
         return f"unexpected {type(error).__name__}: {text[:300]}"

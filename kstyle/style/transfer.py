@@ -1,5 +1,6 @@
 """`kstyle.stylize`: a content picture and style pictures in, a painting out."""
 
+import copy
 import json
 import logging
 import time
@@ -267,6 +268,12 @@ class Painter:
             )  # fmt: skip
             log.info("weights: %s, sha256 %s", self._extractor.origin, self._extractor.sha256[:12])
         return self._extractor
+
+    def unloaded(self):
+        """A copy without network, targets and progress, small enough to be sent to another process."""
+        other = copy.copy(self)
+        other._extractor, other._sized, other._targets, other._progress = None, {}, {}, None
+        return other
 
     def _record(self):
         return {
