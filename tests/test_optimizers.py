@@ -266,11 +266,13 @@ def test_make_says_what_is_wrong(name, arguments, message):
 
 def test_make_with_a_schedule():
     """Failure: the rate does not fall as keras.io's recipe has it: 100 · 0.96^(t/100)."""
-    schedule = {"name": "exponential_decay", "initial_learning_rate": 100.0, "decay_steps": 100, "decay_rate": 0.96}
-    optimizer = optimizers.make("sgd", learning_rate=schedule)
-    optimizer.build([keras.Variable(np.zeros(3, "float32"))])
-    optimizer.iterations.assign(250)
-    assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(100 * 0.96**2.5, rel=1e-5)
+    keras_io = {"name": "exponential_decay", "initial_learning_rate": 100, "decay_steps": 100, "decay_rate": 0.96}
+    cs231n = {"name": "piecewise_constant", "boundaries": [180], "values": [3, 0.1]}
+    for schedule, rate in ((keras_io, 100 * 0.96**2.5), (cs231n, 0.1)):  # whole numbers, as people write them
+        optimizer = optimizers.make("sgd", learning_rate=schedule)
+        optimizer.build([keras.Variable(np.zeros(3, "float32"))])
+        optimizer.iterations.assign(250)
+        assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(rate, rel=1e-5)
 
 
 def test_make_takes_whole_numbers():

@@ -126,7 +126,8 @@ PRESETS = {
     ),
     "keras-io": preset(
         (total, even("relu5_2"), 2.5e-8), one(by_gram(KERAS), even(FIVE), 1e-6 / 5), BYTE,
-        decaying_sgd(100, 0.96, 100), (tv_power, 1e-6), steps=1, stretch=True,
+        decaying_sgd(1, 0.96, 100), (tv_power, 1e-6), stretch=True,  # 100 is for 400 px
+        changes={"optimizer.learning_rate.initial_learning_rate": 1},
     ),
     "tf-tutorial": preset(
         (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import uuid
+import warnings
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -197,9 +198,9 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
         )
         # Copy on write: a result may be made in an array that the jobs share.
         pool = joblib.Parallel(min(jobs, len(stamps)), return_as="generator_unordered", batch_size=1, mmap_mode="c")
+        with _interrupts_ignored():  # which the processes inherit: this one ends them
+            painted = pool(tasks)
         try:
-            with _interrupts_ignored():  # which the processes inherit: this one ends them
-                painted = pool(tasks)
             for name, outcome, said in painted:
                 for level, message in said:
                     log.log(level, "%s: %s", contents[name].path, message)
@@ -212,6 +213,9 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
                 f"One of {jobs} jobs was ended from outside, most likely for want of memory: try fewer jobs, or a "
                 "smaller size. What is done is kept."
             ) from error
+        finally:
+            with warnings.catch_warnings(action="ignore"):  # that some are still in work, whoever stopped this
+                painted.close()
     record.save()
 
 

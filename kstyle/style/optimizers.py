@@ -193,14 +193,22 @@ def make(name, **arguments):
             kind = rate.pop("name", None)
             if kind not in SCHEDULES:
                 raise unknown("learning-rate schedule", kind, SCHEDULES)
+            # Keras takes no whole numbers: of a rate of 100, a decay of 0.96 becomes a whole number too, 0.
+            rate = {key: _floats(value) for key, value in rate.items()}
             arguments = {**arguments, "learning_rate": SCHEDULES[kind](**rate)}
-        elif isinstance(rate, int):  # Keras takes no whole numbers
+        elif isinstance(rate, int):
             arguments = {**arguments, "learning_rate": float(rate)}
         return cls(**arguments)
     except UsageError:
         raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer '{name}': {one_line(error)}") from error
+
+
+def _floats(value):
+    if isinstance(value, list):
+        return [_floats(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def carry(old, new, enlarge, ratio):
