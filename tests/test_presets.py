@@ -179,7 +179,7 @@ PRESETS = {
         # Pixels far from every sampled position have gradients near epsilon, which Keras adds within the root.
         tolerance=2e-3,
     ),
-    "nnst": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, pyramid=8,
+    "nnst": preset((relative, RELU42, 3), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, pyramid=8,
         tolerance=3e-4),
     "seed-pytorch": preset(
         (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
