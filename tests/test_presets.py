@@ -110,7 +110,7 @@ PRESETS = {
     "neural-style": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE256, LBFGS, (tv_half_squares, 1e-3), noise=0.001,
         network=functools.partial(torch_vgg, prepare=functools.partial(caffe, factor=256.0)),
-        tolerance=3e-4,  # between noises the gradient hardly changes, and the second step divides by that change
+        steps=1,  # between noises the gradient hardly changes, and the second step divides by that change
     ),
     "neural-style-pt": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE, LBFGS, (tv_absolute, 1e-3), noise=0.001,
@@ -120,7 +120,7 @@ PRESETS = {
         (mse, RELU42, 0.015), one(wasserstein, CROWSON, 1), UNIT,
         by_torch(ADAM, lr=0.02, betas=(0.9, 0.99), eps=1e-8), (tv_nine, 2), (0, 1),
         network=functools.partial(torch_vgg, edge="replicate", prepare=normalised),
-        tolerance=1e-3,  # of Adam's first steps a pixel takes a whole one, however small its gradient and its rounding
+        steps=2,  # of Adam's first steps a pixel takes a whole one, however small its gradient and its rounding
         # As torchvision's network is shown them: with bytes, covariances would need more digits than float32 has.
         changes={"network.preprocessing": "torch"},
     ),
@@ -131,7 +131,7 @@ PRESETS = {
     ),
     "tf-tutorial": preset(
         (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),
-        (tv_absolute, 30), (0, 1), tolerance=3e-4,  # as crowson
+        (tv_absolute, 30), (0, 1), steps=3,  # as crowson
     ),
     "pytorch-tutorial": preset(
         (mse, even("conv2_2"), 1), one(elements, even("conv1_1 conv1_2 conv2_1 conv2_2 conv3_1"), 1e6), UNIT, LBFGS,
@@ -140,7 +140,7 @@ PRESETS = {
     "cs231n": preset(
         (total, even("fire2"), 5e-2), one(sums, {"conv1": 2e4, "fire3": 500, "fire4": 12, "fire5": 1}, 1), IMAGENET,
         by_torch(ADAM, lr=3), (tv_squares, 5e-2), (-1.5, 1.5), network=torch_squeezenet, scale=2.667,
-        tolerance=5e-4,  # as crowson
+        steps=3,  # as crowson
     ),
     "titu": preset(
         (total, even("relu5_2"), 0.025), one(by_gram(KERAS), even(FIVE), 0.2), BYTE, lbfgs(10), (tv_power, 8.5e-5),
@@ -181,8 +181,8 @@ PRESETS = {
         # Pixels far from every sampled position have gradients near epsilon, which Keras adds within the root.
         tolerance=2e-3,
     ),
-    "nnst": preset((relative, RELU42, 3), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), pyramid=8,
-        tolerance=5e-4),  # as crowson
+    "nnst": preset((relative, RELU42, 3), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, pyramid=8,
+        tolerance=3e-4),
     "seed-pytorch": preset(
         (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
         by_torch(ADAM, lr=0.05),

@@ -1,11 +1,17 @@
 """Where a data set is: the user's folder, KSTYLE_DATA, Keras' own folder, or the official download."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
+
+# What zipfile raises of a damaged download. Of a later version's zip it is a NotImplementedError, a RuntimeError; of a
+# name that is said to be UTF-8 and is not, a UnicodeDecodeError, a ValueError.
+ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from pathlib import Path
 
-from kstyle import files
 from kstyle.data import photos
-from kstyle.data.find import Source
+from kstyle.data.find import ZIP_FAULTS, Source
 from kstyle.errors import DataError
+from kstyle.files import plain
 
 FOLDERS = ("hymenoptera_data", "hymenoptera")
 # A host's picture that says "image not found". torchvision reads no .gif, so the tutorial does not train on it either.
@@ -65,12 +64,14 @@ def unpack(archive, folder=None):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=folder, prefix=".hymenoptera_data."))
-        # Read as damaged: what zipfile raises, which of a name that is no text is a ValueError.
-        with files.parsing(archive, (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)):
-            _extract(archive, beside)
+        _extract(archive, beside)
         beside.chmod(0o755)  # mkdtemp's own is for one user alone
         with contextlib.suppress(FileExistsError):
             os.rename(beside, target)
+    except DataError:  # a ValueError too
+        raise
+    except ZIP_FAULTS as error:
+        raise DataError(f"{archive}: is damaged ({plain(error)}). Delete it, and download it again.") from error
     except OSError as error:
         if not target.is_dir():  # another process was faster
             raise DataError(f"{target}: cannot be written ({error.strerror or error}).") from error

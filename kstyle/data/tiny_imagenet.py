@@ -17,7 +17,7 @@ import numpy as np
 
 from kstyle import files
 from kstyle.data.arrays import Split
-from kstyle.data.find import Source
+from kstyle.data.find import ZIP_FAULTS, Source
 from kstyle.errors import DataError
 from kstyle.files import plain
 
@@ -71,8 +71,7 @@ def _opened(path):
         return
     try:
         archive = zipfile.ZipFile(path)
-    # Not implemented: written by a later version of zip. No text: a name that says it is UTF-8 and is not.
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+    except ZIP_FAULTS as error:
         raise DataError(f"{path}: is no zip of Tiny ImageNet, or cut short ({plain(error)}).") from error
     with archive:
         yield _from_zip(archive, path), f"{path}: "
