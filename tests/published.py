@@ -154,9 +154,32 @@ def drawn(available, samples=SAMPLES, step=0):
     return np.arange(available) if found is None else np.array(found)
 
 
-def nearest(x, s, pixels):
-    x, s = (f.flatten(1).T[drawn(f.shape[1] * f.shape[2], step=n)] for f, n in ((x, Steps.now), (s, 0)))
+def nearest(x, turned, pixels):
+    """NNST's last pass; `turned`: the style's layer from four sides."""
+    x, *turned = (
+        f.flatten(1).T[drawn(f.shape[1] * f.shape[2], step=n)] for f, n in ((x, Steps.now), *((s, 0) for s in turned))
+    )
+    s = torch.cat(turned)
     return cosine(x - x.mean(0), s - s.mean(0)).min(1).values.mean()
+
+
+def hypercolumns(found, layers):
+    """NNST's: all layers, each over its channels, at a quarter of the picture's size."""
+    quarter = [side // 4 for side in found["pixels"].shape[1:]]
+    parts = [
+        F.interpolate(found[name][None], quarter, mode="bilinear", align_corners=True)[0] / len(found[name])
+        for name in layers
+    ]
+    return torch.cat(parts).flatten(1).T
+
+
+def replaced(x, s):
+    """NNST's targets: for each hypercolumn the style's nearest."""
+    return s[cosine(x - x.mean(0), s - s.mean(0)).argmin(1)]
+
+
+def at_its_place(x, target):
+    return (1 - F.cosine_similarity(x, target, dim=1)).mean()
 
 
 def of_content(function):
@@ -248,6 +271,19 @@ def tv_means(x):
     return sum((d**2).mean() for d in differences(x))
 
 
+def tv_blur(x):
+    """nst-vgg19's."""
+    one = torch.exp(-(torch.tensor([-1.0, 0.0, 1.0], dtype=x.dtype) ** 2) / 2)
+    kernel = torch.outer(one, one) / torch.outer(one, one).sum()
+    blurred = F.conv2d(x[:, None], kernel[None, None], padding=1)[:, 0]
+    return ((blurred - x).abs().max(0).values ** 2).mean()
+
+
+def outside(x):
+    """nst-vgg19's."""
+    return (-x).relu().mean() + (x - 1).relu().mean()
+
+
 def tv_power(x):
     down, right = differences(x)
     return ((down[:, :, :-1] ** 2 + right[:, :-1] ** 2) ** 1.25).sum()
@@ -285,8 +321,7 @@ def sum_of(levels):
 
 
 def lbfgs(history):
-    """torch's, but for steps without curvature, the first and those after it until the loss curves up: one grey level.
-    Two steps are compared: the third has what float32 rounded in these a thousand times larger."""
+    """torch's, but for steps without curvature, the first and those until the loss curves up: one grey level."""
 
     def make(x, grey):
         found = torch.optim.LBFGS([x], 1, 1, history_size=history, tolerance_grad=0, tolerance_change=0)
@@ -303,6 +338,40 @@ def lbfgs(history):
                 state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
             else:
                 found.step(closure)
+
+        return step
+
+    return make
+
+
+def clamped_lbfgs(history):
+    """The two loops of Nocedal 1980 in float64, for presets that clamp: a pair is where the picture went, clamp and
+    all, and what that did to the gradient. torch's stores where it was sent."""
+
+    def make(x, grey):
+        pairs, last = [], []
+
+        def step(closure):
+            closure()
+            at, g = x.detach().double().flatten(), x.grad.double().flatten()
+            if last:
+                s, y = at - last[0], g - last[1]
+                if s @ y > 1e-10:
+                    pairs.append((s, y))
+            last[:] = at, g
+            newest = pairs[-history:][::-1]
+            d, shares = g.clone(), []
+            for s, y in newest:
+                shares.append(s @ d / (s @ y))
+                d -= shares[-1] * y
+            if newest:
+                s, y = newest[0]
+                d *= s @ y / (y @ y)
+            else:
+                d *= grey / g.square().mean().sqrt()
+            for (s, y), share in zip(newest[::-1], shares[::-1]):
+                d += (share - y @ d / (s @ y)) * s
+            x.data = (at - d).float().view_as(x)
 
         return step
 

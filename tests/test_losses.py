@@ -77,6 +77,13 @@ def published_nearest(x, s):
     return np.mean([min(cosine_distance(a, b) for b in s - s.mean(0)) for a in x - x.mean(0)])
 
 
+def published_hypercolumns(x, s):
+    """Kolkin et al. 2022, the guide being the picture itself: each is to become its nearest about the mean."""
+    centred = s - s.mean(0)
+    found = [min(range(len(s)), key=lambda i, a=a: cosine_distance(a, centred[i])) for a in x - x.mean(0)]
+    return np.mean([cosine_distance(a, s[i]) for a, i in zip(x, found)])
+
+
 def brute_force_remd(x, s, distance):
     there = np.mean([min(distance(a, b) for b in s) for a in x])
     return max(there, np.mean([min(distance(a, b) for a in x) for b in s]))
@@ -102,6 +109,7 @@ BEYOND_GRAM = {
     "histogram": published_histogram,
     "mrf": published_mrf,
     "nearest": published_nearest,
+    "hypercolumns": published_hypercolumns,
     "remd": published_remd,
     "moments": published_moments,
     "palette": published_palette,
@@ -160,18 +168,19 @@ def term_of(loss, **options):
     return settings.FurtherTerm(loss=loss, layers={"pixels" if loss == "palette" else "relu1_1": 1}, **options)
 
 
-def seen(features, channels=None):
+def seen(features, loss):
     """Features of the one layer, as a term gets them, the picture of their size being they themselves."""
-    features = ops.convert_to_tensor(features[..., :channels])
-    return {"relu1_1": features, "pixels": features, "shape": tuple(features.shape[1:3])}
+    features = ops.convert_to_tensor(features[..., : 3 if loss == "palette" else None])
+    factor = terms.COARSER if loss == "hypercolumns" else 1  # so that it takes all of them
+    return {"relu1_1": features, "pixels": features, "shape": tuple(factor * side for side in features.shape[1:3])}
 
 
-def term_loss(loss, features, styles, blend=(1.0,), **options):
+def term_loss(loss, features, styles, blend=(1.0,), views=1, **options):
     """`features`, and each of `styles`: (1, H, W, C) NumPy."""
-    term, channels = term_of(loss, **options), 3 if loss == "palette" else None
-    where = terms.Positions(0)
-    target = terms.target(term, [seen(style, channels) for style in styles], list(blend), where)
-    return terms.distance(term, seen(features, channels), target, where, PIXELS)
+    term, where = term_of(loss, **options), terms.Positions(0)
+    target = terms.target(term, [seen(style, loss) for style in styles], list(blend), where, views=views)
+    target = terms.matched(term, seen(ops.convert_to_numpy(features), loss), target, where)
+    return terms.distance(term, seen(features, loss), target, where, PIXELS)
 
 
 @pytest.mark.parametrize("loss", BEYOND_GRAM)
@@ -210,6 +219,17 @@ def test_blending_styles(loss):
     assert min(abs(both - one), abs(both - other)) > 1e-3 * both
     if not terms.KINDS[loss].blended:
         assert both == pytest.approx(0.25 * one + 0.75 * other, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", STYLE_LOSSES)
+def test_views_are_one_style(loss):
+    """Failure: a style that is also shown turned counts four times, or is looked at from one side."""
+    from_behind = STYLE[:, ::-1, ::-1] + 0.5  # 0.5, so that its mean is another
+    once, both = (number(term_loss(loss, FEATURES, [STYLE, from_behind][:n], views=n)) for n in (1, 2))
+    assert abs(both - once) > 1e-4 * once
+    if loss in ("nearest", "hypercolumns", "remd", "palette"):  # what compares places, whatever is beside them
+        beside = np.concatenate([STYLE, from_behind], axis=2)
+        assert both == pytest.approx(number(term_loss(loss, FEATURES, [beside])), rel=1e-4)
 
 
 def test_quantiles_of_styles_of_different_size():
@@ -291,6 +311,11 @@ def published_tv(x):
     def at(i, j):  # replicate padding
         return x[min(max(i, 0), height - 1), min(max(j, 0), width - 1)]
 
+    def blurred(i, j):  # zero padding
+        near = [(i + a, j + b, np.exp(-(a**2 + b**2) / 2)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+        there = sum(w * x[p, q] for p, q, w in near if 0 <= p < height and 0 <= q < width)
+        return there / sum(w for _, _, w in near)
+
     inside = [(i, j) for i in range(height) for j in range(width)]
     # crowsonkb takes the diagonals over every 2×2 block of the padded picture, the rim's too.
     blocks = [(i, j) for i in range(-1, height) for j in range(-1, width)]
@@ -306,6 +331,7 @@ def published_tv(x):
         "absolute": np.sum(np.abs(down)) + np.sum(np.abs(right)),
         "mean_squares": np.mean(np.square(down)) + np.mean(np.square(right)),
         "power": np.sum(np.array(corner) ** 1.25),
+        "blur": np.mean([max(np.abs(blurred(i, j) - x[i, j])) ** 2 for i, j in inside]),
         "nine_point": 2 * sum(means),
     }
 
@@ -335,6 +361,12 @@ def test_total_variation_by_hand(kind, expected):
     """Failure: as above, in numbers that can be followed on paper."""
     picture = np.array([[1, 3], [7, 4]], "float32")[:, :, None]
     assert number(losses.TV_LOSSES[kind](ops.convert_to_tensor(picture))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_out_of_range():
+    """Failure: the penalty on what no picture can show is of another strength. Below by 0.5, above by 0.25 and 1."""
+    rgb = ops.convert_to_tensor(np.array([-0.5, 1.25, 2, 0.3, 0, 1], "float32").reshape(1, 2, 3))
+    assert number(losses.out_of_range(rgb)) == pytest.approx(0.5 / 6 + 1.25 / 6)
 
 
 @pytest.mark.parametrize(

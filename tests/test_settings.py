@@ -45,7 +45,7 @@ SPACES = "'unit', 'byte', 'byte-256' or 'imagenet'"
             "style: {layers: {block1_conv1: 1}, loss: elemnts}",
             "p.yaml: 'style.loss': Unknown style loss 'elemnts'. Did you mean 'elements'? "
             "Known: elements, gatys, positions, keras, paper, none, root, cs231n, post, relative, "
-            "wasserstein, batch_norm, histogram, mrf, nearest, remd, moments, palette.",
+            "wasserstein, batch_norm, histogram, mrf, nearest, hypercolumns, remd, moments, palette.",
         ),
         (
             "style: {layers: {block1_conv1: 1}, weight: 0}\ncontent: {weight: 0}",
@@ -76,7 +76,8 @@ def test_what_is_wrong_with_a_preset(tmp_path, text, message):
          "pytorch-tutorial, seed-pytorch, strotss, stylemod, tf-tutorial, titu, titu-inetwork."),
         ("my.yaml", {}, "There is no file my.yaml."),
         ("gatys", {"style.wieght": 3}, "gatys.yaml with style.wieght=3: unknown key 'style.wieght'. "
-         "Did you mean 'weight'? Known here: layers, loss, weight, shift, samples, redraw, scale, resize."),
+         "Did you mean 'weight'? Known here: layers, loss, weight, shift, samples, redraw, mix, target_factor, "
+         "scale, turned, resize."),
         ("gatys", {"init.colour": 3}, "'init.colour' cannot be set: 'init' is the value 'content', not a section."),
         ("gatys", {"style_weight": -1}, "gatys.yaml with style.weight=-1: "
          "'style.weight': input should be greater than or equal to 0; got -1."),
@@ -158,6 +159,18 @@ def test_an_optimiser_by_its_name_alone(tmp_path):
         ({"steps": [1, 1000], "smallest": 64}, 128, 5, [(64, 4), (128, 1)]),
         ({"steps": [10, 30], "smallest": 64}, 256, 2, [(128, 1), (256, 1)]),  # too few for all: the coarsest goes
         ({"steps": [10, 30], "smallest": 64}, 256, 1, [(256, 1)]),
+        (
+            {"steps": [9], "smallest": 64, "finish": {"steps": 5, "terms": ["tv"]}},
+            128,
+            None,
+            [(64, 9), (128, 9), (128, 5)],
+        ),
+        (
+            {"steps": [9], "smallest": 64, "finish": {"steps": 9, "terms": ["tv"]}},
+            128,
+            6,
+            [(64, 2), (128, 2), (128, 2)],
+        ),
     ],
 )
 def test_the_plan_of_sizes(scales, size, total, plan):
@@ -175,8 +188,34 @@ def test_what_holds_from_a_size_on():
         (s.content.weight, s.style.weight, s.optimizer.arguments["learning_rate"]) for s in map(mine.at, (64, 256, 600))
     ]
     assert found == [(160, 1000, 2), (80, 1000, 1), (80, 3000, 0.5)]
-    with pytest.raises(UsageError, match="must then be a number"):
-        settings.load("keras-io", {"scales.rates_from": {256: 0.5}})
+    for key in ({"scales.rates_from": {256: 0.5}}, {"scales.last_rate": 0.5}):
+        with pytest.raises(UsageError, match="must then be a number"):
+            settings.load("keras-io", key)
+
+
+def test_a_last_pass_has_terms_of_its_own():
+    """Failure: a term of the last pass counts before it, or the other way round; or the last rate holds everywhere."""
+    term = {"loss": "moments", "layers": {"relu1_1": 1}, "weight": 3}
+    finish = {"steps": 1, "terms": ["moments", "tv"]}
+    mine = settings.load(
+        "pystiche", {"terms": [term], "tv.weight": 7, "scales.finish": finish, "scales.last_rate": 0.5}
+    )
+
+    def weights(**when):
+        now = mine.at(512, **when)
+        rate = now.optimizer.arguments["learning_rate"]
+        return now.content.weight, now.style.weight, now.terms[0].weight, now.tv.weight, rate
+
+    assert weights() == (1, 1000, 0, 0, 1) and weights(last=True, finish=True) == (0, 0, 3, 7, 0.5)
+    for terms, message in (
+        (["momets"], "Did you mean 'moments'"),
+        (["tv"], "in it"),
+        (["content", "style"], "before it"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            settings.load("pystiche", {"scales.finish": {"steps": 1, "terms": terms}, "terms": [{**term, "weight": 0}]})
+    with pytest.raises(UsageError, match="no target that could be multiplied"):
+        settings.load("pystiche", {"style": {"loss": "wasserstein", "target_factor": 2}})
 
 
 def even(*layers, weight=1):
@@ -216,12 +255,12 @@ PUBLISHED = {
         "squeezenet1.1-torchvision", ({"fire2": 1}, "sum", 5e-2),
         ({"conv1": 20000, "fire3": 500, "fire4": 12, "fire5": 1}, "cs231n", 1), ("squares", 5e-2),
         ("imagenet", (-1.5, 1.5)), "content",
-        ("adam", {"learning_rate": {"name": "piecewise_constant", "boundaries": [180], "values": [3, 0.1]}}), 200,
+        ("torch-adam", {"learning_rate": {"name": "piecewise_constant", "boundaries": [180], "values": [3, 0.1]}}), 200,
     ),
     "seed-pytorch": (
         "vgg19-torchvision", ({"relu4_4": 1}, "mse", 1),
         (even("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4"), "post", 1e3), None, ("imagenet", None),
-        "content", ("adam", {"learning_rate": 0.05}), 1000,
+        "content", ("torch-adam", {"learning_rate": 0.05}), 1000,
     ),
 }  # fmt: skip
 MORE = {  # what only one of them has

@@ -2,6 +2,7 @@
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
+import json
 import logging
 from pathlib import Path
 
@@ -135,6 +136,57 @@ def test_what_to_start_from(paint):
     assert np.abs(style.rgb - start).mean() < 0.04  # one step of at most 0.03 from there
     # Noise has next to no variation of its own, around ImageNet's mean colour.
     assert np.abs(noise.rgb.mean((0, 1)) - np.array([124, 117, 104]) / 255).max() < 0.04
+
+
+def test_starting_from_detail(paint):
+    """Failure: STROTSS begins with the content's colours, or its edges are lost or doubled while the picture grows."""
+    still = {"init": "detail", "clamp": None, "style_weight": 0, "optimizer": "sgd", "learning_rate": 1e-9}
+    content = np.asarray(Image.open(CONTENT).convert("RGB").resize((128, 128)))
+    scales = {"smallest": 32, "steps": [1]}
+    one, three = (paint(content, **still, size=size, scales=scales).rgb for size in (32, 128))
+    coarse, middle = (images.resize_picture(images.read(content), (side, side)).rgb for side in (32, 64))
+    begun = images.resize_picture(images.read(STYLE), (24, 32)).rgb.mean((0, 1)) + pyramid.detail(coarse)
+    np.testing.assert_allclose(one, np.clip(begun, 0, 1), atol=2e-3)
+    grown = images.resize(begun, (64, 64), "bicubic") + pyramid.detail(middle)
+    np.testing.assert_allclose(three, np.clip(images.resize(grown, (128, 128), "bicubic"), 0, 1), atol=2e-3)
+
+
+def test_passes_with_terms_of_their_own(paint):
+    """Failure: the last pass is left out or has the others' terms; matches are sought in the content alone, or in the
+    picture where there is none yet; a term that is not there becomes a loss that is no number."""
+    matched = {"loss": "hypercolumns", "layers": {"block1_conv2": 1}}
+    scales = {"smallest": 32, "steps": [2], "finish": {"steps": 3, "terms": ["style"]}}
+    square = np.asarray(Image.open(CONTENT).convert("RGB").resize((64, 64)))
+
+    def run(mix):
+        terms = [{**matched, "mix": mix}]
+        return paint(square, size=64, steps=None, content_weight=0, tv_weight=0, terms=terms, scales=scales, seed=1)
+
+    content, picture = run(0), run(1)
+    assert list(content.history["scale"]) == [32, 32, 64, 64, 64, 64, 64]
+    assert list(content.history["style"].isna()) == [True] * 4 + [False] * 3
+    assert list(content.history["hypercolumns"].isna()) == [False] * 4 + [True] * 3
+    assert set(content.losses) == {"loss", "style"} and json.dumps(content.losses).count("NaN") == 0
+    both = np.array([result.history["hypercolumns"][:4] for result in (content, picture)])
+    np.testing.assert_allclose(*both[:, :2], rtol=1e-5)
+    assert (np.abs(both[1, 2:] / both[0, 2:] - 1) > 0.01).all()
+
+
+def test_a_style_that_is_turned(paint):
+    """Failure: a style is not looked at from all sides, or its mask stays as it was."""
+    content = np.asarray(Image.open(CONTENT).convert("RGB").resize((64, 64)))
+    style, mask = np.rot90(content), np.zeros((64, 64), np.uint8)
+    mask[:, :32] = 255  # of the style, which is below half of the content
+    region = np.rot90(mask, -1)
+    loss = {"loss": "nearest", "layers": {"block1_conv1": 1}}
+    options = {"init": "content", "content_weight": 0, "tv_weight": 0, "steps": 1}
+
+    def first(turned, **masks):
+        return paint(content, style, **options, style={**loss, "turned": turned}, **masks).losses["style"]
+
+    assert first(True) < 0.2 * first(False)
+    masks = {"masks": [region], "style_masks": [mask]}
+    assert first(True, **masks) < 0.3 * first(False, **masks)
 
 
 def test_seeds(paint):

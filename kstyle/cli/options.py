@@ -13,7 +13,7 @@ style_weight = click.option(
 colour = click.option(
     "--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ..."
 )
-init = click.option("--init", metavar="content|noise|style|FILE", help="What to start from.")
+init = click.option("--init", metavar="content|noise|style|detail|FILE", help="What to start from.")
 extractor = click.option(
     "--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision."
 )

@@ -61,9 +61,12 @@ def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apar
     """
     share = np.asarray(blend, "float32") / (np.mean(blend) if apart else np.sum(blend))
     blend = [float(weight) for weight in share]
-    features = [_features(extractor, ops.convert_to_tensor(picture)) for picture in styles]
+    turns = range(4 if settings.style.turned else 1)
+    views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in styles for turn in turns]
+    features = [_features(extractor, ops.convert_to_tensor(view)) for view in views]
+    regions = regions and [region and region.turned(turn) for region in regions for turn in turns]
     return {
-        name: terms.target(term, features, blend, terms.Positions(seed), regions, apart)
+        name: terms.target(term, features, blend, terms.Positions(seed), regions, apart, len(turns))
         for name, term in settings.style_terms.items()
         if term.weight
     }
@@ -71,8 +74,34 @@ def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apar
 
 def content_targets(extractor, settings, content):
     """{tap: (1, H, W, C) float32} of content: (H, W, 3) float32 RGB in [0, 1]."""
-    features = _features(extractor, ops.convert_to_tensor(content))
-    return {tap: ops.stop_gradient(ops.cast(features[tap], "float32")) for tap in settings.content.layers}
+    features, factor = _features(extractor, ops.convert_to_tensor(content)), settings.content.target_factor
+
+    def aim(activations):
+        return ops.stop_gradient(factor * ops.cast(activations, "float32"))
+
+    return {tap: aim(features[tap]) for tap in settings.content.layers}
+
+
+def matched(extractor, settings, targets, content, picture=None, seed=0, regions=None):
+    """Style targets for one picture: terms that look for their matches once have found them.
+
+    Args:
+        extractor, settings, seed, regions: as for `objective`.
+        targets: from `style_targets`.
+        content: (H, W, 3) float32 RGB in [0, 1].
+        picture: what the painting is as yet, likewise; None: nothing.
+    """
+    guides, found = {}, dict(targets)
+    for name, reached in targets.items():
+        term = settings.style_terms[name]
+        if terms.KINDS[term.loss].match is None:
+            continue
+        mix = 0.0 if picture is None else term.mix
+        if mix not in guides:
+            guide = content if not mix else (mix * picture + (1 - mix) * content).astype("float32")
+            guides[mix] = _features(extractor, ops.convert_to_tensor(guide))
+        found[name] = terms.matched(term, guides[mix], reached, terms.Positions(seed), regions)
+    return found
 
 
 def _content_loss(content, features, target, positions):
@@ -92,7 +121,7 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
     Args:
         extractor, settings: as for the targets, which must come from the same ones.
         content_target: from `content_targets`, of a picture of the size that is made.
-        style_target: from `style_targets`.
+        style_target: from `style_targets`, and then `matched` where a term needs it.
         seed: of the positions that sampling terms take from the picture.
         regions: for each style the `kstyle.style.regions.Region` of the picture that it is for, or None; its targets
             must have been kept apart. None: all styles everywhere.
@@ -101,9 +130,9 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
 
     Returns:
         `loss(image, step=None) -> (total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted
-        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`, `"temporal"`; those of weight 0 are
-        left out), float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a tensor, looks at
-        other positions; without it they stay the same.
+        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`, `"range"`, `"temporal"`; those of
+        weight 0 are left out), float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a
+        tensor, looks at other positions; without it they stay the same.
     """
     content, tv = settings.content, settings.tv
     style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
@@ -122,6 +151,8 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
             parts[name] = term.weight * reached
         if tv.weight:
             parts["tv"] = tv.weight * losses.TV_LOSSES[tv.kind](image)
+        if settings.range.weight:
+            parts["range"] = settings.range.weight * losses.out_of_range(from_space(image, settings.space))
         if anchor is not None:
             picture, trust, weight = anchor
             change = ops.square(from_space(image, settings.space) - from_space(picture, settings.space))

@@ -53,12 +53,9 @@ def mrf_loss(queries, target):
     return mse(queries, ops.take(target, match, axis=0))
 
 
-def centred(features, positions=None):
-    """(1, H, W, C) -> (n, C): activations at `positions` (row by row; None: all) less their mean."""
-    flat = rows(features)
-    if positions is not None:
-        flat = ops.take(flat, positions, axis=0)
-    return flat - ops.mean(flat, axis=0, keepdims=True)
+def centred(columns):
+    """(n, D) less their mean."""
+    return columns - ops.mean(columns, axis=0, keepdims=True)
 
 
 def nearest_loss(queries, target):
@@ -66,7 +63,41 @@ def nearest_loss(queries, target):
     Transfer' (arXiv 2203.13215), whose last pass matches each layer anew at each step, as here.
 
     Args:
-        queries, target: from `centred`.
+        queries, target: (n, C) and (m, C), activations less their mean.
     """
-    found = ops.take(target, nearest(queries, target), axis=0)
-    return 1.0 - ops.mean(ops.sum(directions(queries) * directions(found), axis=1))
+    return hypercolumn_loss(queries, ops.take(target, nearest(queries, target), axis=0))
+
+
+def hypercolumns(features, layers, height, width):
+    """The activations of all layers at the nodes of one grid, which has a node in each corner of the picture: (height ·
+    width, D) float32, D the channels of all layers. The first passes of Neural Neighbor Style Transfer.
+
+    Args:
+        features: {layer: (1, H, W, C)}.
+        layers: {layer: factor}, by what its channels are multiplied.
+    """
+    parts = [factor * rows(_on_grid(features[layer], height, width)) for layer, factor in layers.items()]
+    return ops.concatenate(parts, axis=1)
+
+
+def _on_grid(features, height, width):
+    """(1, H, W, C) -> (1, height, width, C), bilinearly, corners on corners. Keras' resize puts edges on edges."""
+    for axis, count in ((1, height), (2, width)):
+        last = features.shape[axis] - 1
+        place = np.linspace(0, last, count) if count > 1 else np.zeros(1)
+        low = np.minimum(np.floor(place), max(last - 1, 0)).astype("int32")
+        part = ops.reshape((place - low).astype("float32"), [-1 if i == axis else 1 for i in range(4)])
+        below, above = (ops.take(features, i, axis=axis) for i in (low, np.minimum(low + 1, last)))
+        features = ops.cast(below, "float32") * (1 - part) + ops.cast(above, "float32") * part
+    return features
+
+
+def replaced(queries, keys):
+    """For each row of `queries` (n, D) the row of `keys` (m, D) that is nearest by cosine when each set is taken about
+    its own mean: (n, D)."""
+    return ops.take(keys, nearest(centred(queries), centred(keys)), axis=0)
+
+
+def hypercolumn_loss(columns, target):
+    """Mean cosine distance of each row of `columns` (n, D) from that of `target` (n, D) at the same place."""
+    return 1.0 - ops.mean(ops.sum(directions(columns) * directions(target), axis=1))

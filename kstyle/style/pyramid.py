@@ -36,6 +36,12 @@ def split(image, levels):
     return np.concatenate([level.ravel() for level in [*details, means[-1]]]).astype("float32")
 
 
+def detail(image):
+    """The finest level alone: (H, W, C) float32 NumPy -> what half the size cannot show of it."""
+    coarse = images.resize(image, shapes(*image.shape[:2], 2)[-1], "area")
+    return image - ops.convert_to_numpy(_enlarge(coarse, image.shape))
+
+
 def join(vector, shape, levels):
     """The inverse of `split`, in Keras ops: (N,) -> (H, W, C) = `shape`."""
     height, width, channels = shape

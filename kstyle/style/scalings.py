@@ -45,7 +45,7 @@ GRAM_LOSSES = (*GRAM_SCALINGS, "relative")
 # What compares something else than Gram matrices, see `kstyle.style.terms`.
 STYLE_LOSSES = (
     *GRAM_LOSSES,
-    *("wasserstein", "batch_norm", "histogram", "mrf", "nearest", "remd", "moments", "palette"),
+    *("wasserstein", "batch_norm", "histogram", "mrf", "nearest", "hypercolumns", "remd", "moments", "palette"),
 )
 # The picture itself, RGB in [0, 1], where a layer is named: STROTSS' columns have it.
 PIXELS = "pixels"

@@ -9,7 +9,12 @@ from kstyle import recipes
 from kstyle.errors import unknown
 from kstyle.recipes import Closed, NotNegative, Positive, one_of
 from kstyle.style.colour import MODES
-from kstyle.style.scalings import PIXELS, STYLE_LOSSES
+from kstyle.style.scalings import GRAM_LOSSES, PIXELS, STYLE_LOSSES
+
+# What is weighed beside `terms`, and its column in the history.
+SECTIONS = ("content", "style", "tv", "range")
+# Content losses of the difference of activations.
+CONTENT_DIFFERENCES = ("mse", "sum", "half_sum", "half_root", "relative")
 
 
 class Network(Closed):
@@ -51,13 +56,14 @@ class Content(Closed):
     """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`, or `self_similarity`.
 
     `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
-    `self_similarity` compares.
+    `self_similarity` compares. `target_factor`: by what the content's activations are multiplied, for the others.
     """
 
     layers: Layers = Field(default={"block4_conv2": 1.0})
-    loss: Literal["mse", "sum", "half_sum", "half_root", "relative", "self_similarity"] = "mse"
+    loss: Literal[(*CONTENT_DIFFERENCES, "self_similarity")] = "mse"
     weight: NotNegative = 1.0
     samples: Samples = 1024
+    target_factor: Positive = 1.0
 
 
 class Term(Closed):
@@ -71,6 +77,9 @@ class Term(Closed):
         samples: most positions of a layer (`mrf`, `nearest`) or of the picture (`remd`, `moments`, `palette`) that are
             compared; the others ignore it. None: 4096 and 1024.
         redraw: draw those positions anew at each step, where the optimiser can bear a loss that changes.
+        mix: for `hypercolumns`, which looks for its matches once a size: how much of the picture as it is then is in
+            what they are looked for, the rest is content; 0: the content alone.
+        target_factor: of the Gram losses: by what the style's Gram matrices are multiplied.
     """
 
     layers: Layers
@@ -79,6 +88,8 @@ class Term(Closed):
     shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     samples: Samples | None = None
     redraw: bool = True
+    mix: Annotated[float, Field(ge=0, le=1)] = 0.0
+    target_factor: Positive = 1.0
 
     @field_validator("layers")
     @classmethod
@@ -92,10 +103,11 @@ class Style(Term):
     """The style term that every preset has, and how the style pictures are shown to all terms.
 
     `scale`: the style picture's long side as a multiple of the result's. `resize`: `"fit"` keeps its shape,
-        `"stretch"` gives it the content's.
+        `"stretch"` gives it the content's. `turned`: show it by 90, 180 and 270 degrees too, so that more of it fits.
     """
 
     scale: Positive = 1.0
+    turned: bool = False
     resize: Literal["fit", "stretch"] = "fit"
 
 
@@ -112,12 +124,18 @@ class FurtherTerm(Term):
 class TotalVariation(Closed):
     """`kind`: a name in `kstyle.style.losses.TV_LOSSES`."""
 
-    kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point"] = "absolute"
+    kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point", "blur"] = "absolute"
+    weight: NotNegative = 0.0
+
+
+class Range(Closed):
+    """How far the picture leaves [0, 1]: mean of what is below 0, and mean of what is above 1."""
+
     weight: NotNegative = 0.0
 
 
 class Optimizer(Closed):
-    """`name`: `lbfgs` or an optimiser of Keras; every other key is passed to it."""
+    """`name`: in `kstyle.style.optimizers.OPTIMIZERS`: `lbfgs`, `torch-adam`, one of Keras. Other keys are passed on."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -143,6 +161,19 @@ def _from_side(table, side, below):
     return table[max(reached)] if reached else below
 
 
+class Finish(Closed):
+    """A last pass, at the final size.
+
+    Attributes:
+        steps: gradient evaluations.
+        terms: `style`, `content` and others by their columns: this pass has only these, the passes before only the
+            others.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    terms: list[str] = Field(min_length=1)
+
+
 class Scales(Closed):
     """The sizes a picture passes through, from coarse to fine.
 
@@ -152,6 +183,8 @@ class Scales(Closed):
         weights_from: {term: {long side: factor}}: by what a term's weight is multiplied from that side on; 1 below the
             first.
         rates_from: {long side: factor}: by what the learning rate is multiplied from that side on, likewise.
+        last_rate: by what it is multiplied at the final size.
+        finish: a last pass with other terms; None: none.
         factor: ratio of one size to the next.
         smallest: long side in pixels below which no size is added; None: the final size only.
         carry: hand the optimiser's state from size to size.
@@ -163,13 +196,15 @@ class Scales(Closed):
     steps_from: dict[Side, Annotated[int, Field(ge=1)]] | None = None
     weights_from: dict[str, dict[Side, NotNegative]] = Field(default={})
     rates_from: dict[Side, Positive] = Field(default={})
+    last_rate: Positive = 1.0
+    finish: Finish | None = None
     factor: Annotated[float, Field(gt=1)] = 2.0
     smallest: Annotated[int, Field(ge=32)] | None = None
     carry: bool = True
     margin: Annotated[int, Field(ge=0, le=64)] = 0
 
     def plan(self, size, total=None, at_least=0):
-        """[(long side, steps)], from coarse to fine.
+        """[(long side, steps)], from coarse to fine, and again the final one where there is a `finish`.
 
         Args:
             size: the final long side in pixels.
@@ -184,6 +219,8 @@ class Scales(Closed):
             steps = [_from_side(self.steps_from, round(s), self.steps_from[min(self.steps_from)]) for s in sides]
         else:
             steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
+        if self.finish:
+            sides, steps = [size, *sides], [self.finish.steps, *steps]
         if total is not None:
             sides, steps = sides[:total], steps[:total]
             shares = [max(1, int(total * s / sum(steps))) for s in steps]
@@ -210,7 +247,9 @@ class StyleSettings(Closed):
             picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.
         colour: whose colours the result has, a mode of `kstyle.style.colour.MODES`.
-        init: `content`, `noise`, `style` or the path of a picture.
+        init: `content`, `noise`, `style`, `detail` or the path of a picture. `detail`: the finest level of the
+            content's Laplacian pyramid on the style's mean colour, and again added wherever the picture grows but at
+            the final size.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
         terms: style terms beside `style`.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
@@ -228,6 +267,7 @@ class StyleSettings(Closed):
     style: Style
     terms: list[FurtherTerm] = Field(default=[])
     tv: TotalVariation = TotalVariation()
+    range: Range = Range()
     space: Literal["unit", "byte", "byte-256", "imagenet"] = "unit"
     clamp: tuple[float, float] | None = None
     clamp_until: Annotated[int, Field(ge=0)] | None = None
@@ -257,8 +297,10 @@ class StyleSettings(Closed):
 
     @model_validator(mode="after")
     def _a_rate_to_multiply(self):
-        if self.scales.rates_from and not isinstance(self.optimizer.arguments.get("learning_rate"), (int, float)):
-            raise ValueError("scales.rates_from multiplies optimizer.learning_rate, which must then be a number")
+        number = isinstance(self.optimizer.arguments.get("learning_rate"), (int, float))
+        for name, multiplies in (("rates_from", self.scales.rates_from), ("last_rate", self.scales.last_rate != 1)):
+            if multiplies and not number:
+                raise ValueError(f"scales.{name} multiplies optimizer.learning_rate, which must then be a number")
         return self
 
     @model_validator(mode="after")
@@ -271,16 +313,31 @@ class StyleSettings(Closed):
 
     @model_validator(mode="after")
     def _one_name_a_term(self):
-        names = ["content", "style", "tv", *(term.column for term in self.terms)]
+        names = [*SECTIONS, *(term.column for term in self.terms)]
         for name in ("scale", "step", "loss", "seconds", *names):
             if ["scale", "step", "loss", "seconds", *names].count(name) > 1:
                 raise ValueError(f"terms: '{name}' is taken: give the term another name")
         for name in self.scales.weights_from:
             if name not in names:
                 raise unknown("term in scales.weights_from", name, names)
+        finish = self.scales.finish.terms if self.scales.finish else []
+        for name in finish:
+            if name not in names:
+                raise unknown("term in scales.finish", name, names)
         for term in (self.content, *self.style_terms.values()):
             if term.loss == "palette" and set(term.layers) != {PIXELS}:
                 raise ValueError("palette compares colours: its layers are {pixels: 1}")
+            if term.target_factor != 1 and term.loss not in (*GRAM_LOSSES, *CONTENT_DIFFERENCES):
+                raise ValueError(f"target_factor: '{term.loss}' has no target that could be multiplied")
+        return self
+
+    @model_validator(mode="after")
+    def _something_in_every_pass(self):
+        if self.scales.finish:
+            for finish in (False, True):
+                now = self.at(0, finish=finish)
+                if not (now.content.weight or any(term.weight for term in now.style_terms.values())):
+                    raise ValueError(f"scales.finish leaves nothing to minimise {'in' if finish else 'before'} it")
         return self
 
     @property
@@ -294,18 +351,29 @@ class StyleSettings(Closed):
         terms = (self.content, *self.style_terms.values())
         return list(dict.fromkeys(tap for term in terms for tap in term.layers if tap != PIXELS))
 
-    def at(self, side):
-        """The settings at a long side in pixels: weights and learning rate multiplied as `scales` says."""
-        factors = {name: _from_side(table, side, 1.0) for name, table in self.scales.weights_from.items()}
+    def at(self, side, last=False, finish=False):
+        """The settings at a long side in pixels: weights and learning rate multiplied as `scales` says.
+
+        Args:
+            side: the size at hand.
+            last: that is the final size.
+            finish: in the last pass.
+        """
+        scales = self.scales
+        factors = {name: _from_side(table, side, 1.0) for name, table in scales.weights_from.items()}
 
         def weighed(name, section):
-            return section.model_copy(update={"weight": section.weight * factors.get(name, 1.0)})
+            here = scales.finish is None or (name in scales.finish.terms) == finish
+            return section.model_copy(update={"weight": section.weight * factors.get(name, 1.0) if here else 0.0})
 
-        sections = {name: weighed(name, getattr(self, name)) for name in ("content", "style", "tv")}
+        sections = {name: weighed(name, getattr(self, name)) for name in SECTIONS}
         terms = [weighed(term.column, term) for term in self.terms]
-        if self.scales.rates_from:
-            rate = self.optimizer.arguments["learning_rate"] * _from_side(self.scales.rates_from, side, 1.0)
-            arguments = {**self.optimizer.arguments, "learning_rate": rate}
+        factor = _from_side(scales.rates_from, side, 1.0) * (scales.last_rate if last else 1.0)
+        if factor != 1:
+            arguments = {
+                **self.optimizer.arguments,
+                "learning_rate": self.optimizer.arguments["learning_rate"] * factor,
+            }
             sections["optimizer"] = Optimizer(name=self.optimizer.name, **arguments)
         return self.model_copy(update={**sections, "terms": terms})
 

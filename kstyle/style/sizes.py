@@ -11,7 +11,7 @@ SMALLEST_SIDE = 16
 
 
 def plan(scales, content, size, steps):
-    """[((height, width), gradient evaluations)] from coarse to fine.
+    """[((height, width), gradient evaluations)] from coarse to fine, and again the final one for a `finish`.
 
     Args:
         scales: `kstyle.style.settings.Scales`.

@@ -7,6 +7,7 @@
 | `batch_norm` | mean and deviation of each channel | mean of both |
 | `histogram` | sorted activations of each channel | mean of the quantiles |
 | `mrf`, `nearest` | each place of each layer with its nearest in the style | sum of losses |
+| `hypercolumns` | each place, through all layers, with the style's that is nearest to a guide's | sum of losses |
 | `moments` | mean and covariance of columns through all layers | mean of the moments |
 | `remd`, `palette` | sampled columns, sampled colours | sum of losses |
 
@@ -32,6 +33,8 @@ ops = keras.ops
 SAMPLING = ("mrf", "nearest", "remd", "moments", "palette")
 # Sets of positions drawn in advance; step n takes set n mod DRAWS.
 DRAWS = 64
+# A hypercolumn stands for so many pixels each way.
+COARSER = 4
 # STROTSS samples the style five times.
 STYLE_SAMPLES = 5
 
@@ -112,13 +115,22 @@ def _patches(features, look):
     return patches.patches(features, _of_layer(look, *features.shape[1:3], rim=patches.PATCH // 2))
 
 
-def _centred(features, look):
-    return patches.centred(features, _of_layer(look, *features.shape[1:3]))
+def _activations(features, look):
+    found, where = losses.rows(features), _of_layer(look, *features.shape[1:3])
+    found = found if where is None else ops.take(found, where, axis=0)
+    return found if look.style else patches.centred(found)  # a style's when all its views are together
 
 
 def _of_layer(look, height, width, rim=0):
     available, samples = (height - 2 * rim) * (width - 2 * rim), look.term.samples or 4096
     return look.positions.draw(available, samples, look.redraw, look.inside(height, width, rim))
+
+
+def _hypercolumns(features, look):
+    height, width = (max(1, side // COARSER) for side in features["shape"])
+    every = patches.hypercolumns(features, look.term.layers, height, width)
+    inside = look.inside(height, width)
+    return every if inside is None else ops.take(every, inside, axis=0)
 
 
 def _columns(features, look):
@@ -190,8 +202,9 @@ class Kind:
         keep: that of a style -> its statistics, a tensor or a tuple of them.
         distance: (that of the picture, target, term, pixels) -> scalar.
         blended: statistics may be averaged over styles; if not, losses are.
-        ready: the statistics' mean -> target.
+        ready: the statistics' mean, or those of one style -> target.
         joint: all layers at once, and not each by itself.
+        match: (that of a guide, target) -> the target proper, for a term that looks for its matches once (`matched`).
     """
 
     look: Callable
@@ -200,6 +213,7 @@ class Kind:
     blended: bool = True
     ready: Callable = _same
     joint: bool = False
+    match: Callable | None = None
 
 
 def _simply(distance):
@@ -214,7 +228,7 @@ def _gram(scaling):
     def look(features, look):
         features, weights = _weighed(features, look)
         if look.style:
-            return losses.scaled_gram(features, scaling, look.term.shift, weights)
+            return look.term.target_factor * losses.scaled_gram(features, scaling, look.term.shift, weights)
         return features, weights
 
     def distance(seen, target, term, pixels):
@@ -234,23 +248,27 @@ KINDS = {
     "batch_norm": Kind(_weighed, lambda seen: losses.mean_and_deviation(*seen), _of_weighed(losses.batch_norm_loss)),
     "histogram": Kind(_rows, losses.quantiles, _simply(losses.histogram_loss)),
     "mrf": Kind(_patches, _same, _simply(patches.mrf_loss), blended=False),
-    "nearest": Kind(_centred, _same, _simply(patches.nearest_loss), blended=False),
+    "nearest": Kind(_activations, _same, _simply(patches.nearest_loss), blended=False, ready=patches.centred),
+    "hypercolumns": Kind(
+        _hypercolumns, _same, _simply(patches.hypercolumn_loss), blended=False, joint=True, match=patches.replaced
+    ),
     "remd": Kind(_columns, _same, _simply(transport.remd), blended=False, joint=True),
     "moments": Kind(_columns, transport.column_moments, _simply(transport.moment_loss), joint=True),
     "palette": Kind(_columns, _same, _simply(transport.palette), blended=False, joint=True),
 }
 
 
-def target(term, styles, blend, positions, regions=None, apart=False):
+def target(term, styles, blend, positions, regions=None, apart=False, views=1):
     """What a term is to reach.
 
     Args:
         term: `kstyle.style.settings.Term`.
-        styles: for each style {layer: (1, H, W, C)} with `"shape"`.
+        styles: for each view of each style {layer: (1, H, W, C)} with `"shape"`.
         blend: a weight for each, together 1.
         positions: `Positions`, its step None.
-        regions: for each style the `Region` of it that counts, or None.
+        regions: for each of `styles` the `Region` of it that counts, or None.
         apart: keep every style by itself, for regions of the picture.
+        views: so many of `styles`, one after another, are views of the same picture, which count as one.
 
     Returns:
         [(share, {layer: target})], one where styles are blended; of a joint term [(share, target)].
@@ -261,10 +279,25 @@ def target(term, styles, blend, positions, regions=None, apart=False):
         _by_layer(kind, term, lambda f, look=look: kind.keep(kind.look(f, look)), features)
         for features, look in zip(styles, looks)
     ]
+    kept = [_together(kept[i : i + views], kind) for i in range(0, len(kept), views)]
     if kind.blended and not apart:
         kept, blend = [_mean(kept, blend, kind.joint)], [1.0]
     ready = kind.ready if kind.joint else lambda layers: {tap: kind.ready(one) for tap, one in layers.items()}
     return [(share, _frozen(ready(one))) for share, one in zip(blend, kept) if share or apart]
+
+
+def matched(term, guide, reached, positions, regions=None):
+    """The targets of a term that looks for its matches once; of others `reached` itself.
+
+    Args:
+        term, reached, positions, regions: as for `distance`.
+        guide: features of the picture whose places are each to get one of the style.
+    """
+    kind = KINDS[term.loss]
+    if kind.match is None:
+        return reached
+    looks = [Look(term, positions, False, region) for region in regions or [None] * len(reached)]
+    return [(share, _frozen(kind.match(kind.look(guide, look), aim))) for (share, aim), look in zip(reached, looks)]
 
 
 def distance(term, features, reached, positions, pixels, regions=None):
@@ -301,6 +334,17 @@ def distance(term, features, reached, positions, pixels, regions=None):
 
 def _by_layer(kind, term, function, features):
     return function(features) if kind.joint else {tap: function(features[tap]) for tap in term.layers}
+
+
+def _together(kept, kind):
+    """What is kept of several views as if they were one picture."""
+    if len(kept) == 1:
+        return kept[0]
+    if kind.blended:
+        return _mean(kept, [1 / len(kept)] * len(kept), kind.joint)
+    if kind.joint:
+        return ops.concatenate(kept, axis=0)
+    return {tap: ops.concatenate([one[tap] for one in kept], axis=0) for tap in kept[0]}
 
 
 def _mean(kept, blend, joint):

@@ -15,7 +15,7 @@ import numpy as np
 from kstyle import images
 from kstyle.errors import UsageError
 from kstyle.models import features
-from kstyle.style import colour, loop, objective, optimizers, regions, sizes, strength
+from kstyle.style import colour, loop, objective, optimizers, pyramid, regions, sizes, strength
 from kstyle.style import settings as style_settings
 
 log = logging.getLogger("kstyle")
@@ -23,7 +23,7 @@ log = logging.getLogger("kstyle")
 # What a painter keeps of its styles for the next content: so many sizes. At five layers of VGG the targets of one are
 # three megabytes, and a style picture of 1024 pixels nine.
 MOST_KEPT = 16
-INITS = ("content", "noise", "style")  # what to start from where it is no file
+INITS = ("content", "noise", "style", "detail")  # what to start from where it is no file
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Result:
     Attributes:
         rgb: (H, W, 3) float32 in [0, 1].
         alpha: (H, W) float32 in [0, 1], the content's; None where it has none.
-        history: one row a step: `scale` (long side in pixels), `step` (from 0), `loss`, each weighted term, `seconds`
-            since the start. A row's losses are those of the picture before its step.
+        history: one row a step: `scale` (long side in pixels), `step` (from 0), `loss`, each weighted term (NaN in a
+            pass that does without it), `seconds` since the start. A row's losses are those of the picture before its
+            step.
         settings: everything needed to make the picture again: the checked settings, size, steps, seed, precision,
             backend, versions, the weights' origin and SHA-256.
     """
@@ -52,7 +53,7 @@ class Result:
     @property
     def losses(self):
         """{"loss": total, each weighted term}: floats, of the last step; empty before the first."""
-        last = self.history.iloc[-1] if len(self.history) else {}
+        last = self.history.iloc[-1].dropna() if len(self.history) else {}
         return {name: float(value) for name, value in last.items() if name not in ("scale", "step", "seconds")}
 
     def write(self, path):
@@ -226,28 +227,32 @@ class Painter:
 
         canvas = None
         try:
-            for shape, count in plan:
-                last = shape == final
+            for number, (shape, count) in enumerate(plan, 1):
+                last, finish = shape == final, bool(settings.scales.finish) and number == len(plan)
+                own = settings.at(max(shape), last, finish)
                 margin = 0 if last else settings.scales.margin
                 here = _at(masks, shape)
                 styles, style_masks = self._styles_for(shape)
                 scene = images.resize_picture(content, shape).rgb
                 scene, styles = colour.before(settings.colour, scene, styles, here, style_masks)
-                loss = self._objective(
-                    extractor, shape, final, sizes.mirrored(scene, margin), styles, style_masks, seed,
-                    here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None,
-                )  # fmt: skip
-                fresh = partial(make_optimizer, settings.at(max(shape)))
-                optimizer = fresh()
-                if canvas is None:
+                around, coarse, seen = sizes.mirrored(scene, margin), canvas, None
+                if coarse is None:
                     begun = self._begin(start, scene, styles, shape, margin, seed)
-                    canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
                 else:
-                    coarse, enlarge = canvas, partial(sizes.enlarge, margins=(canvas.margin, margin), shape=shape)
-                    begun = enlarge(coarse.result(), filter="bicubic")
-                    canvas = loop.Canvas(begun, settings, optimizer, margin, fresh)
-                    if settings.scales.carry and not settings.pyramid:
-                        optimizers.carry(coarse.optimizer, optimizer, enlarge, coarse.pixels / canvas.pixels)
+                    enlarge = partial(sizes.enlarge, margins=(coarse.margin, margin), shape=shape)
+                    # Bilinearly, a pyramid grows by a level without anything in it.
+                    begun = enlarge(coarse.result(), filter="bilinear" if settings.pyramid else "bicubic")
+                    seen = objective.from_space(begun, settings.space) + pyramid.detail(around)
+                    if start == "detail" and not last:
+                        begun = objective.to_space(seen, settings.space)
+                loss = self._objective(
+                    extractor, own, final, around, styles, style_masks, seed,
+                    here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None, seen,
+                )  # fmt: skip
+                fresh = partial(make_optimizer, own)
+                canvas = loop.Canvas(begun, settings, fresh(), margin, fresh)
+                if coarse is not None and settings.scales.carry and not settings.pyramid:
+                    optimizers.carry(coarse.optimizer, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
                 history.begin(max(shape), lambda canvas=canvas: finished(picture(canvas)))
                 history.complete(loop.run(canvas, loss, count, history.on_step))
         except KeyboardInterrupt as interrupt:
@@ -296,8 +301,7 @@ class Painter:
             [regions.resize(mask, size) for mask, size in zip(self.style_masks, shapes)],
         ))  # fmt: skip
 
-    def _objective(self, extractor, shape, final, scene, styles, style_masks, seed, masks, anchor):
-        settings = self.settings.at(max(shape))
+    def _objective(self, extractor, settings, final, scene, styles, style_masks, seed, masks, anchor, seen):
         apart = masks is not None
 
         def find():
@@ -307,14 +311,16 @@ class Painter:
         if colour.styles_follow_content(settings.colour):
             targets = find()
         else:
-            key = (tuple(style.shape for style in styles), max(shape), seed, apart)
+            wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
+            key = (tuple(style.shape for style in styles), wanted, seed, apart)
             targets = _kept(self._targets, key, find)
         if anchor is not None:
             held = (objective.to_space(anchor.rgb, settings.space), anchor.trust[..., None].astype("float32"))
             anchor = (*held, anchor.weight)
         here = [regions.region(mask) for mask in masks] if apart else None
         aims = objective.content_targets(extractor, settings, scene)
-        if settings.strength is not None:
+        targets = objective.matched(extractor, settings, targets, scene, seen, seed, here)
+        if settings.strength is not None and settings.content.weight and targets:
             settings = strength.balanced(extractor, settings, scene, aims, targets, max(final), seed, here)
         return objective.objective(extractor, settings, aims, targets, seed, here, anchor)
 
@@ -330,6 +336,9 @@ class Painter:
                 return sizes.noise(self.settings, shape, margin, seed)
             # A style is resized once, unless it is recoloured, which happens at the size it is shown in.
             style = images.Picture(styles[0]) if colour.MODES[self.settings.colour].style else self.styles[0]
+            if start == "detail":
+                mean = np.average([style.mean((0, 1)) for style in styles], axis=0, weights=self.blend)
+                style = images.Picture((mean + pyramid.detail(scene)).astype("float32"))
             start = images.Picture(scene) if start == "content" else style
         rgb = images.resize_picture(start, shape).rgb
         return objective.to_space(sizes.mirrored(rgb, margin), self.settings.space)
@@ -403,7 +412,7 @@ def make_optimizer(settings):
 def check_init(init):
     """UsageError: neither one of `INITS` nor a file."""
     if init not in INITS and not Path(init).exists():
-        raise UsageError(f"init must be content, noise, style or a picture; there is no file '{init}'.")
+        raise UsageError(f"init must be content, noise, style, detail or a picture; there is no file '{init}'.")
 
 
 def _kept(store, key, make):
