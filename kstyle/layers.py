@@ -120,13 +120,25 @@ class Pool2D(keras.layers.Layer):
         factor: what the result is multiplied by.
         pad: pixels around the picture, at most half of `size`. The largest value never lies there; the average and
             the root count them as zeros.
+        partial: keep a last window that the picture does not fill, as Caffe, torchvision's SqueezeNet and TensorFlow's
+            `SAME` do. What is missing repeats the last row or column: the largest value and, of windows beside one
+            another, the average are then those of what is there.
     """
 
-    def __init__(self, kind="max", size=2, strides=2, factor=1.0, pad=0, **kwargs):
+    def __init__(self, kind="max", size=2, strides=2, factor=1.0, pad=0, partial=False, **kwargs):
         super().__init__(**kwargs)
         self.kind, self.size, self.strides, self.factor, self.pad = kind, size, strides, factor, pad
+        self.partial = partial
+
+    def _missing(self, side):
+        """Rows that the last window of a side lacks."""
+        return max(self.size - side, (self.size - side) % self.strides) if self.partial else 0
 
     def call(self, inputs):
+        for axis in (1, 2):
+            if missing := self._missing(inputs.shape[axis]):
+                last = inputs[:, -1:] if axis == 1 else inputs[:, :, -1:]
+                inputs = keras.ops.concatenate([inputs] + [last] * missing, axis=axis)
         if self.kind == "max":
             y = backend.max_pool(inputs, self.size, self.strides, self.pad)
         elif self.kind == "l2":
@@ -140,7 +152,8 @@ class Pool2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, *space, channels = input_shape
         beyond = 2 * self.pad - self.size
-        return (batch, *[None if n is None else (n + beyond) // self.strides + 1 for n in space], channels)
+        space = [None if n is None else (n + self._missing(n) + beyond) // self.strides + 1 for n in space]
+        return (batch, *space, channels)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -153,4 +166,5 @@ class Pool2D(keras.layers.Layer):
             "strides": self.strides,
             "factor": self.factor,
             "pad": self.pad,
+            "partial": self.partial,
         }

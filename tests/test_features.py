@@ -91,6 +91,11 @@ def test_vgg19_at_every_layer(picture, vgg19):
     assert min(reference[f"conv{c}"].min() for c in convs(DEPTHS["vgg19"])) < 0  # else the two kinds could not differ
 
 
+def ceil(name):
+    """torch's pooling in windows of 2, the last one kept that the picture does not fill."""
+    return lambda x: getattr(pytest.importorskip("torch").nn.functional, name)(x, 2, ceil_mode=True)
+
+
 @pytest.mark.parametrize(
     ("options", "pool", "edge"),
     [
@@ -98,15 +103,20 @@ def test_vgg19_at_every_layer(picture, vgg19):
         ({"pool": "average", "pool_factor": 2.0}, lambda x: 0.5 * sum_of_windows(x), "constant"),
         ({"pool": "l2", "pool_factor": 0.78}, lambda x: 0.78 * sum_of_windows(x * x).sqrt(), "constant"),
         ({"first_padding": "replicate"}, None, "replicate"),
+        ({"pool_edge": "partial"}, ceil("max_pool2d"), "constant"),
+        ({"pool": "average", "pool_edge": "partial"}, ceil("avg_pool2d"), "constant"),
     ],
-    ids=["average", "average-factor", "l2-factor", "replicate"],
+    ids=["average", "average-factor", "l2-factor", "replicate", "partial", "average-partial"],
 )
 def test_vgg19_variants(picture, vgg19, options, pool, edge):
     """Failure: an option of the preset changes nothing, or not what it says."""
     reference = torch_vgg(picture, vgg19, DEPTHS["vgg19"], pool, edge)
     plain = torch_vgg(picture, vgg19, DEPTHS["vgg19"])
     names = ["relu1_1", "pool1", "relu2_1", "relu4_2"]
-    assert np.abs(reference["relu4_2"] - plain["relu4_2"]).max() > 0.01 * np.abs(plain["relu4_2"]).max()
+    if "pool_edge" not in options:
+        assert np.abs(reference["relu4_2"] - plain["relu4_2"]).max() > 0.01 * np.abs(plain["relu4_2"]).max()
+    elif "pool" not in options:
+        assert reference["relu4_2"].shape != plain["relu4_2"].shape
     assert_features(features.load("vgg19", names, **options), picture, chosen(reference, names))
 
 
@@ -204,19 +214,19 @@ def test_preprocessing():
 
 
 def torch_squeezenet(x, arrays):
-    """{layer: (C, H, W)} of SqueezeNet 1.1, pooling without a rim, as torchvision with ceil_mode off; x: (H, W, 3)."""
+    """{layer: (C, H, W)} of SqueezeNet 1.1 as torchvision has it; x: (H, W, 3)."""
     torch = pytest.importorskip("torch", reason="the reference is written in torch")
     functional, found = torch.nn.functional, {}
     with torch.no_grad():
         x = torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))[None]
         x = found["conv1"] = torch_conv(x, arrays, "conv1", stride=2, padding=0).relu()
-        x = found["pool1"] = functional.max_pool2d(x, 3, 2)
+        x = found["pool1"] = functional.max_pool2d(x, 3, 2, ceil_mode=True)
         for n in range(2, 10):
             x = torch_conv(x, arrays, f"fire{n}/squeeze1x1", padding=0).relu()
             one = torch_conv(x, arrays, f"fire{n}/expand1x1", padding=0).relu()
             x = found[f"fire{n}"] = torch.cat([one, torch_conv(x, arrays, f"fire{n}/expand3x3").relu()], 1)
             if n in (3, 5):
-                x = found[f"pool{n}"] = functional.max_pool2d(x, 3, 2)
+                x = found[f"pool{n}"] = functional.max_pool2d(x, 3, 2, ceil_mode=True)
     return {name: value[0].numpy() for name, value in found.items()}
 
 
@@ -224,6 +234,6 @@ def torch_squeezenet(x, arrays):
 def test_squeezenet_at_every_layer(picture):
     """Failure: CS231n's features are others than SqueezeNet's."""
     found = weights.resolve("squeezenet1.1", "caffe", SQUEEZENET)
-    extractor = features.load("squeezenet1.1", list(squeezenet.LAYERS), weights=SQUEEZENET)
+    extractor = features.load("squeezenet1.1", list(squeezenet.LAYERS), weights=SQUEEZENET, pool_edge="partial")
     pixels = 255 * picture[:, :, ::-1] - np.array([103.939, 116.779, 123.68], "float32")
     assert_features(extractor, picture, torch_squeezenet(pixels, found.arrays))

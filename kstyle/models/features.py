@@ -98,6 +98,7 @@ def load(
     *,
     pool="max",
     pool_factor=1.0,
+    pool_edge="drop",
     first_padding="zero",
     preprocessing=None,
     weights=None,
@@ -110,6 +111,7 @@ def load(
         name: key of `EXTRACTORS`.
         taps: layer names, as `tap_name` accepts them.
         pool, pool_factor: `"max"`, `"average"` or `"l2"`, and what its result is multiplied by.
+        pool_edge: `"drop"` or `"partial"`, what becomes of a last window that the picture does not fill.
         first_padding: `"zero"` or `"replicate"`, of the first convolution (VGG only).
         preprocessing: overrides the extractor's own, by name from `PREPROCESSING`.
         weights: a file to take the weights from.
@@ -126,16 +128,15 @@ def load(
     if preprocessing is not None and preprocessing not in PREPROCESSING:
         raise unknown("preprocessing", preprocessing, PREPROCESSING)
     taps = {tap: tap_name(network, tap) for tap in taps}
+    pooling = {"pool": pool, "pool_factor": pool_factor, "pool_edge": pool_edge}
     if network.startswith("vgg"):
-        model = vgg.vgg_features(
-            network, taps.values(), pool=pool, pool_factor=pool_factor, first_padding=first_padding, dtype=precision
-        )
+        model = vgg.vgg_features(network, taps.values(), **pooling, first_padding=first_padding, dtype=precision)
     elif first_padding != "zero":
         raise UsageError(
             f"first_padding '{first_padding}' is for the VGGs; {network}'s first convolution has no padding."
         )
     else:
-        model = squeezenet.squeezenet_features(taps.values(), pool=pool, pool_factor=pool_factor, dtype=precision)
+        model = squeezenet.squeezenet_features(taps.values(), **pooling, dtype=precision)
     layers = [layer for layer in model.layers if layer.weights]
     found = weight_files.resolve(
         network, source, weights, layers=[_file_name(layer) for layer in layers], progress=progress

@@ -23,12 +23,13 @@ LAYERS = {
 }
 
 
-def squeezenet_features(taps, *, pool="max", pool_factor=1.0, dtype="float32"):
+def squeezenet_features(taps, *, pool="max", pool_factor=1.0, pool_edge="drop", dtype="float32"):
     """SqueezeNet 1.1 cut after its deepest tap, as a model of all taps.
 
     Args:
         taps: names from `LAYERS`; `conv1` is after its ReLU, `fireN` the concatenated expansions.
         pool, pool_factor: see `kstyle.layers.Pool2D`.
+        pool_edge: `"drop"` or `"partial"`, what becomes of a last window that the picture does not fill.
         dtype: of weights and activations.
 
     Returns:
@@ -39,7 +40,7 @@ def squeezenet_features(taps, *, pool="max", pool_factor=1.0, dtype="float32"):
     outputs = {}
     for name, shape in LAYERS.items():
         if shape is None:
-            x = Pool2D(pool, size=3, factor=pool_factor, name=name, dtype=dtype)(x)
+            x = Pool2D(pool, size=3, factor=pool_factor, partial=pool_edge == "partial", name=name, dtype=dtype)(x)
         elif name == "conv1":
             x = Conv2D(shape, 3, strides=2, pad=0, activation="relu", name=name, dtype=dtype)(x)
         else:

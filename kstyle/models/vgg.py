@@ -9,13 +9,16 @@ from kstyle.layers import Conv2D, Pool2D
 from kstyle.models.feature_layers import filters, layer_names
 
 
-def vgg_features(network, taps, *, pool="max", pool_factor=1.0, first_padding="zero", dtype="float32"):
+def vgg_features(
+    network, taps, *, pool="max", pool_factor=1.0, pool_edge="drop", first_padding="zero", dtype="float32"
+):
     """VGG cut after its deepest tap, as a model of all taps.
 
     Args:
         network: `"vgg16"` or `"vgg19"`.
         taps: layer names; `block4_conv2` is the activation after its ReLU, `block4_conv2_pre` before.
         pool, pool_factor: see `kstyle.layers.Pool2D`.
+        pool_edge: `"drop"` or `"partial"`, what becomes of a last window that the picture does not fill.
         first_padding: around the picture for the first convolution: `"zero"`, or `"replicate"`, which repeats the edge
             pixels and so shows the network no dark rim.
         dtype: of weights and activations.
@@ -28,7 +31,7 @@ def vgg_features(network, taps, *, pool="max", pool_factor=1.0, first_padding="z
     outputs = {}
     for name in layer_names(network):
         if name.endswith("pool"):
-            x = Pool2D(pool, factor=pool_factor, name=name, dtype=dtype)(x)
+            x = Pool2D(pool, factor=pool_factor, partial=pool_edge == "partial", name=name, dtype=dtype)(x)
         else:
             before = f"{name}_pre" in wanted
             x = _convolution(name, x, first_padding, None if before else "relu", dtype)

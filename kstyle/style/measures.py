@@ -7,17 +7,13 @@ Sums are float64. No measure is a judgement of taste: docs/comparing.md says wha
 import numpy as np
 
 from kstyle.errors import DataError
+from kstyle.style import lab
 from kstyle.style.colour import luma
 
 SMALLEST = 32  # pixels: the border figure looks at four bands of 8
 BAND = 8
 TILE = 16
 NOTHING = 1e-12  # beside any square sum of features that are not all 0
-
-# Linear sRGB to XYZ (IEC 61966-2-1), and the white point D65 that it has.
-_XYZ = np.array(
-    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-)
 
 
 def ssim(picture, content):
@@ -57,16 +53,8 @@ def colour_distance(picture, other):
     In their units, of which about 2 side by side can just be seen. Unlike a chi-square it still grows when no bin is
     shared, and there are no bins to choose.
     """
-    ours, theirs = (_lab(_checked(p)).reshape(-1, 3) for p in (picture, other))
+    ours, theirs = (lab.to_lab(_checked(p)).reshape(-1, 3) for p in (picture, other))
     return float(np.mean([_wasserstein(ours[:, i], theirs[:, i]) for i in range(3)]))
-
-
-def _lab(rgb):
-    rgb = rgb.astype(np.float64)
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ (_XYZ / _XYZ.sum(axis=1, keepdims=True)).T
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
 def _wasserstein(a, b):

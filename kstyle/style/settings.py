@@ -23,6 +23,7 @@ class Network(Closed):
     extractor: str = "vgg19"
     pool: Literal["max", "average", "l2"] = "max"
     pool_factor: Positive = 1.0
+    pool_edge: Literal["drop", "partial"] = "drop"
     first_padding: Literal["zero", "replicate"] = "zero"
     preprocessing: str | None = None
 
@@ -57,6 +58,9 @@ class Content(Closed):
 
     `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
     `self_similarity` compares. `target_factor`: by what the content's activations are multiplied, for the others.
+
+    What is done to the content picture before all else: `median`: a median filter of so many pixels each way, 1: none;
+    `towards_style`: how far its colours move to the style's, 0 to 1, see `kstyle.style.colour.towards`.
     """
 
     layers: Layers = Field(default={"block4_conv2": 1.0})
@@ -64,6 +68,8 @@ class Content(Closed):
     weight: NotNegative = 1.0
     samples: Samples = 1024
     target_factor: Positive = 1.0
+    median: Literal[1, 3, 5, 7] = 1
+    towards_style: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Term(Closed):
@@ -135,7 +141,7 @@ class Range(Closed):
 
 
 class Optimizer(Closed):
-    """`name`: in `kstyle.style.optimizers.OPTIMIZERS`: `lbfgs`, `torch-adam`, one of Keras. Other keys are passed on."""
+    """`name`: a key of `kstyle.style.optimizers.OPTIMIZERS`, `lbfgs` or `adam`. Every other key is passed to it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -235,6 +235,7 @@ class Painter:
                 styles, style_masks = self._styles_for(shape)
                 scene = images.resize_picture(content, shape).rgb
                 scene, styles = colour.before(settings.colour, scene, styles, here, style_masks)
+                scene = self._prepared(scene, styles)
                 around, coarse, seen = sizes.mirrored(scene, margin), canvas, None
                 if coarse is None:
                     begun = self._begin(start, scene, styles, shape, margin, seed)
@@ -300,6 +301,12 @@ class Painter:
             [images.resize_picture(style, size).rgb for style, size in zip(self.styles, shapes)],
             [regions.resize(mask, size) for mask, size in zip(self.style_masks, shapes)],
         ))  # fmt: skip
+
+    def _prepared(self, scene, styles):
+        content = self.settings.content
+        if content.median > 1:
+            scene = images.median(scene, content.median)
+        return colour.towards(scene, styles, self.blend, content.towards_style) if content.towards_style else scene
 
     def _objective(self, extractor, settings, final, scene, styles, style_masks, seed, masks, anchor, seen):
         apart = masks is not None
