@@ -179,7 +179,7 @@ def term_loss(loss, features, styles, blend=(1.0,), views=1, **options):
     """`features`, and each of `styles`: (1, H, W, C) NumPy."""
     term, where = term_of(loss, **options), terms.Positions(0)
     target = terms.target(term, [seen(style, loss) for style in styles], list(blend), where, views=views)
-    target = terms.matched(term, seen(ops.convert_to_numpy(features), loss), target, where)
+    target = terms.matched(term, seen(features, loss), target, where)
     return terms.distance(term, seen(features, loss), target, where, PIXELS)
 
 

@@ -98,6 +98,31 @@ def test_lbfgs_takes_torchs_steps(function, start, history):
         assert stored > history
 
 
+@pytest.mark.parametrize(
+    ("name", "its_name", "arguments", "its_arguments"),
+    [
+        ("torch-adam", "Adam", {"beta_1": 0.8}, {"betas": (0.8, 0.999)}),
+        ("torch-rmsprop", "RMSprop", {}, {}),
+        ("torch-rmsprop", "RMSprop", {"rho": 0.9, "momentum": 0.5}, {"alpha": 0.9, "momentum": 0.5}),
+    ],
+)
+def test_torchs_optimisers(name, its_name, arguments, its_arguments):
+    """Failure: a recipe published for torch goes elsewhere, most of all where gradients are as small as epsilon."""
+    torch = pytest.importorskip("torch", reason="the reference is torch's")
+    scale = np.logspace(-9, 0, 10).astype("float32")  # of the gradients
+    image = keras.Variable(np.ones(10, "float32"), dtype="float32")
+    mine = optimizers.make(name, learning_rate=0.1, epsilon=1e-8, **arguments)
+    mine.build([image])
+    x = torch.ones(10, requires_grad=True)
+    theirs = getattr(torch.optim, its_name)([x], lr=0.1, eps=1e-8, **its_arguments)
+    for _ in range(7):
+        mine.apply([ops.convert_to_tensor(scale) * image.value], [image])
+        x.grad = torch.from_numpy(scale) * x.detach()
+        theirs.step()
+        np.testing.assert_allclose(ops.convert_to_numpy(image.value), x.detach().numpy(), rtol=1e-4, atol=1e-6)
+    assert type(mine).from_config(mine.get_config()).get_config() == mine.get_config()
+
+
 def test_pairs_without_positive_curvature_are_not_stored():
     """Failure: one step over a ridge turns the next ones uphill."""
     x = keras.Variable(np.array([1.0, 2.0], "float32"), dtype="float32")

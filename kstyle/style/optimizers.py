@@ -181,7 +181,7 @@ class TorchAdam(keras.optimizers.Adam):
         mean = m.value / (1 - ops.power(self.beta_1, step))
         square = v.value / (1 - ops.power(self.beta_2, step))
         rate = ops.cast(learning_rate, variable.dtype)
-        variable.assign(variable.value - rate * mean / (ops.sqrt(square) + self.epsilon))
+        self.assign_sub(variable, rate * mean / (ops.sqrt(square) + self.epsilon))
 
 
 @keras.saving.register_keras_serializable("kstyle")
@@ -217,7 +217,7 @@ class TorchRMSprop(keras.optimizers.Optimizer):
         if self.momentum:
             self._steps[index].assign(self.momentum * self._steps[index].value + step)
             step = self._steps[index].value
-        variable.assign(variable.value - ops.cast(learning_rate, variable.dtype) * step)
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
 
     def get_config(self):
         return {**super().get_config(), "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
