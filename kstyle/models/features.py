@@ -59,8 +59,10 @@ class Extractor:
     sha256: str
 
     def __call__(self, image):
-        """image: (H, W, 3) RGB in [0, 1] -> {name asked for: (1, H', W', C)} in the extractor's precision."""
-        features = self.model(preprocess(image, self.preprocessing, self.precision)[None])
+        """image: (H, W, 3) or (B, H, W, 3) RGB in [0, 1] -> {name asked for: (B, H', W', C)} in the extractor's
+        precision, B 1 for a single one."""
+        pixels = preprocess(image, self.preprocessing, self.precision)
+        features = self.model(pixels if len(pixels.shape) == 4 else pixels[None])
         return {name: features[layer] for name, layer in self.taps.items()}
 
 

@@ -1,6 +1,7 @@
 """Many contents in one style. A record beside the results lets the next run go on where this one stopped."""
 
 import contextlib
+import dataclasses
 import logging
 import logging.handlers
 import os
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
 from kstyle import images
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line, reason
@@ -26,6 +29,13 @@ log = logging.getLogger("kstyle")
 # What is taken from a folder. Any other file that Pillow can read has to be named.
 SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff"}
 SUFFIXES |= {".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga"}
+
+
+# Pixels that are painted as one batch on a GPU, if nobody says how many pictures: those of one picture of a size at
+# which the GPU is busy.
+AT_ONCE = 1024**2
+# Decoded pictures that wait for others of their shape.
+MOST_WAITING = 64
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ def collect(paths, recursive=False, folder=None):
 
 def stylize_all(
     painter, contents, folder, size=512, steps=None, seed=0, callback=None,
-    *, suffix=".png", force=False, motion=None, jobs=1,
+    *, suffix=".png", force=False, motion=None, jobs=1, together=None,
 ):  # fmt: skip
     """Paints many contents in one style: a generator of what became of each.
 
@@ -129,16 +139,18 @@ def stylize_all(
         motion: a `kstyle.style.frames.Motion` if the contents are the frames of a film, in order: each begins from the
             result before it and is held to it.
         jobs: processes that paint at the same time, each with its share of the processor's cores and a network of its
-            own; small pictures leave cores, or a GPU, idle. `callback` is not called then.
+            own; small pictures leave cores idle. `callback` is not called then.
+        together: pictures of one shape that are painted as a batch, which small ones on a GPU ask for. None: on a GPU
+            as many as have `AT_ONCE` pixels together, else 1.
 
     Returns:
-        A generator of `(Content, Outcome)` in natural order, with several jobs as they get done. Names are settled and
-        the record is written before the first; after each picture it is written again, so whatever stops the generator,
-        the next run goes on.
+        A generator of `(Content, Outcome)` in natural order, with several at a time as they get done. Names are settled
+        and the record is written before the first; after each picture it is written again, so whatever stops the
+        generator, the next run goes on.
 
     Raises:
-        UsageError: contents as `collect`, another suffix, several jobs for a film, and settings that no content can be
-            painted with.
+        UsageError: contents as `collect`, another suffix, several at a time for a film or in both ways, and settings
+            that no content can be painted with.
         DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
             ended, for want of memory most likely.
         Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
@@ -147,6 +159,7 @@ def stylize_all(
         raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
     if jobs < 1 or (jobs > 1 and motion is not None):
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
+    together = _together(together, size, jobs, motion)
     transfer.check_numbers(size, steps, seed)
     given = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
@@ -160,6 +173,8 @@ def stylize_all(
     contents, options = dict(zip(names, given)), (size, steps, seed)
     if jobs > 1:
         return _at_once(painter, contents, record, digest, options, force, jobs)
+    if together > 1:
+        return _in_batches(painter, contents, record, digest, (*options, callback), force, together)
     return _one_by_one(painter, contents, record, digest, (*options, callback), force, motion)
 
 
@@ -178,6 +193,71 @@ def _one_by_one(painter, contents, record, digest, options, force, motion):
             chain.add(content, outcome.path, record.entries[name])
         yield content, outcome
     record.save()
+
+
+def _together(asked, size, jobs, motion):
+    if asked is None:
+        most = AT_ONCE // size**2 if backend.accelerated() else 1
+        return max(1, most) if jobs == 1 and motion is None else 1
+    if asked < 1 or (asked > 1 and (jobs > 1 or motion is not None)):
+        raise UsageError(f"together must be 1 or more, and 1 for a film and with several jobs; got {asked}.")
+    return asked
+
+
+def _in_batches(painter, contents, record, digest, options, force, together):
+    waiting = {}  # {shape: [(name, content, picture, stamp)]}
+
+    def painted(batch):
+        painter.load()
+        for (name, content, _, stamp), outcome in zip(batch, _paint_together(painter, batch, record.folder, options)):
+            if outcome.state == "done":
+                record.note(name, stamp)
+                record.save()
+            yield content, outcome
+
+    for name, content in contents.items():
+        begun = time.perf_counter()
+        stamp, outcome = _look(content, name, record, digest, force)
+        if outcome is None:
+            try:
+                picture = images.read(content.path)
+            except Exception as error:
+                outcome = _failed(content, error, begun)
+        if outcome is not None:
+            yield content, outcome
+            continue
+        for note in picture.notes:
+            log.info("%s: %s", content.path, note)
+        batch = waiting.setdefault(images.fit(picture.size, options[0]), [])
+        batch.append((name, content, dataclasses.replace(picture, notes=[]), stamp))
+        if len(batch) == together:
+            yield from painted(waiting.pop(images.fit(picture.size, options[0])))
+        elif sum(map(len, waiting.values())) > MOST_WAITING:
+            yield from painted(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
+    for batch in waiting.values():
+        yield from painted(batch)
+    record.save()
+
+
+def _paint_together(painter, batch, folder, options):
+    """A generator of an `Outcome` for each of `batch`."""
+    results = None
+    if len(batch) > 1:
+        begun = time.perf_counter()
+        try:
+            results = painter.paint_together([picture for _, _, picture, _ in batch], *options)
+        except UsageError:
+            raise
+        except Exception as error:  # one of them, or all together want too much memory: which, shows one by one
+            log.info("a batch of %d is painted one by one (%s)", len(batch), one_line(error)[:300])
+            log.debug("", exc_info=error)
+        seconds = (time.perf_counter() - begun) / len(batch)
+    for number, (name, content, picture, _) in enumerate(batch):
+        if results is None:
+            yield _paint(lambda _, picture=picture: painter.paint(picture, *options), content, folder / name)[0]
+        else:
+            outcome, _ = _paint(lambda _, number=number: results[number], content, folder / name)
+            yield dataclasses.replace(outcome, seconds=seconds)
 
 
 def _at_once(painter, contents, record, digest, options, force, jobs):

@@ -104,20 +104,25 @@ class Canvas:
         Returns:
             {"loss": total, each term}, of the picture before the step.
         """
+        (loss, parts), grad = gradient(self.image.value)
+        self.take(loss, grad)
+        return {"loss": loss, **parts}
+
+    def take(self, loss, grad):
+        """The step itself, from the loss of the picture as it is and its gradient."""
         before = self.image.value
-        (loss, parts), grad = gradient(before)
         better = loss < self.best_loss.value  # false for NaN
         self.best.assign(ops.where(better, before, self.best.value))
         self.best_loss.assign(ops.where(better, loss, self.best_loss.value))
         before = before + 0.0  # torch's optimisers write into the picture itself
         self.optimizer.apply([grad], [self.image])
         after = before + self.shrink.value * (self.image.value - before)
-        self.image.assign(self._clamp(after))
+        # At 0 it stands still, even where the optimiser goes on to what is no number.
+        self.image.assign(ops.where(self.shrink.value > 0, self._clamp(after), before))
         decay = self.settings.average
         if decay:
             self.mean.assign(decay * self.mean.value + (1 - decay) * self.image.value)
             self.mean_weight.assign(decay * self.mean_weight.value + (1 - decay))
-        return {"loss": loss, **parts}
 
     def _clamp(self, image):
         if self.settings.clamp is None:
@@ -163,51 +168,134 @@ def run(canvas, loss, steps, on_step):
     Returns:
         One dict of floats a step: "loss" and each term.
     """
-    if getattr(loss, "redraws", False):
-        of_values = lambda values: loss(canvas.picture(values), canvas.optimizer.iterations.value)  # noqa: E731
-    else:
-        of_values = lambda values: loss(canvas.picture(values))  # noqa: E731
+    gradient = backend.value_and_grad(lambda values: loss(canvas.picture(values), *_step_of(canvas, loss)))
+    step = backend.compile(lambda: [canvas.step(gradient)], canvas.variables)
+    (rows,) = _advance([canvas], step, lambda: [gradient(canvas.image.value)[0][0]], steps, [on_step])
+    return rows
+
+
+def run_together(canvases, loss, steps, on_steps):
+    """`run` of several pictures of one size at once.
+
+    Args:
+        canvases: list of `Canvas`.
+        loss: from `kstyle.style.objective.together`, of as many.
+        steps: how many, of each.
+        on_steps: as `on_step`, one for each.
+
+    Returns:
+        For each canvas what `run` returns.
+    """
+
+    def of_values(values):
+        pictures = [canvas.picture(values[i]) for i, canvas in enumerate(canvases)]
+        return loss(ops.stack(pictures), *_step_of(canvases[0], loss))
+
     gradient = backend.value_and_grad(of_values)
-    step = backend.compile(lambda: canvas.step(gradient), canvas.variables)
+
+    def evaluate():
+        return gradient(ops.stack([canvas.image.value for canvas in canvases]))
+
+    def step():
+        (_, parts), grads = evaluate()
+        for i, canvas in enumerate(canvases):
+            canvas.take(parts["loss"][i], grads[i])
+        return [{name: values[i] for name, values in parts.items()} for i in range(len(canvases))]
+
+    variables = [variable for canvas in canvases for variable in canvas.variables]
+    step = backend.compile(step, variables)
+    return _advance(canvases, step, lambda: list(evaluate()[0][1]["loss"]), steps, on_steps)
+
+
+def _step_of(canvas, loss):
+    """What a loss is called with beside the picture: the number of the step, if it looks elsewhere at each."""
+    return (canvas.optimizer.iterations.value,) if getattr(loss, "redraws", False) else ()
+
+
+def _advance(canvases, step, last, steps, on_steps):
+    """Takes steps with all canvases until each has all of its steps, or an end of its own.
+
+    Args:
+        canvases: list of `Canvas`.
+        step: takes one with each and returns for each {"loss": …}.
+        last: returns for each the loss of its picture as it is.
+        steps, on_steps: as for `run_together`.
+    """
     # Looking at a loss waits for the device. A GPU is looked at every tenth step; a CPU has nothing to wait for.
     interval = 10 if backend.accelerated() else 1
-    rows, pending, halvings = [], [], 0
+    courses, pending = [Course(canvas, steps) for canvas in canvases], []
     for number in range(steps):
         pending.append(step())
-        on_step(pending[-1])
+        for course, on_step, losses in zip(courses, on_steps, pending[-1]):
+            if not course.ended:
+                on_step(losses)
         if len(pending) < interval and number + 1 < steps:
             continue
-        fetched = fetch(pending)
+        for course, taken in zip(courses, zip(*pending)):
+            if not course.ended:
+                course.look(fetch(taken))
         pending.clear()
-        rows += fetched
-        bad = next((row for row in fetched if not row["loss"] <= DIVERGED * abs(rows[0]["loss"])), None)
+        if all(course.ended for course in courses):
+            break
+    if any(course.doubtful for course in courses):  # no step came after the last picture that would tell its loss
+        for course, value in zip(courses, last()):
+            course.close(float(ops.convert_to_numpy(value)))
+    return [course.rows for course in courses]
+
+
+class Course:
+    """The losses of one canvas at one size, and what follows from them.
+
+    Attributes:
+        rows: one dict of floats a step.
+        ended: no further step counts.
+    """
+
+    def __init__(self, canvas, steps):
+        self.canvas, self.rows, self.ended = canvas, [], False
+        self._steps, self._halvings = steps, 0
+
+    def look(self, fetched):
+        """Takes the losses of the steps since the last look: goes back if they diverge, ends if they stand still."""
+        self.rows += fetched
+        first = abs(self.rows[0]["loss"])
+        bad = next((row for row in fetched if not row["loss"] <= DIVERGED * first), None)
         if bad is None:
-            if _no_longer_falls(rows, canvas.settings.plateau):
-                log.info("the loss no longer falls: %d of %d steps taken at this size", len(rows), steps)
-                break
-            continue
-        halvings += 1
-        canvas.restore()
+            if _no_longer_falls(self.rows, self.canvas.settings.plateau):
+                log.info("the loss no longer falls: %d of %d steps taken at this size", len(self.rows), self._steps)
+                self._end()
+            return
+        self._halvings += 1
+        self.canvas.restore()
         log.warning(
             "step %d: the loss is %.3g; back to the best picture (%.3g), with half the step",
-            len(rows) - 1, bad["loss"], float(ops.convert_to_numpy(canvas.best_loss.value)),
+            len(self.rows) - 1, bad["loss"], float(ops.convert_to_numpy(self.canvas.best_loss.value)),
         )  # fmt: skip
-        if halvings == MOST_HALVINGS:
-            log.warning("the loss keeps diverging: stopped after %d steps, with the best picture", len(rows))
-            break
-    if 0 < halvings < MOST_HALVINGS:  # the last picture has no step after it that would have told its loss
-        (last, _), _ = gradient(canvas.image.value)
-        if not float(ops.convert_to_numpy(last)) <= rows[0]["loss"]:
-            canvas.restore()
+        if self._halvings == MOST_HALVINGS:
+            log.warning("the loss keeps diverging: stopped after %d steps, with the best picture", len(self.rows))
+            self._end()
+
+    @property
+    def doubtful(self):
+        """It went back, and so may have to once more."""
+        return 0 < self._halvings < MOST_HALVINGS
+
+    def close(self, loss):
+        """After the last step; `loss` of the picture as it is."""
+        if self.doubtful and not loss <= self.rows[0]["loss"]:
+            self.canvas.restore()
             log.warning("the last step diverged too: back to the best picture")
-    return rows
+
+    def _end(self):
+        self.ended = True
+        self.canvas.shrink.assign(0.0)  # it stays as it is while others, of which there may be none, go on
 
 
 def _no_longer_falls(rows, plateau):
     if plateau is None or len(rows) <= plateau.steps:
         return False
     before, since = (min(row["loss"] for row in part) for part in (rows[: -plateau.steps], rows[-plateau.steps :]))
-    return since > before - plateau.gain * abs(before)
+    return since >= before - plateau.gain * abs(before)
 
 
 def fetch(losses):

@@ -139,8 +139,7 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
     if anchor is not None:
         anchor = (*map(ops.convert_to_tensor, anchor[:2]), anchor[2])
 
-    def loss(image, step=None):
-        features = _features(extractor, from_space(image, settings.space))
+    def of_features(features, image, step=None):
         positions = terms.Positions(seed, step)
         height, width = features["shape"]
         parts = {}
@@ -159,6 +158,40 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
             parts["temporal"] = weight * ops.mean(trust * change)
         return sum(parts.values()), parts
 
+    def loss(image, step=None):
+        return of_features(_features(extractor, from_space(image, settings.space)), image, step)
+
     sampling = [term for term in style_terms.values() if term.loss in terms.SAMPLING]
     loss.redraws = content.loss == "self_similarity" or any(term.redraw for term in sampling)
+    loss.extractor, loss.space, loss.of_features = extractor, settings.space, of_features
+    return loss
+
+
+def together(losses):
+    """One loss of several pictures of one size, whose features are computed at once.
+
+    Args:
+        losses: from `objective`, one for each picture, of one extractor and one space.
+
+    Returns:
+        `loss(images, step=None) -> (total, parts)`: images (B, H, W, 3); total the sum over pictures; parts of shape
+        (B,): `"loss"`, a picture's own total, and each term.
+    """
+    first = losses[0]
+
+    def loss(images, step=None):
+        rgb = from_space(images, first.space)
+        count, shape = len(losses), tuple(images.shape[1:3])
+        # Split and not sliced: the gradient of a slice is as large as all.
+        layers = {tap: ops.split(f, count, axis=0) for tap, f in {**first.extractor(rgb), PIXELS: rgb}.items()}
+        each = ops.split(images, count, axis=0)
+        found = [
+            own.of_features({**{tap: parts[i] for tap, parts in layers.items()}, "shape": shape}, each[i][0], step)
+            for i, own in enumerate(losses)
+        ]
+        totals = ops.stack([total for total, _ in found])
+        parts = {name: ops.stack([parts[name] for _, parts in found]) for name in found[0][1]}
+        return ops.sum(totals), {"loss": totals, **parts}
+
+    loss.redraws = first.redraws
     return loss

@@ -3,9 +3,7 @@
 import copy
 import json
 import logging
-import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
@@ -15,8 +13,9 @@ import numpy as np
 from kstyle import images
 from kstyle.errors import UsageError
 from kstyle.models import features
-from kstyle.style import colour, loop, objective, optimizers, pyramid, regions, sizes, strength
+from kstyle.style import colour, loop, objective, regions, sizes
 from kstyle.style import settings as style_settings
+from kstyle.style.painting import Painting, make_optimizer
 
 log = logging.getLogger("kstyle")
 
@@ -196,71 +195,66 @@ class Painter:
 
         Returns, raises: as `stylize`.
         """
-        settings = self.settings
         check_numbers(size, steps, seed)
         content = _read(content)
-        plan = sizes.plan(settings.scales, content, size, steps)
-        final, total = plan[-1][0], sum(count for _, count in plan)
         masks = None if masks is None else regions.read(masks, [content] * len(self.styles), "content")
         start = self._start() if start is None else images.Picture(start)
+        painting = Painting(self, content, size, steps, seed, callback, masks, start, anchor)
+        self._ready(seed)
+        try:
+            for number, (_, count) in enumerate(painting.plan):
+                loss = painting.begin(number)
+                painting.history.complete(loop.run(painting.canvas, loss, count, painting.history.on_step))
+        except KeyboardInterrupt as interrupt:
+            if painting.canvas is None:
+                raise
+            raise Interrupted(self._result(painting, seed)) from interrupt
+        return self._result(painting, seed)
+
+    def paint_together(self, contents, size=512, steps=None, seed=0, callback=None):
+        """Paints contents of one shape as a batch: the network sees all of them at once.
+
+        For small pictures, which leave a GPU idle. What each becomes, and its history, is what `paint` makes of it, but
+        for rounding.
+
+        Args:
+            contents: as for `stylize`, two or more; at `size` all must have the same height and width.
+            size, steps, seed: as for `stylize`.
+            callback: as for `stylize`; called for the first content.
+
+        Returns:
+            A list of `Result`.
+
+        Raises: as `stylize`; UsageError for contents of several shapes; KeyboardInterrupt, without results.
+        """
+        check_numbers(size, steps, seed)
+        start, read = self._start(), [_read(content) for content in contents]
+        paintings = [
+            Painting(self, content, size, steps, seed, None if number else callback, None, start, None)
+            for number, content in enumerate(read)
+        ]
+        plan = paintings[0].plan
+        for painting in paintings[1:]:
+            if painting.plan != plan:
+                names = f"{painting.content.name} and {paintings[0].content.name}"
+                raise UsageError(f"{names} differ in shape: they cannot be painted together.")
+        self._ready(seed)
+        for number, (_, count) in enumerate(plan):
+            loss = objective.together([painting.begin(number) for painting in paintings])
+            on_steps = [painting.history.on_step for painting in paintings]
+            rows = loop.run_together([painting.canvas for painting in paintings], loss, count, on_steps)
+            for painting, own in zip(paintings, rows):
+                painting.history.complete(own)
+        return [self._result(painting, seed) for painting in paintings]
+
+    def _ready(self, seed):
         backend.seed(seed)
         backend.configure(self._deterministic)
-        extractor = self.load()
-        record = {**self._record(), "size": list(final), "steps": total, "seed": seed}
-        alpha = None if content.alpha is None else np.clip(images.resize(content.alpha, final), 0, 1)
-        history = _History(total, callback)
+        self.load()
 
-        def finished(rgb):
-            seen = images.resize_picture(content, rgb.shape[:2]).rgb
-            return colour.after(settings.colour, seen, rgb, _at(masks, rgb.shape[:2]))
-
-        def picture(canvas):
-            rgb = objective.from_space(canvas.result(), settings.space)
-            margin = canvas.margin
-            return np.clip(rgb[margin : rgb.shape[0] - margin, margin : rgb.shape[1] - margin], 0, 1)
-
-        def result(canvas):
-            rgb = picture(canvas)
-            if rgb.shape[:2] != final:  # interrupted at a coarse size
-                rgb = np.clip(images.resize(rgb, final), 0, 1)
-            return Result(finished(rgb), alpha, history.frame(), record)
-
-        canvas = None
-        try:
-            for number, (shape, count) in enumerate(plan, 1):
-                last, finish = shape == final, bool(settings.scales.finish) and number == len(plan)
-                own = settings.at(max(shape), last, finish)
-                margin = 0 if last else settings.scales.margin
-                here = _at(masks, shape)
-                styles, style_masks = self._styles_for(shape)
-                scene = images.resize_picture(content, shape).rgb
-                scene, styles = colour.before(settings.colour, scene, styles, here, style_masks)
-                scene = self._prepared(scene, styles)
-                around, coarse, seen = sizes.mirrored(scene, margin), canvas, None
-                if coarse is None:
-                    begun = self._begin(start, scene, styles, shape, margin, seed)
-                else:
-                    enlarge = partial(sizes.enlarge, margins=(coarse.margin, margin), shape=shape)
-                    # Bilinearly, a pyramid grows by a level without anything in it.
-                    begun = enlarge(coarse.result(), filter="bilinear" if settings.pyramid else "bicubic")
-                    seen = objective.from_space(begun, settings.space) + pyramid.detail(around)
-                    if start == "detail" and not last:
-                        begun = objective.to_space(seen, settings.space)
-                loss = self._objective(
-                    extractor, own, final, around, styles, style_masks, seed,
-                    here and [sizes.mirrored(mask, margin) for mask in here], anchor if last else None, seen,
-                )  # fmt: skip
-                fresh = partial(make_optimizer, own)
-                canvas = loop.Canvas(begun, settings, fresh(), margin, fresh)
-                if coarse is not None and settings.scales.carry and not settings.pyramid:
-                    optimizers.carry(coarse.optimizer, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
-                history.begin(max(shape), lambda canvas=canvas: finished(picture(canvas)))
-                history.complete(loop.run(canvas, loss, count, history.on_step))
-        except KeyboardInterrupt as interrupt:
-            if canvas is None:
-                raise
-            raise Interrupted(result(canvas)) from interrupt
-        return result(canvas)
+    def _result(self, painting, seed):
+        record = {**self._record(), "size": list(painting.final), "steps": painting.steps, "seed": seed}
+        return Result(painting.rgb(), painting.alpha(), painting.history.frame(), record)
 
     def load(self, extractor=None):
         """The network, a `kstyle.models.features.Extractor`: loaded once, or `extractor`, another painter's of the same
@@ -294,7 +288,7 @@ class Painter:
             "versions": backend.versions(),
         }
 
-    def _styles_for(self, shape):
+    def styles_for(self, shape):
         """The styles, (H, W, 3), and their masks, at the sizes that they are shown in for a result of `shape`."""
         shapes = tuple(sizes.of_style(self.settings.style, style, shape) for style in self.styles)
         return _kept(self._sized, shapes, lambda: (
@@ -302,85 +296,28 @@ class Painter:
             [regions.resize(mask, size) for mask, size in zip(self.style_masks, shapes)],
         ))  # fmt: skip
 
-    def _prepared(self, scene, styles):
-        content = self.settings.content
-        if content.median > 1:
-            scene = images.median(scene, content.median)
-        return colour.towards(scene, styles, self.blend, content.towards_style) if content.towards_style else scene
+    def targets_for(self, settings, styles, style_masks, seed, apart):
+        """`objective.style_targets`, kept for the next content unless a colour mode makes the styles follow contents.
 
-    def _objective(self, extractor, settings, final, scene, styles, style_masks, seed, masks, anchor, seen):
-        apart = masks is not None
+        Args:
+            settings: of a pass.
+            styles, style_masks: from `styles_for`, recoloured where a colour mode does that.
+            seed, apart: as for `style_targets`.
+        """
 
         def find():
             counted = [regions.region(mask) for mask in style_masks]
-            return objective.style_targets(extractor, settings, styles, self.blend, seed, counted, apart)
+            return objective.style_targets(self.load(), settings, styles, self.blend, seed, counted, apart)
 
         if colour.styles_follow_content(settings.colour):
-            targets = find()
-        else:
-            wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
-            key = (tuple(style.shape for style in styles), wanted, seed, apart)
-            targets = _kept(self._targets, key, find)
-        if anchor is not None:
-            held = (objective.to_space(anchor.rgb, settings.space), anchor.trust[..., None].astype("float32"))
-            anchor = (*held, anchor.weight)
-        here = [regions.region(mask) for mask in masks] if apart else None
-        aims = objective.content_targets(extractor, settings, scene)
-        targets = objective.matched(extractor, settings, targets, scene, seen, seed, here)
-        if settings.strength is not None and settings.content.weight and targets:
-            settings = strength.balanced(extractor, settings, scene, aims, targets, max(final), seed, here)
-        return objective.objective(extractor, settings, aims, targets, seed, here, anchor)
+            return find()
+        wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
+        return _kept(self._targets, (tuple(style.shape for style in styles), wanted, seed, apart), find)
 
     def _start(self):
         """A word, or the `Picture` that init names."""
         check_init(self.settings.init)
         return self.settings.init if self.settings.init in INITS else _read(self.settings.init)
-
-    def _begin(self, start, scene, styles, shape, margin, seed):
-        """(H, W, 3) float32 in the settings' space, the margin around it."""
-        if isinstance(start, str):
-            if start == "noise":
-                return sizes.noise(self.settings, shape, margin, seed)
-            # A style is resized once, unless it is recoloured, which happens at the size it is shown in.
-            style = images.Picture(styles[0]) if colour.MODES[self.settings.colour].style else self.styles[0]
-            if start == "detail":
-                mean = np.average([style.mean((0, 1)) for style in styles], axis=0, weights=self.blend)
-                style = images.Picture((mean + pyramid.detail(scene)).astype("float32"))
-            start = images.Picture(scene) if start == "content" else style
-        rgb = images.resize_picture(start, shape).rgb
-        return objective.to_space(sizes.mirrored(rgb, margin), self.settings.space)
-
-
-class _History:
-    """Collects a row a step and calls the user's callback."""
-
-    def __init__(self, total, callback):
-        self._total, self._callback = total, callback
-        self._rows, self._pending = [], []
-        self._start = time.perf_counter()
-
-    def begin(self, scale, picture):
-        """A new size: its long side in pixels, and a function that returns the picture in work."""
-        self._scale, self._picture = scale, picture
-
-    def on_step(self, losses):
-        number, seconds = len(self._rows) + len(self._pending), time.perf_counter() - self._start
-        self._pending.append((number, seconds, losses))
-        if self._callback is not None:
-            self._callback(loop.Step(self._scale, number, self._total, seconds, losses, self._picture))
-
-    def complete(self, rows):
-        """Takes the losses of all steps at this size, as floats."""
-        for (number, seconds, _), row in zip(self._pending, rows):
-            self._rows.append({"scale": self._scale, "step": number, **row, "seconds": seconds})
-        self._pending.clear()
-
-    def frame(self):
-        if self._pending:  # interrupted
-            self.complete(loop.fetch([losses for _, _, losses in self._pending]))
-        import pandas as pd  # here: a third of a second that the first step need not wait for
-
-        return pd.DataFrame(self._rows)
 
 
 def _check_blend(blend, count):
@@ -405,17 +342,6 @@ def check_numbers(size, steps, seed):
         raise UsageError(f"seed must be a whole number, 0 or more; got {seed!r}.")
 
 
-def make_optimizer(settings):
-    """The optimiser of `kstyle.style.settings.StyleSettings`, new. UsageError: an argument it does not take."""
-    arguments = settings.optimizer.arguments
-    if settings.optimizer.name == "lbfgs":
-        # Torch's first step moves a pixel of a large picture by less than float32 resolves: what changes in the
-        # gradient is rounding, and the curvature taken from it throws the picture away (the loss of gatys' recipe, a
-        # million times up, in step 2). One grey level shows.
-        arguments.setdefault("first_step", float(np.mean(objective.SPACES[settings.space][0])) / 255)
-    return optimizers.make(settings.optimizer.name, **arguments)
-
-
 def check_init(init):
     """UsageError: neither one of `INITS` nor a file."""
     if init not in INITS and not Path(init).exists():
@@ -436,7 +362,3 @@ def _read(source):
     for note in picture.notes:
         log.info("%s: %s", picture.name, note)
     return picture
-
-
-def _at(masks, shape):
-    return None if masks is None else [regions.resize(mask, shape) for mask in masks]
