@@ -93,13 +93,13 @@ def test_two_hundred_pictures(run, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cli_progress.Progress, "step", step)
-    code, printed, errors = run("in", "-q")
+    code, printed, errors = run("in", "-q", "--together", "1")
     assert (code, printed) == (130, "") and "stopped with 79 of 200 pictures done; the same command" in errors
     assert len(modified()) == 79 and not list(Path("out").glob(".*"))
 
     before = modified()
     code, printed, errors = run("in", "-q")
-    assert (code, printed, len(steps)) == (1, "", 80 + 195 - 79)
+    assert (code, printed, len(steps)) == (1, "", 80 + 8)  # 116 pictures of two shapes, 16 as one
     assert len(modified()) == 195 and before.items() <= modified().items()
     lines = errors.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [["kstyle", str(path)] for path in broken]
@@ -107,7 +107,7 @@ def test_two_hundred_pictures(run, monkeypatch):
     assert all(any(w in line for w in word.split("|")) for line, word in zip(lines, words)), errors
 
     code, got = summary(run("in", "--json"))
-    assert (code, got["done"], got["skipped"], len(steps)) == (1, 0, 195, 276 - 80)
+    assert (code, got["done"], got["skipped"], len(steps)) == (1, 0, 195, 88)
     assert [failure["file"] for failure in got["failed"]] == [str(path) for path in broken]
 
 
@@ -206,7 +206,8 @@ def test_a_batch_that_is_too_large_is_painted_one_by_one(painter, monkeypatch):
     outcomes = [outcome for _, outcome in batch.stylize_all(painter, "in", "out", 32, 1, together=8)]
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
     monkeypatch.setattr(backend, "accelerated", lambda: True)
-    assert [batch._together(None, size, 1, None) for size in (128, 256, 2048)] == [64, 16, 1]
+    assert [batch._together(None, size, True, False) for size in (128, 512, 2048)] == [16, 4, 1]
+    assert batch._together(None, 128, True, True) == batch._together(None, 128, False, False) == 1
 
 
 @torch_only

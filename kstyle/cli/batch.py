@@ -39,7 +39,7 @@ from kstyle.files import one_line
 )  # fmt: skip
 @click.option(
     "--together", metavar="N", type=click.IntRange(1, 256),
-    help="Pictures of one shape painted as one batch.  [default: small ones on a GPU]",
+    help="Pictures of one shape painted as one batch.  [default: by size]",
 )  # fmt: skip
 @click.option("--frames", is_flag=True, help="The contents are a film's frames: each follows the one before it.")
 @click.option("--frame-steps", type=int, metavar="N", help="Steps from the second frame on.  [default: a third]")
@@ -93,7 +93,7 @@ def batch(
                 painter, found, folder, size, steps, seed, progress.step,
                 suffix=f".{form}", force=force, motion=motion, jobs=jobs, together=together,
             )  # fmt: skip
-        summary = Summary()
+        summary = Summary(found)
         try:
             for content, outcome in outcomes:
                 summary.add(content, outcome)
@@ -142,20 +142,27 @@ def _put_together(films, film, found, summary, target):
 class Summary:
     """What became of the contents so far."""
 
-    def __init__(self):
-        self.done, self.skipped, self.failed, self.results = 0, 0, [], {}
+    def __init__(self, contents):
+        self._numbers = {content.key: number for number, content in enumerate(contents)}
+        self._failed = {}
+        self.done, self.skipped, self.results = 0, 0, {}
         self.film, self.interrupted = None, False
         self._begun = time.perf_counter()
 
     def add(self, content, outcome):
         if outcome.state == "failed":
-            self.failed.append({"file": str(content.path), "error": outcome.error})
+            self._failed[self._numbers[content.key]] = {"file": str(content.path), "error": outcome.error}
             return
         self.results[content.key] = outcome.path
         if outcome.state == "done":
             self.done += 1
         else:
             self.skipped += 1
+
+    @property
+    def failed(self):
+        """[{"file", "error"}] in the order of the contents, whichever was tried first."""
+        return [failure for _, failure in sorted(self._failed.items())]
 
     def list_failures(self):
         for failure in self.failed:

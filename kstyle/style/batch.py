@@ -31,9 +31,10 @@ SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff"}
 SUFFIXES |= {".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga"}
 
 
-# Pixels that are painted as one batch on a GPU, if nobody says how many pictures: those of one picture of a size at
-# which the GPU is busy.
-AT_ONCE = 1024**2
+# Pixels that are painted as one batch if nobody says how many pictures: those of one picture of a size at which the
+# machine is busy, on a processor measured (docs/benchmarks.md); and the most pictures, as those in work are lost if it
+# is stopped.
+AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
 # Decoded pictures that wait for others of their shape.
 MOST_WAITING = 64
 
@@ -140,8 +141,8 @@ def stylize_all(
             result before it and is held to it.
         jobs: processes that paint at the same time, each with its share of the processor's cores and a network of its
             own; small pictures leave cores idle. `callback` is not called then.
-        together: pictures of one shape that are painted as a batch, which small ones on a GPU ask for. None: on a GPU
-            as many as have `AT_ONCE` pixels together, else 1.
+        together: pictures of one shape that are painted as a batch. None: as many as keep the machine busy; 1 where
+            that is a film's, several jobs', or to be deterministic, as rounding depends on who is painted together.
 
     Returns:
         A generator of `(Content, Outcome)` in natural order, with several at a time as they get done. Names are settled
@@ -159,7 +160,7 @@ def stylize_all(
         raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
     if jobs < 1 or (jobs > 1 and motion is not None):
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
-    together = _together(together, size, jobs, motion)
+    together = _together(together, size, jobs == 1 and motion is None, painter.deterministic)
     transfer.check_numbers(size, steps, seed)
     given = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
@@ -195,11 +196,11 @@ def _one_by_one(painter, contents, record, digest, options, force, motion):
     record.save()
 
 
-def _together(asked, size, jobs, motion):
+def _together(asked, size, possible, deterministic):
     if asked is None:
-        most = AT_ONCE // size**2 if backend.accelerated() else 1
-        return max(1, most) if jobs == 1 and motion is None else 1
-    if asked < 1 or (asked > 1 and (jobs > 1 or motion is not None)):
+        pixels = AT_ONCE_ACCELERATED if backend.accelerated() else AT_ONCE
+        return max(1, min(pixels // size**2, MOST_TOGETHER)) if possible and not deterministic else 1
+    if asked < 1 or (asked > 1 and not possible):
         raise UsageError(f"together must be 1 or more, and 1 for a film and with several jobs; got {asked}.")
     return asked
 

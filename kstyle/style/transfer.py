@@ -151,7 +151,7 @@ class Painter:
         settings: the checked `kstyle.style.settings.StyleSettings`.
         styles, style_masks, blend: the style pictures, each a `kstyle.images.Picture`, their masks and weights.
         precision: `"float32"` or `"bfloat16"`.
-        weights: as given.
+        weights, deterministic: as given.
 
     Raises: as `stylize`, but for contents and the network, which is loaded by the first `paint`.
     """
@@ -176,7 +176,7 @@ class Painter:
         styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         self.blend = _check_blend(blend, len(styles))
         self.precision = backend.precision(precision)
-        self._preset, self._deterministic, self.weights, self._progress = preset, deterministic, weights, progress
+        self._preset, self.deterministic, self.weights, self._progress = preset, deterministic, weights, progress
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = [_read(style) for style in styles]
         if style_masks is None:
@@ -249,7 +249,7 @@ class Painter:
 
     def _ready(self, seed):
         backend.seed(seed)
-        backend.configure(self._deterministic)
+        backend.configure(self.deterministic)
         self.load()
 
     def _result(self, painting, seed):
@@ -281,7 +281,7 @@ class Painter:
             **self.settings.model_dump(mode="json"),
             "blend": self.blend,
             "precision": self.precision,
-            "deterministic": self._deterministic,
+            "deterministic": self.deterministic,
             "backend": backend.NAME,
             "device": backend.device(),
             "weights": {"origin": self._extractor.origin, "sha256": self._extractor.sha256},
