@@ -45,7 +45,7 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
     "--style-mask", "style_masks", multiple=True, metavar="FILE|all", help="What of a STYLE counts: once for each."
 )
 @painting.init
-@click.option("--optimizer", metavar="NAME", help="lbfgs, adam or another of Keras' optimisers.")
+@click.option("--optimizer", metavar="NAME", help="lbfgs, torch-adam, or one of Keras' optimisers: adam, sgd, …")
 @painting.extractor
 @painting.weights
 @painting.precision
