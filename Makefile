@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py)
+SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py regions.py transfer.py)
 SOURCES := kstyle tests examples benchmarks cli.py
 
 .PHONY: demo test parity lint format lock clean
