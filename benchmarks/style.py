@@ -42,10 +42,10 @@ def with_kstyle(precision):
     from kstyle.style import settings as style_settings
 
     settings = style_settings.load("gatys", {"optimizer": {"name": "adam", "learning_rate": 1.0}})
-    backend.configure(False)
     extractor = features.load("vgg19", settings.taps, precision=precision)
 
     def start(scene, painting):
+        backend.configure(False, scene.shape[0] * scene.shape[1])
         style = objective.style_targets(extractor, settings, [painting], [1.0])
         loss = objective.objective(extractor, settings, objective.content_targets(extractor, settings, scene), style)
         optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)

@@ -18,7 +18,7 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
 | `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
-| `configure(deterministic)` | number formats and kernel choice: fast, or the same bits every time |
+| `configure(deterministic, pixels)` | fast kernels, or the same bits every time; memory, by a picture's size |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
 | `accelerated()`, `device()` | whether a GPU or TPU runs it, and its name |
 | `memory()`, `synchronize()` | bytes in use; wait for the queue |

@@ -124,7 +124,7 @@ def seed(number):
     pass  # JAX has no global generator: its seeds are values
 
 
-def configure(deterministic):
+def configure(deterministic, pixels=None):
     jax.config.update("jax_default_matmul_precision", "highest" if deterministic else None)
 
 

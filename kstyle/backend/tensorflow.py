@@ -99,7 +99,7 @@ def seed(number):
     tf.random.set_seed(number)
 
 
-def configure(deterministic):
+def configure(deterministic, pixels=None):
     tf.config.experimental.enable_tensor_float_32_execution(not deterministic)
     if deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -200,7 +200,7 @@ class Painter:
         masks = None if masks is None else regions.read(masks, [content] * len(self.styles), "content")
         start = self._start() if start is None else images.Picture(start)
         painting = Painting(self, content, size, steps, seed, callback, masks, start, anchor)
-        self._ready(seed)
+        self._ready(seed, painting.final)
         try:
             for number, (_, count) in enumerate(painting.plan):
                 loss = painting.begin(number)
@@ -238,7 +238,7 @@ class Painter:
             if painting.plan != plan:
                 names = f"{painting.content.name} and {paintings[0].content.name}"
                 raise UsageError(f"{names} differ in shape: they cannot be painted together.")
-        self._ready(seed)
+        self._ready(seed, paintings[0].final)
         for number, (_, count) in enumerate(plan):
             loss = objective.together([painting.begin(number) for painting in paintings])
             on_steps = [painting.history.on_step for painting in paintings]
@@ -247,9 +247,9 @@ class Painter:
                 painting.history.complete(own)
         return [self._result(painting, seed) for painting in paintings]
 
-    def _ready(self, seed):
+    def _ready(self, seed, final):
         backend.seed(seed)
-        backend.configure(self.deterministic)
+        backend.configure(self.deterministic, final[0] * final[1])
         self.load()
 
     def _result(self, painting, seed):
