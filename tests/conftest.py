@@ -1,5 +1,41 @@
-"""Ctrl-C reaches the tests' programs, which a shell that starts the tests in the background would have ignore it."""
+"""What all tests share, and the fixtures of batches and films."""
 
 import signal
 
+import pytest
+from batches import STYLE
+
+# Ctrl-C reaches the tests' programs, which a shell that starts the tests in the background would have ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder to work in, with the preset beside it."""
+    from pictures import SHALLOW
+
+    (tmp_path / "shallow.yaml").write_text(SHALLOW)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    return tmp_path
+
+
+@pytest.fixture
+def run(place, capsys):
+    """`run("in", "--json")` -> (exit code, stdout, stderr) of a small batch into the folder `out`."""
+    from kstyle import cli
+
+    def run(*arguments, size=32, steps=1):
+        options = ["--style", STYLE, "-o", "out", "-p", str(place / "shallow.yaml"), "--size", size, "--steps", steps]
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["batch", *map(str, arguments), *map(str, options)])
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def painter(place):
+    from kstyle.style import transfer
+
+    return transfer.Painter(STYLE, place / "shallow.yaml", precision="float32", deterministic=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
 
-# What zipfile raises of a damaged download. Of a later version's zip it is a NotImplementedError, a RuntimeError; of a
-# name that is said to be UTF-8 and is not, a UnicodeDecodeError, a ValueError.
+# What zipfile raises of a damaged download: of a zip by a later version a kind of RuntimeError, of a name that is said
+# to be UTF-8 and is not a kind of ValueError.
 ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 

@@ -227,12 +227,11 @@ def _in_batches(painter, contents, record, digest, options, force, together):
         if outcome is not None:
             yield content, outcome
             continue
-        for note in picture.notes:
-            log.info("%s: %s", content.path, note)
-        batch = waiting.setdefault(images.fit(picture.size, options[0]), [])
-        batch.append((name, content, dataclasses.replace(picture, notes=[]), stamp))
+        shape = images.fit(picture.size, options[0])
+        batch = waiting.setdefault(shape, [])
+        batch.append((name, content, picture, stamp))
         if len(batch) == together:
-            yield from painted(waiting.pop(images.fit(picture.size, options[0])))
+            yield from painted(waiting.pop(shape))
         elif sum(map(len, waiting.values())) > MOST_WAITING:
             yield from painted(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
     for batch in waiting.values():

@@ -53,7 +53,8 @@ class Painting:
             enlarge = partial(sizes.enlarge, margins=(coarse.margin, margin), shape=shape)
             # Bilinearly, a pyramid grows by a level without anything in it.
             begun = enlarge(coarse.result(), filter="bilinear" if settings.pyramid else "bicubic")
-            seen = objective.from_space(begun, settings.space) + pyramid.detail(around)
+            if self._start == "detail" or any(term.mix for term in own.style_terms.values()):
+                seen = objective.from_space(begun, settings.space) + pyramid.detail(around)
             if self._start == "detail" and not last:
                 begun = objective.to_space(seen, settings.space)
         around_masks = here and [sizes.mirrored(mask, margin) for mask in here]
@@ -116,7 +117,7 @@ class Painting:
         here = None if masks is None else [regions.region(mask) for mask in masks]
         aims = objective.content_targets(extractor, settings, scene)
         targets = objective.matched(extractor, settings, targets, scene, seen, seed, here)
-        if settings.strength is not None and settings.content.weight and targets:
+        if settings.strength is not None and settings.content.weight and settings.has_style:
             settings = strength.balanced(extractor, settings, scene, aims, targets, max(self.final), seed, here)
         return objective.objective(extractor, settings, aims, targets, seed, here, anchor)
 

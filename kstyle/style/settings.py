@@ -289,7 +289,7 @@ class StyleSettings(Closed):
 
     @model_validator(mode="after")
     def _something_to_minimise(self):
-        if not (self.content.weight or any(term.weight for term in self.style_terms.values())):
+        if not (self.content.weight or self.has_style):
             raise ValueError("content.weight and style.weight are both 0: there is nothing to minimise")
         if not self.style.layers:
             raise ValueError("style.layers names no layer")
@@ -311,9 +311,7 @@ class StyleSettings(Closed):
 
     @model_validator(mode="after")
     def _strength_of_two(self):
-        if self.strength is not None and not (
-            self.content.weight and any(term.weight for term in self.style_terms.values())
-        ):
+        if self.strength is not None and not (self.content.weight and self.has_style):
             raise ValueError("strength balances content and style: neither may have the weight 0")
         return self
 
@@ -342,7 +340,7 @@ class StyleSettings(Closed):
         if self.scales.finish:
             for finish in (False, True):
                 now = self.at(0, finish=finish)
-                if not (now.content.weight or any(term.weight for term in now.style_terms.values())):
+                if not (now.content.weight or now.has_style):
                     raise ValueError(f"scales.finish leaves nothing to minimise {'in' if finish else 'before'} it")
         return self
 
@@ -350,6 +348,11 @@ class StyleSettings(Closed):
     def style_terms(self):
         """{column: term}: `style` and what `terms` adds."""
         return {"style": self.style, **{term.column: term for term in self.terms}}
+
+    @property
+    def has_style(self):
+        """Some style term counts."""
+        return any(term.weight for term in self.style_terms.values())
 
     @property
     def taps(self):
