@@ -202,3 +202,28 @@ def test_only_the_seam_names_a_framework():
     assert len(files) > 10
     assert not [str(p) for p in files if pattern.search(p.read_text("utf-8"))]
     assert all(pattern.search((ROOT / f"kstyle/backend/{name}.py").read_text("utf-8")) for name in backend.KNOWN)
+
+
+@pytest.mark.skipif(backend.NAME != "torch" or sys.platform != "linux", reason="GNU's OpenMP, in torch for Linux")
+def test_waiting_threads_give_their_core_up():
+    """Failure: two paintings on one machine take ten times as long, as each one's threads spin while they wait."""
+    for said, expected in (({}, backend.WAITING["GOMP_SPINCOUNT"]), ({"GOMP_SPINCOUNT": "77"}, "77")):
+        inherited = {
+            key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", *backend.WAITING)
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", "import kstyle.backend"],
+            env={**inherited, "OMP_DISPLAY_ENV": "VERBOSE", **said}, cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        # What each copy of the library says it has read as it was loaded: set later, it would be without effect.
+        assert set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)) == {expected}
+
+
+def test_what_the_user_says_of_waiting_threads_holds(monkeypatch):
+    """Failure: OMP_WAIT_POLICY=ACTIVE, on a machine that does nothing else, is overridden."""
+    for name in ("OMP_WAIT_POLICY", *backend.WAITING):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    backend.share_cores()
+    assert not set(backend.WAITING) & os.environ.keys()

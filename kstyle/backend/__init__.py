@@ -65,8 +65,22 @@ def choose():
     raise UsageError("No backend is installed: pip install 'kstyle[torch]' (or [jax], [tensorflow]).")
 
 
+# Threads that share a layer's work wait for one another hundreds of times a step. By default GNU's OpenMP (torch's on
+# Linux) looks 300,000 times before it sleeps, Intel's and LLVM's for 200 ms: whoever else needs the core, another
+# painting say, waits for a thread that does nothing. So few looks cost an idle machine little (docs/benchmarks.md).
+WAITING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+
+
+def share_cores():
+    """Lets waiting threads give their core up soon, unless the environment says how threads wait. OpenMP reads this as
+    it is loaded: where torch was imported before kstyle, it is too late."""
+    if not {"OMP_WAIT_POLICY", *WAITING} & os.environ.keys():
+        os.environ.update(WAITING)
+
+
 NAME, WHY = choose()
 os.environ["KERAS_BACKEND"] = NAME
+share_cores()
 if NAME == "tensorflow":
     # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
