@@ -11,7 +11,8 @@ soonest, or sleep, which leaves the core to whoever can use it. The policies are
     spin-N    GOMP_SPINCOUNT=N, GNU's OpenMP only: so many looks, then sleep
 
 Each painting is a process of its own, timed by itself after its first steps. Policies take turns within a round, so
-that a machine that gets slower is slower for all; figures are medians of the rounds. The busy core is a Python that counts.
+that a machine that gets slower is slower for all; figures are medians of the rounds. The busy core is a Python that
+counts.
 """
 
 import json
