@@ -87,7 +87,7 @@ def test_odd_folder(odd, caplog):
         "program.eps", "lost.png",
     }  # fmt: skip
     assert "truncated" in skipped["cut.jpg"] and "110,000,000 pixels" in skipped["huge.png"]
-    assert "EPS" in skipped["program.eps"] and "folder" in skipped["lost.png"]
+    assert ".eps" in skipped["program.eps"] and "folder" in skipped["lost.png"]
     assert not any(reason.startswith(os.sep) for reason in skipped.values())
     lines = [record.getMessage() for record in caplog.records]
     assert sum("10 of 20 files are left out" in line and "7 more" in line for line in lines) == 1

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm"}
-
 
 @click.command()
 @click.argument("run", metavar="RUN")
@@ -19,7 +17,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", "
 @click.option("--sheet", metavar="FILE", help="Also write a contact sheet.")
 def predict(run, paths, top, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders."""
-    from kstyle import runs
+    from kstyle import folders, runs
     from kstyle import sheet as contact
     from kstyle.errors import UsageError
 
@@ -28,13 +26,14 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     runs.facts(run)
     if sheet:
         contact.kind(sheet)
-    files = _files(paths)
-    if not files:
+    seen = folders.pictures(paths)
+    faults = [{"path": left.path, "error": f"{left.path}: {left.why}."} for left in seen.left if left.fault]
+    if not seen.pictures and not faults:
         raise UsageError(f"No picture in {', '.join(paths)}.")
 
     from kstyle.training import evaluate as training
 
-    found = training.predict(run, files, top)
+    found = training.predict(run, [picture.path for picture in seen.pictures], top) + faults
     bad = [entry for entry in found if "error" in entry]
     pictures = [entry.pop("picture", None) for entry in found]
     if as_json:
@@ -67,13 +66,3 @@ def predict(run, paths, top, as_json, as_csv, sheet):
 
 def _lines(predictions):
     return [f"{p['class']} {100 * p['probability']:.1f} %" for p in predictions]
-
-
-def _files(paths):
-    found = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        else:
-            found.append(path)
-    return found

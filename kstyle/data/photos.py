@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kstyle import folders as walk
 from kstyle.data import verdicts
 from kstyle.errors import DataError, UsageError
 from kstyle.files import parsing, plain, read_bytes
@@ -147,7 +148,7 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
         DataError: there is no such folder, or no picture in one of the splits.
     """
     root = os.path.abspath(Path(root).expanduser())
-    inside = [entry.name for entry in _entries(root) if entry.is_dir() and not _hidden(entry.name)]
+    inside = [entry.name for entry in _entries(root) if walk.is_folder(entry) and not walk.hidden(entry.name)]
     skipped, tests = [], [test for test in TESTS if test in inside and _has_folder(os.path.join(root, test))]
     if "train" in inside and _has_folder(os.path.join(root, "train")) and (tests or inside == ["train"]):
         folders = {"train": os.path.join(root, "train")} | ({"test": os.path.join(root, tests[0])} if tests else {})
@@ -158,11 +159,13 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
     found, known = {part: [] for part in folders}, set()
     for part, folder in folders.items():
         for entry in _entries(folder):
-            if not entry.is_dir():
+            if not walk.is_folder(entry):
                 skipped.append((entry.path, "it lies in no class's folder"))
-            elif not _hidden(entry.name):
+            elif not walk.hidden(entry.name):
                 known.add(entry.name)
-                for path in _files(entry.path, set()):
+                inside = walk.pictures(entry.path)
+                skipped += _told(inside.left)
+                for path in (picture.path for picture in inside.pictures):
                     if why := (leave_out or {}).get(os.path.basename(path)):
                         skipped.append((path, why))
                     else:
@@ -179,23 +182,19 @@ def _entries(folder):
         raise DataError(f"{folder}: cannot be read as a folder of pictures ({error.strerror}).") from error
 
 
-def _hidden(name):
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _has_folder(folder):
-    return any(entry.is_dir() and not _hidden(entry.name) for entry in _entries(folder))
+    return any(walk.is_folder(entry) and not walk.hidden(entry.name) for entry in _entries(folder))
 
 
-def _files(folder, above):
-    """All files in and below a folder; a link back to one of the folders `above` is not followed."""
-    if (real := os.path.realpath(folder)) in above:
-        return
-    for entry in _entries(folder):
-        if not entry.is_dir():
-            yield entry.path
-        elif not _hidden(entry.name):
-            yield from _files(entry.path, above | {real})
+def _told(left):
+    """[(path, reason)] of a walk's `Left`s, without what no one would miss.
+
+    DataError of a folder that cannot be read: a whole class may be in it.
+    """
+    for each in left:
+        if each.kind == "folder":
+            raise DataError(f"{each.path}: {each.why}.")
+    return [(each.path, each.why) for each in left if each.kind not in ("again", "hidden folder")]
 
 
 def _in_order(names):
@@ -347,11 +346,10 @@ def _photo_set(name, root, known, found, skipped, test_fraction, seed, workers, 
             f"The test fraction is above 0 and below 1, the seed from 0 to {2**32 - 1}; got {test_fraction}, {seed}."
         )
     total = len(skipped) + sum(len(rows) for rows in found.values())
-    opened = {path for rows in found.values() for path, _ in rows if not verdicts.by_name(path)}
-    judged = verdicts.examine(sorted(opened), root, workers, progress)
+    judged = verdicts.examine(sorted({path for rows in found.values() for path, _ in rows}), root, workers, progress)
     kept = {}
     for part, rows in found.items():
-        reasons = [verdicts.by_name(path) or judged[path][1] for path, _ in rows]
+        reasons = [judged[path][1] for path, _ in rows]
         skipped += [(path, reason) for (path, _), reason in zip(rows, reasons) if reason]
         kept[part] = [row for row, reason in zip(rows, reasons) if not reason]
     if skipped:

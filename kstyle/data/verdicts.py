@@ -1,4 +1,4 @@
-"""Whether each file is a picture: asked of its name, then of its content, and remembered in the cache folder."""
+"""Whether each file is a picture: asked of its content and remembered in the cache folder."""
 
 import contextlib
 import hashlib
@@ -10,13 +10,6 @@ from pathlib import Path
 from kstyle.errors import DataError
 from kstyle.files import one_line, replacing
 
-# Not even opened.
-NOT_PICTURES = (
-    ".avi", ".bin", ".cfg", ".csv", ".db", ".doc", ".docx", ".gz", ".h5", ".html", ".ini", ".ipynb", ".json", ".log",
-    ".mat", ".md", ".mov", ".mp3", ".mp4", ".npy", ".npz", ".pdf", ".pkl", ".pt", ".pth", ".py", ".pyc", ".sh", ".tar",
-    ".tsv", ".txt", ".wav", ".webm", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip",
-)  # fmt: skip
-
 
 def cache_folder():
     """Where kstyle keeps what it can make again: `$KSTYLE_CACHE` or `~/.cache/kstyle`. It may not exist yet."""
@@ -26,15 +19,6 @@ def cache_folder():
 def below(path, root):
     """`path` relative to `root`, with / on every system; as it is where there is no root."""
     return Path(os.path.relpath(path, root)).as_posix() if root else path
-
-
-def by_name(path):
-    """Why a file of this name is no picture, or "": nothing is opened."""
-    base = os.path.basename(path)
-    if base.startswith("."):
-        return "a hidden file"
-    suffix = os.path.splitext(base)[1].lower()
-    return f"no picture is called {suffix}" if suffix in NOT_PICTURES else ""
 
 
 def examine(paths, root="", workers=None, progress=None):

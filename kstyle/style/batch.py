@@ -18,18 +18,13 @@ from pathlib import Path
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-from kstyle import images
+from kstyle import folders, images
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line, reason
 from kstyle.style import frames, transfer
 from kstyle.style.record import Record, made_with
 
 log = logging.getLogger("kstyle")
-
-# What is taken from a folder. Any other file that Pillow can read has to be named.
-SUFFIXES = {".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff"}
-SUFFIXES |= {".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga"}
-
 
 # Pixels that are painted as one batch if nobody says how many pictures: those of one picture of a size at which the
 # machine is busy, on a processor measured (docs/benchmarks.md); and the most pictures, as those in work are lost if it
@@ -77,46 +72,45 @@ def collect(paths, recursive=False, folder=None):
     """The contents that paths name, in natural order: frame2 before frame10.
 
     Args:
-        paths: of files, and of folders: the pictures directly in them, by suffix, hidden ones left out.
+        paths: of files, and of folders: the pictures directly in them, as `kstyle.folders.pictures` finds them.
         recursive: those in folders below too; results keep the tree.
         folder: where results go; it is not looked into.
 
     Returns:
-        List of `Content`, each file once. A folder that cannot be read is one with an error.
+        List of `Content`, each file once. A folder that cannot be read, and a link to nothing, is one with an error.
 
     Raises:
         UsageError: a path that does not exist, no picture at all, or a folder of contents that is also `folder`.
     """
+    return survey(paths, recursive, folder)[0]
+
+
+def survey(paths, recursive=False, folder=None):
+    """As `collect`, but `(contents, left)`: also the `kstyle.folders.Left` of what is in the folders and no content."""
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     results = None if folder is None else os.path.realpath(folder)
-    found = {}
-
-    def add(path, name, error=""):
-        key = os.path.abspath(path)
-        found.setdefault(key, Content(Path(path), name, key, error))
-
-    for given in map(Path, paths):
+    for given in paths:
         if not os.path.lexists(given):
             raise UsageError(f"{one_line(given)}: there is no such file or folder.")
-        if not os.path.isdir(given):
-            add(given, given.stem)
-            continue
-        if os.path.realpath(given) == results:
+        if os.path.isdir(given) and os.path.realpath(given) == results:
             raise UsageError(
                 f"{one_line(given)} is to be read and written: the next run would paint its own results. "
                 "Give another folder for results; one inside it will do."
             )
-        for above, below, names in os.walk(given, onerror=lambda error: add(error.filename, "", reason(error))):
-            inside = sorted(b for b in below if not b.startswith(".")) if recursive else []
-            below[:] = [b for b in inside if os.path.realpath(os.path.join(above, b)) != results]
-            for name in names:
-                if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                    path = Path(above, name)
-                    add(path, path.relative_to(given).with_suffix("").as_posix())
+    seen = folders.pictures(paths, recursive, skip=[] if results is None else [results])
+    found = []
+    for picture in seen.pictures:
+        below = Path(picture.path).relative_to(picture.folder).as_posix() if picture.folder else ""
+        name = os.path.splitext(below)[0] or Path(picture.path).stem
+        found.append(Content(Path(picture.path), name, os.path.abspath(picture.path)))
+    for left in seen.left:
+        if left.fault:
+            found.append(Content(Path(left.path), Path(left.path).stem, os.path.abspath(left.path), f"{left.why}."))
     if not found:
         where = ", ".join(one_line(path) for path in paths) or "what was given"
         raise UsageError(f"There is no picture in {where}{'' if recursive else '; folders below need --recursive'}.")
-    return sorted(found.values(), key=lambda content: _natural(content.key))
+    contents = sorted(found, key=lambda content: _natural(content.key))
+    return contents, [left for left in seen.left if not left.fault]
 
 
 def stylize_all(
