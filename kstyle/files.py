@@ -1,11 +1,12 @@
 """Files written whole or not at all, and files of strangers read with limits. No framework is needed."""
 
 import contextlib
+import itertools
 import os
 import threading
 from pathlib import Path
 
-from kstyle.errors import DataError, KStyleError
+from kstyle.errors import DataError, KStyleError, UsageError
 
 
 def one_line(value):
@@ -45,6 +46,85 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def expanded(path):
+    """A path as the user gave it, with `~` and `~name` at its beginning written out: the one place for that.
+
+    `./~` is a file that has this name; so is `~name` where there is such a file and no such user.
+
+    Args:
+        path: text, or what `os.fspath` takes. None stays None.
+
+    Returns:
+        Text.
+
+    Raises:
+        UsageError: there is no such user.
+    """
+    if path is None:
+        return None
+    path = os.fsdecode(path)
+    full = os.path.expanduser(path)
+    if full == path and path.startswith("~"):
+        full = os.path.join(os.curdir, path)  # so that it stays itself if it is expanded once more
+        if not os.path.lexists(path):
+            said = f"{one_line(path)}: no such user's folder. A file of this name is given as {one_line(full)}"
+            raise UsageError(said)
+    return full
+
+
+def free_names(path):
+    """`path` and, for ever, the names to take if it is taken: `a.png`, `a-2.png`, `a-3.png`, …"""
+    path = Path(path)
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+def claim_folder(path):
+    """Makes the folder `path`, or the next of `free_names` that nobody has, and those above it. Two who ask for one
+    name get two folders, at whatever moment they ask.
+
+    Returns:
+        The `Path` of the folder that was made.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        for free in free_names(path):
+            with contextlib.suppress(FileExistsError):
+                free.mkdir()
+                return free
+    except OSError as error:
+        raise DataError(f"{one_line(path)}: cannot be made ({reason(error)}).") from error
+
+
+@contextlib.contextmanager
+def claimed(path):
+    """`with claimed("a.png") as free:` nobody else gets the name `free`: `path`, or the next of `free_names`.
+
+    It is taken by an empty file, to be replaced by the real one (`replacing`). If it is still empty at the end,
+    because something was raised, it is removed.
+
+    Raises:
+        DataError: no file can be made there.
+    """
+    try:
+        for free in free_names(path):
+            with contextlib.suppress(FileExistsError):
+                free.touch(exist_ok=False)
+                break
+    except OSError as error:
+        raise DataError(f"{one_line(path)}: cannot be written ({reason(error)}).") from error
+    try:
+        yield free
+    finally:
+        with contextlib.suppress(OSError):
+            if not free.stat().st_size:
+                free.unlink()
 
 
 @contextlib.contextmanager
