@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kstyle.data import division
 from kstyle.errors import DataError, UsageError
+from kstyle.files import plain
 
 CHUNK = 4096  # pictures looked at in one go, so that statistics need no second copy of the set
 
@@ -99,13 +101,14 @@ class Dataset:
         return digest.hexdigest()
 
 
-def hold_out(split, fraction, seed):
-    """Sets a part of every class aside for validation.
+def hold_out(split, fraction, seed, classes=None):
+    """Sets a part of every class aside for validation; copies of a picture stay on one side.
 
     Args:
         split: a `Split`.
         fraction: of the pictures, above 0 and below 1.
         seed: 0 to 2³² - 1. The same seed holds out the same pictures.
+        classes: what the labels mean, for errors.
 
     Returns:
         `(train, validation)`, both in the order of `split`.
@@ -116,24 +119,34 @@ def hold_out(split, fraction, seed):
     """
     if not 0 < fraction < 1:
         raise UsageError(f"The fraction to hold out is above 0 and below 1; got {fraction}.")
-    held = _draw(split, round(fraction * len(split)), seed)
+    contents = division.contents(split)
+    if contents is None or len(set(contents)) == len(split):
+        held = _draw(split, round(fraction * len(split)), seed, classes)
+    else:
+        _check_seed(seed)
+        held = np.array(sorted(division.held([str(n) for n in split.labels], contents, fraction, seed)), int)
     kept = np.setdiff1d(np.arange(len(split)), held, assume_unique=True)
     for label, count in zip(*np.unique(split.labels, return_counts=True)):
         if not (np.any(split.labels[held] == label) and np.any(split.labels[kept] == label)):
             raise DataError(
-                f"Class {label} has {count} of {len(split)} pictures, too few to be in both parts when {fraction:g} "
-                "is held out: choose another fraction, or add pictures."
+                f"Class {_named(label, classes)} has {count} of {len(split)} pictures, too few that differ to be in "
+                f"both parts when {fraction:g} is held out: choose another fraction, or add pictures."
             )
     return split.part(kept), split.part(held)
 
 
-def take(split, count, seed):
+def _named(label, classes):
+    return str(label) if classes is None else f"'{plain(classes[label])}'"
+
+
+def take(split, count, seed, classes=None):
     """A smaller set with the classes in the same proportions, for runs on a processor.
 
     Args:
         split: a `Split`.
         count: of pictures, from the number of classes to `len(split)`.
         seed: 0 to 2³² - 1. The same seed takes the same pictures.
+        classes: what the labels mean, for errors.
 
     Returns:
         A `Split` in the order of `split`; `split` itself where all are taken.
@@ -150,25 +163,30 @@ def take(split, count, seed):
         )
     if count == len(split):
         return split
-    drawn = split.part(_draw(split, int(count), seed))
+    drawn = split.part(_draw(split, int(count), seed, classes))
     lost = np.setdiff1d(present, drawn.labels)
     if len(lost):
         raise DataError(
-            f"Of {int(count)} pictures none would be of class {lost[0]}, which has "
+            f"Of {int(count)} pictures none would be of class {_named(lost[0], classes)}, which has "
             f"{np.sum(split.labels == lost[0])} of {len(split)}: take more."
         )
     return drawn
 
 
-def _draw(split, count, seed):
-    """Sorted indices of `count` pictures, the classes in proportion."""
+def _check_seed(seed):
     if not 0 <= seed < 2**32:
         raise UsageError(f"The seed is a whole number from 0 to {2**32 - 1}; got {seed}.")
+
+
+def _draw(split, count, seed, classes):
+    """Sorted indices of `count` pictures, the classes in proportion."""
+    _check_seed(seed)
     labels, total = split.labels, len(split)
     present, counts = np.unique(labels, return_counts=True)
     few = int(counts.argmin())
     if counts[few] < 2:
-        raise DataError(f"Class {present[few]} has a single picture; to draw in proportion takes two: add pictures.")
+        name = _named(present[few], classes)
+        raise DataError(f"Class {name} has a single picture; to draw in proportion takes two: add pictures.")
     if count < len(present):
         raise DataError(
             f"{count} of {total} pictures are fewer than the {len(present)} classes: a larger part is needed."

@@ -1,131 +1,35 @@
-"""Photographs in folders and lists: which files there are, of which classes, and whether each can be read.
-
-Pictures are opened once, at reduced size, to see that they can be; they become arrays in `kstyle.data.decode`.
-"""
+"""Photographs in folders and lists: which files there are, and of which classes."""
 
 import functools
-import hashlib
 import io
 import logging
 import os
 import re
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from kstyle import folders as walk
-from kstyle.data import verdicts
-from kstyle.errors import DataError, UsageError
+from kstyle.data import splits
+from kstyle.data.photoset import Photos, PhotoSet, photo_set
+from kstyle.errors import DataError
 from kstyle.files import parsing, plain, read_bytes
+
+__all__ = ["PhotoSet", "Photos", "read_csv", "read_folder", "read_list"]
 
 log = logging.getLogger("kstyle")
 
-TESTS = ("test", "val", "valid", "validation")  # what a test split is called, the preferred first
 NAMES = ("classes.txt", "style_names.txt")
 COLUMNS = {"path": ("path", "file", "filename", "image"), "label": ("label", "class"), "split": ("split",)}
 MOST_TEXT = 1 << 28  # bytes of a list; that of ImageNet's 1.3 million has 50 million
 
 
-@dataclass(frozen=True, eq=False)
-class Photos:
-    """Picture files and what they show; goes wherever a `kstyle.data.arrays.Split` is only divided.
-
-    Attributes:
-        paths: (N,) of texts (dtype object).
-        labels: (N,) int32, an index into the set's classes.
-
-    Raises:
-        DataError: shapes or types do not go together.
-    """
-
-    paths: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self):
-        count = len(self.paths)
-        if (
-            self.paths.shape != (count,)
-            or self.paths.dtype != object
-            or not all(isinstance(p, str) for p in self.paths)
-        ):
-            raise DataError(f"Expected paths (N,) of texts, got {self.paths.shape} {self.paths.dtype}.")
-        if self.labels.shape != (count,) or self.labels.dtype != np.int32:
-            raise DataError(f"Expected labels ({count},) int32, got {self.labels.shape} {self.labels.dtype}.")
-
-    def __len__(self):
-        return len(self.paths)
-
-    def part(self, indices):
-        """These files, in this order."""
-        return Photos(self.paths[indices], self.labels[indices])
-
-
-@dataclass(frozen=True, eq=False)
-class PhotoSet:
-    """A data set of picture files.
-
-    Attributes:
-        name: of the set.
-        classes: what the labels mean, in their order.
-        train, test: `Photos`.
-        origin: where it was found, for the user.
-        skipped: (path, reason) of every file that is left out.
-        root: the folder that paths are relative to in `sha256` and in the cache.
-
-    Raises:
-        DataError: a split is empty, or a label has no class.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: Photos
-    test: Photos
-    origin: str = ""
-    skipped: tuple[tuple[str, str], ...] = ()
-    root: str = ""
-
-    def __post_init__(self):
-        for part, split in (("train", self.train), ("test", self.test)):
-            if not len(split):
-                left = f" ({len(self.skipped)} files are left out: {_list_of(self.skipped)})" if self.skipped else ""
-                raise DataError(f"{self.name}: {part} holds no pictures{left}.")
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= len(self.classes):
-                span = f"labels from 0 to {len(self.classes) - 1}"
-                raise DataError(f"{self.name}: expected {span} in {part}, got {low} to {high}.")
-
-    @functools.cached_property
-    def sha256(self):
-        """Hex SHA-256 of class names and, for each split, every file's path below `root`, label, size and content.
-
-        Contents are read once; their sums are kept with the verdicts in the cache, by path, size and time of change.
-        """
-        digest = hashlib.sha256("\n".join(self.classes).encode())
-        for part, split in (("train", self.train), ("test", self.test)):
-            found = verdicts.examine(split.paths, self.root)
-            for path, label in zip(split.paths, split.labels):
-                content, reason = found[path]
-                if reason:
-                    raise DataError(f"{path}: {reason}.")
-                row = (part, verdicts.below(path, self.root), str(label), str(os.path.getsize(path)), content)
-                digest.update(os.fsencode("\0" + "\0".join(row)))
-        return digest.hexdigest()
-
-
-def _list_of(skipped):
-    names = [f"{plain(os.path.basename(path))} ({plain(reason)})" for path, reason in skipped[:3]]
-    return ", ".join(names) + (f" and {len(skipped) - 3:,} more" if len(skipped) > 3 else "")
-
-
 def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, workers=None, progress=None):
     """Reads a folder with a folder for each class, or with `train/` and `test/` that each have one for each class.
 
-    `val/`, `valid/` or `validation/` stand for a `test/` that is not there; beside one that is, they are not looked
-    into and a warning says so. Without any of them a part of every class becomes the test split, drawn by `seed`,
-    whatever other classes there are; a class of one picture stays in train. A class is its folder's name, with all
-    pictures in and below it; hidden folders are passed over, links are followed.
+    Splits may be called as people call them, in any case (`kstyle.data.splits.role`). `val/` stands for a `test/` that
+    is not there; beside one that is, it is not looked into and a warning says so. Without any of them a part of every
+    class becomes the test split, drawn by `seed`, whatever other classes there are; copies of a picture stay on one
+    side (`kstyle.data.division.held`), and a class of one picture stays in train. A class is its folder's name, with
+    all pictures in and below it; hidden folders are passed over, links are followed.
 
     A file counts as a picture if it can be opened and decoded. Others are left out, named in `skipped` and counted in
     one warning. Classes without a picture in train and in test are left out, with a warning; one that has none in
@@ -148,12 +52,10 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
         DataError: there is no such folder, or no picture in one of the splits.
     """
     root = os.path.abspath(Path(root).expanduser())
-    inside = [entry.name for entry in _entries(root) if walk.is_folder(entry) and not walk.hidden(entry.name)]
-    skipped, tests = [], [test for test in TESTS if test in inside and _has_folder(os.path.join(root, test))]
-    if "train" in inside and _has_folder(os.path.join(root, "train")) and (tests or inside == ["train"]):
-        folders = {"train": os.path.join(root, "train")} | ({"test": os.path.join(root, tests[0])} if tests else {})
-        if tests[1:]:
-            log.warning("%s: %s/ is the test split; not read: %s.", root, tests[0], ", ".join(tests[1:]))
+    skipped, folders = [], splits.find(root, _folders, lambda folder: bool(walk.pictures(folder).pictures))
+    if folders:
+        loose = walk.pictures(root, recursive=False).pictures
+        skipped += [(picture.path, "it lies in no split's folder") for picture in loose]
     else:
         folders = {"train": root}
     found, known = {part: [] for part in folders}, set()
@@ -172,7 +74,7 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
                         found[part].append((path, entry.name))
     if not known:
         raise DataError(f"{root}: expected a folder for each class, or train/ and test/ with one for each; found none.")
-    return _photo_set(name, root, _in_order(known), found, skipped, test_fraction, seed, workers, progress)
+    return photo_set(name, root, _in_order(known), found, skipped, test_fraction, seed, workers, progress)
 
 
 def _entries(folder):
@@ -182,8 +84,8 @@ def _entries(folder):
         raise DataError(f"{folder}: cannot be read as a folder of pictures ({error.strerror}).") from error
 
 
-def _has_folder(folder):
-    return any(walk.is_folder(entry) and not walk.hidden(entry.name) for entry in _entries(folder))
+def _folders(folder):
+    return [entry.name for entry in _entries(folder) if walk.is_folder(entry) and not walk.hidden(entry.name)]
 
 
 def _told(left):
@@ -212,8 +114,8 @@ def read_list(root, *, train="train.txt", test=None, name=None, test_fraction=0.
 
     Args:
         root: the folder.
-        train, test: the lists, relative to `root` or absolute. Default of `test`: `test.txt`, `val.txt`, `valid.txt` or
-            `validation.txt`, whichever is there; where none is, a part of `train`.
+        train, test: the lists, relative to `root` or absolute. Default of `test`: `test.txt`, `val.txt` or another of
+            `kstyle.data.splits.TESTS`, whichever is there; where none is, a part of `train`.
 
     Returns: a `PhotoSet`.
 
@@ -222,7 +124,9 @@ def read_list(root, *, train="train.txt", test=None, name=None, test_fraction=0.
         DataError: a list is missing, has a line that is no path and label, or a path that leads out.
     """
     root = os.path.abspath(Path(root).expanduser())
-    test = test or next((f"{part}.txt" for part in TESTS if os.path.isfile(os.path.join(root, f"{part}.txt"))), None)
+    test = test or next(
+        (f"{part}.txt" for part in splits.TESTS if os.path.isfile(os.path.join(root, f"{part}.txt"))), None
+    )
     names = next((names for file in NAMES if (names := _lines(os.path.join(root, file), optional=True))), None)
     found, skipped = {}, []
     for part, file in (("train", train), ("test", test)):
@@ -241,7 +145,8 @@ def read_list(root, *, train="train.txt", test=None, name=None, test_fraction=0.
     if names is not None:
         known = [text.strip() for _, text in names]
         found = {part: [(path, known[int(label)]) for path, label in rows] for part, rows in found.items()}
-    return _photo_set(name, root, known, found, skipped, test_fraction, seed, workers, progress)
+    return photo_set(name, root, known, found, skipped, test_fraction, seed, workers, progress,
+                     declared=names is not None)  # fmt: skip
 
 
 def _lines(path, optional=False):
@@ -286,7 +191,7 @@ class _Within:
 
 def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progress=None):
     """Reads a table with a column `path`, `file`, `filename` or `image`, a column `label` or `class`, and perhaps a
-    column `split` of `train` and `test` (or `val`, `valid`, `validation`).
+    column `split` of `train` and `test` (or what else `kstyle.data.splits.role` knows).
 
     Paths are absolute or relative to the table's folder, which they then do not leave. Labels are the names of the
     classes. Splitting, what is left out and the other arguments are as for `read_folder`.
@@ -321,72 +226,18 @@ def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progre
         if chosen[kind] is None:
             raise DataError(f"{path}: expected a column {' or '.join(COLUMNS[kind])}; found {plain(list(columns))}.")
     texts, labels = ([text.strip() for text in table[chosen[kind]]] for kind in ("path", "label"))
-    splits = ["train"] * len(table) if chosen["split"] is None else [t.strip().lower() for t in table[chosen["split"]]]
-    tests = [test for test in TESTS if test in splits]
-    if tests[1:]:
-        log.warning("%s: '%s' is the test split; not read: %s.", path, tests[0], ", ".join(tests[1:]))
+    given = ["train"] * len(table) if chosen["split"] is None else [text.strip() for text in table[chosen["split"]]]
+    parts = [splits.role(text) for text in given]
+    test = splits.chosen(parts, path)
     within = _Within(path, (os.path.dirname(path),))
-    found = {"train": []} | ({"test": []} if tests else {})
-    for number, (text, label, split) in enumerate(zip(texts, labels, splits), 2):
-        if not text or not label or split not in ("train", *TESTS):
+    found = {"train": []} | ({"test": []} if test else {})
+    for number, (text, label, split, part) in enumerate(zip(texts, labels, given, parts), 2):
+        if not text or not label or not part:
             row = plain((text, label, split))
             raise DataError(
                 f"{path}: expected a path, a label and a split of train or test in line {number}, got {row}."
             )
-        if split == "train" or split == tests[0]:
-            found["train" if split == "train" else "test"].append((within(text, number), label))
-    return _photo_set(name or Path(path).stem, os.path.dirname(path), _in_order(set(labels)), found, [], test_fraction,
+        if part in ("train", test):
+            found["train" if part == "train" else "test"].append((within(text, number), label))
+    return photo_set(name or Path(path).stem, os.path.dirname(path), _in_order(set(labels)), found, [], test_fraction,
                       seed, workers, progress, origin=path)  # fmt: skip
-
-
-def _photo_set(name, root, known, found, skipped, test_fraction, seed, workers, progress, origin=None):
-    """`known`: names in order; `found`: {"train" and perhaps "test": [(path, name)]}."""
-    if not 0 < test_fraction < 1 or not 0 <= seed < 2**32:
-        raise UsageError(
-            f"The test fraction is above 0 and below 1, the seed from 0 to {2**32 - 1}; got {test_fraction}, {seed}."
-        )
-    total = len(skipped) + sum(len(rows) for rows in found.values())
-    judged = verdicts.examine(sorted({path for rows in found.values() for path, _ in rows}), root, workers, progress)
-    kept = {}
-    for part, rows in found.items():
-        reasons = [judged[path][1] for path, _ in rows]
-        skipped += [(path, reason) for (path, _), reason in zip(rows, reasons) if reason]
-        kept[part] = [row for row, reason in zip(rows, reasons) if not reason]
-    if skipped:
-        log.warning("%s: %d of %d files are left out: %s.", root, len(skipped), total, _list_of(skipped))
-    if "test" not in kept:
-        kept = _divided(root, kept["train"], test_fraction, seed)
-    present = {part: {label for _, label in rows} for part, rows in kept.items()}
-    empty = [label for label in known if label not in present["train"] | present["test"]]
-    classes = [label for label in known if label not in empty]
-    if empty:
-        _warn(root, "no picture at all, and left out", empty)
-    for part in ("train", "test"):
-        lacking = [label for label in classes if label not in present[part]]
-        if lacking:
-            _warn(root, f"no picture in {part}", lacking)
-    numbers = {label: number for number, label in enumerate(classes)}
-    splits = []
-    for part in ("train", "test"):
-        paths = np.array([path for path, _ in kept[part]] + [None], object)[:-1]
-        splits.append(Photos(paths, np.array([numbers[label] for _, label in kept[part]], np.int32)))
-    return PhotoSet(name or os.path.basename(root), tuple(classes), *splits, origin or root, tuple(skipped), root)
-
-
-def _warn(root, what, classes):
-    more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
-    log.warning("%s: classes with %s: %s%s.", root, what, ", ".join(plain(c) for c in classes[:3]), more)
-
-
-def _divided(root, rows, fraction, seed):
-    """{"train", "test"}: of each class a part, by a draw of its own, so that another class changes nothing."""
-    kept, by_class = {"train": [], "test": []}, {}
-    for path, label in rows:
-        by_class.setdefault(label, []).append(path)
-    for label, paths in by_class.items():
-        drawn = np.random.default_rng((seed, zlib.crc32(os.fsencode(label)))).permutation(len(paths))
-        count = min(max(1, round(fraction * len(paths))), len(paths) - 1)
-        tested = set(drawn[:count].tolist())
-        for number, path in enumerate(paths):
-            kept["test" if number in tested else "train"].append((path, label))
-    return kept

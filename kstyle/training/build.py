@@ -73,12 +73,12 @@ def data(recipe, folder=None, progress=None):
         size, resize = sides(recipe)
     training, test = found.train, found.test
     if wanted.train_limit:
-        training = arrays.take(training, wanted.train_limit, recipe.seed)
+        training = arrays.take(training, wanted.train_limit, recipe.seed, found.classes)
     if wanted.test_limit:
-        test = arrays.take(test, wanted.test_limit, recipe.seed)
+        test = arrays.take(test, wanted.test_limit, recipe.seed, found.classes)
     validation = test
     if wanted.validation != "test":
-        training, validation = arrays.hold_out(training, wanted.validation, recipe.seed)
+        training, validation = arrays.hold_out(training, wanted.validation, recipe.seed, found.classes)
     if size is not None:
         decoded = functools.partial(_decode, size=size, resize=resize, workers=wanted.photographs.workers)
         same = validation is test
@@ -133,7 +133,8 @@ def normalisation(recipe, parts, preprocessing=None):
         return finetune.normalisation(recipe.model.name, preprocessing)
     training = parts.training
     if isinstance(training, Photos):
-        some = arrays.take(training, min(STATISTICS, len(training)), recipe.seed)
+        # Any will do, whatever their classes: a mean needs none of each.
+        some = training.part(np.sort(arrays.order(len(training), recipe.seed, 0)[:STATISTICS]))
         training = _decode(
             some, size=parts.size, resize=parts.resize, workers=recipe.data.photographs.workers, progress=None
         )
