@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from kstyle import profiles
 from kstyle.errors import DataError, UsageError, unknown
-from kstyle.files import one_line, replacing
+from kstyle.files import expanded, one_line, replacing
 
 MAX_PIXELS = 100_000_000  # width × height a file may claim; KSTYLE_MAX_PIXELS in the environment goes before it
 SLACK = 1e-3  # how far outside [0, 1] a float may be (a filter's rounding) before it counts as another range
@@ -81,7 +81,7 @@ def read(source):
         with one_line_errors(label):
             return _from_pil(source, label)
     if isinstance(source, (str, os.PathLike)):
-        label = one_line(path := os.fsdecode(source))
+        label = one_line(path := expanded(source))
         with one_line_errors(label), open(path, "rb") as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
@@ -338,7 +338,7 @@ def check_target(path):
     UsageError where the extension is not one of `FORMATS`; DataError where the path is a folder, or its folder is
     missing or cannot be written to.
     """
-    path = Path(path)
+    path = Path(expanded(path))
     label, folder = one_line(path), path.parent
     try:
         if path.is_dir():

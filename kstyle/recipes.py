@@ -2,15 +2,16 @@
 match."""
 
 import functools
+import os
 import re
 from pathlib import Path
 from typing import Annotated, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
-from kstyle.files import one_line
+from kstyle.files import expanded, one_line
 
 
 class _Loader(yaml.SafeLoader):
@@ -30,6 +31,8 @@ class Closed(BaseModel):
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# A setting that is a path, or a word or a path: text, with `~` written out.
+FilePath = Annotated[str, BeforeValidator(lambda v: expanded(v) if isinstance(v, (str, os.PathLike)) else v)]
 
 
 def one_of(kind, known):
@@ -78,7 +81,7 @@ def read(kind, name):
         UsageError: no such name or file.
         DataError: not a YAML mapping.
     """
-    own = Path(name)
+    own = Path(name := expanded(name))
     if own.suffix in (".yaml", ".yml") or "/" in str(name):
         path = own
         if not path.is_file():

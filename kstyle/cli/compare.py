@@ -4,18 +4,20 @@ import json
 
 import click
 
+from kstyle.cli.options import PATH
+
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 @click.command()
-@click.argument("pictures", metavar="PICTURE PICTURE...", nargs=-1, required=True)
-@click.option("--content", metavar="FILE", help="The picture they were made from: how much of it is left.")
-@click.option("--style", metavar="FILE", help="The picture they were painted after: how near they are.")
+@click.argument("pictures", type=PATH, metavar="PICTURE PICTURE...", nargs=-1, required=True)
+@click.option("--content", type=PATH, metavar="FILE", help="The picture they were made from: how much of it is left.")
+@click.option("--style", type=PATH, metavar="FILE", help="The picture they were painted after: how near they are.")
 @click.option("--size", default=512, show_default=True, help="Long side at which they are compared, pixels.")
 @click.option(
     "--extractor", metavar="NAME", help="The network that judges.  [default: one whose weights are here, VGG19 last]"
 )
-@click.option("--weights", metavar="FILE", help="Its weights: .h5, .npz, .pth or .safetensors.")
+@click.option("--weights", type=PATH, metavar="FILE", help="Its weights: .h5, .npz, .pth or .safetensors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(pictures, as_json, **options):
     """Measure two or more PICTUREs: faults, and with --content and --style how much of each is in them."""

@@ -5,6 +5,7 @@ import json
 import click
 
 from kstyle.cli import flickr
+from kstyle.cli.options import PATH, Path
 
 
 @click.group()
@@ -49,7 +50,7 @@ def _to_get(name, size):
 
 @data.command()
 @click.argument("name")
-@click.option("--to", "folder", type=click.Path(file_okay=False), help="Folder for the file. Default: Keras' own.")
+@click.option("--to", "folder", type=Path(file_okay=False), help="Folder for the file. Default: Keras' own.")
 @flickr.options
 def download(name, folder, **of_flickr):
     """Download the official file of a data set; a download that broke off goes on where it ended."""
@@ -67,7 +68,7 @@ def download(name, folder, **of_flickr):
 
 @data.command()
 @click.argument("name")
-@click.option("--data", "folder", type=click.Path(), help="Folder or file to read. Default: where recipes look.")
+@click.option("--data", "folder", type=PATH, help="Folder or file to read. Default: where recipes look.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(name, folder, as_json):
     """Read all of a data set and report what is in it; differences from the official set are named."""

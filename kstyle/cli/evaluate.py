@@ -4,11 +4,15 @@ import json
 
 import click
 
+from kstyle.cli.options import PATH, data_folder
+
 
 @click.command()
-@click.argument("run", metavar="RUN")
-@click.option("--data", metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]")
-@click.option("--sheet", metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones.")
+@click.argument("run", type=PATH, metavar="RUN")
+@data_folder
+@click.option(
+    "--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run, data, sheet, as_json):
     """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it."""

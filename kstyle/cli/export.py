@@ -4,11 +4,15 @@ import json
 
 import click
 
+from kstyle.cli.options import PATH
+
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=PATH, metavar="RUN")
 @click.option("--format", "format_", metavar="onnx|torch|keras", help="What to write.  [default: as -o ends, or onnx]")
-@click.option("-o", "--output", metavar="FILE", help="The file.  [default: RUN/model.onnx, .safetensors or .keras]")
+@click.option(
+    "-o", "--output", type=PATH, metavar="FILE", help="The file.  [default: RUN/model.onnx, .safetensors or .keras]"
+)
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run, format_, output, check, as_json):

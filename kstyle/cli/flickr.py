@@ -2,10 +2,11 @@
 
 import click
 
+from kstyle.cli.options import Path
 from kstyle.errors import UsageError
 
 OPTIONS = (
-    click.option("--list", "list_file", type=click.Path(dir_okay=False), help="The list of URLs. Default: downloaded."),
+    click.option("--list", "list_file", type=Path(dir_okay=False), help="The list of URLs. Default: downloaded."),
     click.option("--images", type=int, help="How many pictures, taken at random. Default: all."),
     click.option("--seed", type=int, help="Which ones: the same as Caffe's assemble_data.py takes. Default: 0."),
     click.option("--labels", type=int, help="Only the first so many styles. Default: all."),

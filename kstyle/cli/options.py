@@ -3,9 +3,23 @@
 import click
 
 from kstyle.errors import UsageError
+from kstyle.files import expanded
+
+
+class Path(click.Path):
+    """The type of every option and argument that is, or may be, a path: `~` is written out here and nowhere later.
+
+    `--data=~/pics` reaches us as it is: a shell writes out only a `~` that begins a word.
+    """
+
+    def convert(self, value, param, ctx):
+        return super().convert(expanded(value), param, ctx)
+
+
+PATH = Path(readable=False)  # whether it can be read is said by what reads it
 
 preset = click.option(
-    "-p", "--preset", default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`."
+    "-p", "--preset", type=PATH, default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`."
 )
 style_weight = click.option(
     "--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7"
@@ -13,14 +27,19 @@ style_weight = click.option(
 colour = click.option(
     "--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ..."
 )
-init = click.option("--init", metavar="content|noise|style|detail|FILE", help="What to start from.")
+init = click.option("--init", type=PATH, metavar="content|noise|style|detail|FILE", help="What to start from.")
 extractor = click.option(
     "--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision."
 )
-weights = click.option("--weights", metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors.")
+weights = click.option(
+    "--weights", type=PATH, metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors."
+)
 precision = click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
 seed = click.option("--seed", default=0, show_default=True)
 deterministic = click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
+data_folder = click.option(
+    "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"
+)
 
 
 def settings_and_blend(preset, styles, style_weight, overrides, **given):

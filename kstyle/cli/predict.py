@@ -7,14 +7,16 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli.options import PATH
+
 
 @click.command()
-@click.argument("run", metavar="RUN")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True)
+@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
-@click.option("--sheet", metavar="FILE", help="Also write a contact sheet.")
+@click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
 def predict(run, paths, top, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders."""
     from kstyle import folders, runs

@@ -4,6 +4,8 @@ import json
 
 import click
 
+from kstyle.cli.options import PATH
+
 
 def command(name, kind, what, load):
     """A command that lists the files of a kind, or shows one.
@@ -16,7 +18,7 @@ def command(name, kind, what, load):
     """
 
     @click.command(name, help=f"List the {what}, or show one: every setting may be changed with --set.")
-    @click.argument("name", required=False)
+    @click.argument("name", type=PATH, required=False)
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     def run(name, as_json):
         from kstyle import recipes

@@ -13,11 +13,12 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 
 
 @click.command()
-@click.argument("content", metavar="CONTENT")
-@click.argument("styles", metavar="STYLE...", nargs=-1, required=True)
+@click.argument("content", type=painting.PATH, metavar="CONTENT")
+@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
+    type=painting.PATH,
     metavar="FILE",
     help="PNG, JPEG, WebP or TIFF. Default: CONTENT-STYLE.png, here, under a free name.",
 )
@@ -37,13 +38,15 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 @click.option(
     "--mask",
     "masks",
+    type=painting.PATH,
     multiple=True,
     metavar="FILE|alpha|all",
     help="Where in CONTENT a style goes, white on black: once for each STYLE.",
 )
 @click.option(
-    "--style-mask", "style_masks", multiple=True, metavar="FILE|all", help="What of a STYLE counts: once for each."
-)
+    "--style-mask", "style_masks", type=painting.PATH, multiple=True, metavar="FILE|all",
+    help="What of a STYLE counts: once for each.",
+)  # fmt: skip
 @painting.init
 @click.option("--optimizer", metavar="NAME", help="lbfgs, torch-adam, or one of Keras' optimisers: adam, sgd, …")
 @painting.extractor

@@ -9,13 +9,16 @@ from kstyle.errors import UsageError
 
 
 @click.command()
-@click.argument("content", metavar="CONTENT")
-@click.argument("styles", metavar="STYLE...", nargs=-1, required=True)
+@click.argument("content", type=painting.PATH, metavar="CONTENT")
+@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1, required=True)
 @click.option(
     "--vary", "varied", multiple=True, required=True, metavar="KEY=VALUE,...",
     help="A setting, or preset, size, steps, seed, precision, and its values; may be repeated.",
 )  # fmt: skip
-@click.option("-o", "--output", required=True, metavar="FILE", help="The sheet, .png or .jpg; page and table beside.")
+@click.option(
+    "-o", "--output", type=painting.PATH, required=True, metavar="FILE",
+    help="The sheet, .png or .jpg; page and table beside.",
+)  # fmt: skip
 @painting.preset
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting that all have.")
 @click.option("--size", default=192, show_default=True, help="Long side of each picture, pixels.")

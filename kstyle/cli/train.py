@@ -5,14 +5,16 @@ import shlex
 
 import click
 
+from kstyle.cli.options import PATH, data_folder
+
 
 @click.command()
-@click.argument("recipe", required=False, metavar="[RECIPE]")
+@click.argument("recipe", type=PATH, required=False, metavar="[RECIPE]")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting: optimizer.learning_rate=0.05"
 )
-@click.option("--data", metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]")
-@click.option("--run", metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
+@data_folder
+@click.option("--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Short for --set epochs=N.")
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")

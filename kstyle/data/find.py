@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
+from kstyle.files import expanded
 
 # What zipfile raises of a damaged download: of a zip by a later version a kind of RuntimeError, of a name that is said
 # to be UTF-8 and is not a kind of ValueError.
@@ -43,7 +44,7 @@ class Source:
 
 def keras_folder():
     """Where Keras keeps data sets: `$KERAS_HOME/datasets`, or `~/.keras/datasets`."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+    return Path(expanded(os.environ.get("KERAS_HOME") or "~/.keras")) / "datasets"
 
 
 def find(name, source, folder=None):
@@ -62,7 +63,7 @@ def find(name, source, folder=None):
         DataError: `folder` or the one in `KSTYLE_DATA` does not exist, or `folder` does not hold the data set.
     """
     if folder is not None:
-        place = Path(folder).expanduser()
+        place = Path(expanded(folder))
         if not place.exists():
             raise DataError(f"{folder}: there is no such folder to read {source.title} from.")
         if path := _within(place, name, source):
@@ -70,7 +71,7 @@ def find(name, source, folder=None):
         raise DataError(f"{folder}: holds no {source.title}; expected {_expected(source)} there or in {name}/.")
     places = []
     if given := os.environ.get("KSTYLE_DATA"):
-        place = Path(given).expanduser()
+        place = Path(expanded(given))
         if not place.exists():
             raise DataError(f"KSTYLE_DATA names {given}, which does not exist.")
         places.append(place)
@@ -128,7 +129,7 @@ def fetch(source, folder=None, progress=None):
         raise UsageError(f"{source.title} comes with an installed package: there is nothing to download.")
     from kstyle import download  # requests takes longer to import than this whole package
 
-    target = (Path(folder).expanduser() if folder else keras_folder()) / source.file
+    target = (Path(expanded(folder)) if folder else keras_folder()) / source.file
     return download.fetch(source.url, target, progress=progress, **source.sums)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from kstyle.data import find, photos
 from kstyle.data.gather import SPLITS, SUFFIXES, Collection, Row
 from kstyle.errors import DataError, UsageError
-from kstyle.files import plain
+from kstyle.files import expanded, plain
 
 try:
     import fcntl
@@ -191,11 +191,11 @@ def download(
     )
     if min(workers, per_host) < 1:
         raise UsageError(f"Workers and connections to a host are 1 or more; got {workers} and {per_host}.")
-    root = Path(folder).expanduser() if folder else find.keras_folder() / "flickr_style"
+    root = Path(expanded(folder)) if folder else find.keras_folder() / "flickr_style"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root):
-            rows, names, sha256 = read_list(list_file or _official(root))
+            rows, names, sha256 = read_list(expanded(list_file) or _official(root))
             paths = places(rows, names)
             chosen = {paths[index]: rows[index] for index in choose(rows, images, seed, labels)}
             if not chosen:

@@ -14,7 +14,7 @@ from pathlib import Path
 from kstyle.data import photos
 from kstyle.data.find import ZIP_FAULTS, Source
 from kstyle.errors import DataError
-from kstyle.files import plain
+from kstyle.files import expanded, plain
 
 FOLDERS = ("hymenoptera_data", "hymenoptera")
 # A host's picture that says "image not found". torchvision reads no .gif, so the tutorial does not train on it either.
@@ -38,7 +38,7 @@ def read(path, *, workers=None, progress=None):
     Raises:
         DataError: it is not there, or a file in it is damaged or refused.
     """
-    path = Path(path).expanduser()
+    path = Path(expanded(path))
     if path.is_file():
         path = unpack(path) if zipfile.is_zipfile(path) else path.absolute().parents[2]
     root = next((place for place in (path, *(path / name for name in FOLDERS)) if (place / "train").is_dir()), None)

@@ -8,12 +8,12 @@ import stat
 from pathlib import Path
 
 from kstyle.errors import DataError
-from kstyle.files import one_line, replacing
+from kstyle.files import expanded, one_line, replacing
 
 
 def cache_folder():
     """Where kstyle keeps what it can make again: `$KSTYLE_CACHE` or `~/.cache/kstyle`. It may not exist yet."""
-    return Path(os.environ.get("KSTYLE_CACHE") or "~/.cache/kstyle").expanduser()
+    return Path(expanded(os.environ.get("KSTYLE_CACHE") or "~/.cache/kstyle"))
 
 
 def below(path, root):

@@ -12,6 +12,7 @@ import numpy as np
 from kstyle import checkpoints
 from kstyle import weights as weight_files
 from kstyle.errors import DataError, UsageError
+from kstyle.files import expanded
 from kstyle.models import applications, finetune, torch_names
 from kstyle.models import options as known_options
 from kstyle.models.alexnet import alexnet, caffenet
@@ -118,7 +119,7 @@ def load_imagenet(model, weights=None, *, progress=None):
         DataError: no weights can be had, or they do not fit.
     """
     name, channels = model.name, model.input_shape[-1]
-    weights = None if weights is None else Path(weights).expanduser()
+    weights = None if weights is None else Path(expanded(weights))
     known = [each for each in CLASSIFIERS if each in finetune.BACKBONES or each == "vgg19_cifar"]
     if name not in known:
         raise UsageError(f"No source of ImageNet weights is known for {name}, only for {', '.join(known)}.")

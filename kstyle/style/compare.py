@@ -8,6 +8,7 @@ import pandas as pd
 from kstyle import images
 from kstyle import weights as weight_files
 from kstyle.errors import DataError, UsageError, unknown
+from kstyle.files import expanded
 from kstyle.style import measures
 
 log = logging.getLogger("kstyle")
@@ -66,6 +67,7 @@ def compare(paths, content=None, style=None, *, size=512, extractor=None, weight
         raise unknown("extractor", extractor, EXTRACTORS)
     if weights is not None and extractor is None:
         raise UsageError("A file of weights needs the name of its network too: --extractor.")
+    weights = expanded(weights)
     pictures = [images.read(source) for source in sources]
     content, style = (None if source is None else images.read(source) for source in (content, style))
     for picture in (*pictures, content, style):

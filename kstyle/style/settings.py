@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from kstyle import recipes
 from kstyle.errors import unknown
-from kstyle.recipes import Closed, NotNegative, Positive, one_of
+from kstyle.recipes import Closed, FilePath, NotNegative, Positive, one_of
 from kstyle.style.colour import MODES
 from kstyle.style.scalings import GRAM_LOSSES, PIXELS, STYLE_LOSSES
 
@@ -278,7 +278,7 @@ class StyleSettings(Closed):
     clamp: tuple[float, float] | None = None
     clamp_until: Annotated[int, Field(ge=0)] | None = None
     colour: Annotated[str, one_of("colour mode", MODES)] = "none"
-    init: str = "content"
+    init: FilePath = "content"
     noise: Positive = 0.001
     optimizer: Optimizer = Optimizer()
     scales: Scales = Scales()

@@ -12,6 +12,7 @@ import numpy as np
 
 from kstyle import images
 from kstyle.errors import UsageError
+from kstyle.files import expanded
 from kstyle.models import features
 from kstyle.style import colour, loop, objective, regions, sizes
 from kstyle.style import settings as style_settings
@@ -176,7 +177,8 @@ class Painter:
         styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         self.blend = _check_blend(blend, len(styles))
         self.precision = backend.precision(precision)
-        self._preset, self.deterministic, self.weights, self._progress = preset, deterministic, weights, progress
+        self._preset, self.weights = expanded(preset), expanded(weights)
+        self.deterministic, self._progress = deterministic, progress
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = [_read(style) for style in styles]
         if style_masks is None:

@@ -4,7 +4,6 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 
 import functools
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from kstyle import data as datasets
 from kstyle.data import arrays, decode
 from kstyle.data.photos import Photos
 from kstyle.errors import UsageError
+from kstyle.files import expanded
 from kstyle.models import classifiers, finetune
 
 log = logging.getLogger("kstyle")
@@ -156,8 +156,9 @@ def start_from(model, weights, progress=None):
     Returns:
         The preprocessing they were trained with, see `kstyle.models.finetune.normalisation`.
     """
+    weights = expanded(weights)
     if Path(weights).suffix in (".pth", ".pt", ".safetensors"):
-        loaded, preprocessing = classifiers.load_torch(model, os.path.expanduser(weights)), "torch"
+        loaded, preprocessing = classifiers.load_torch(model, weights), "torch"
     else:
         loaded = classifiers.load_imagenet(model, None if weights == "imagenet" else weights, progress=progress)
         preprocessing = loaded.preprocessing

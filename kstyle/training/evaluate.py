@@ -11,6 +11,7 @@ import numpy as np
 from kstyle import images, runs
 from kstyle.data import opening
 from kstyle.errors import DataError
+from kstyle.files import expanded
 from kstyle.training import build, checkpoint, metrics, mistakes, plots, settings, steps
 
 log = logging.getLogger("kstyle")
@@ -42,6 +43,7 @@ def evaluate(folder, data=None, progress=None, sheet=None):
     Returns:
         See `kstyle.training.metrics.scores`.
     """
+    folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
     recipe, facts, model, normalise = load(folder)
     parts = build.data(recipe, data, progress)
     if parts.sha256 != facts["data"]["sha256"]:
@@ -79,8 +81,9 @@ def predict(folder, paths, top=5, keep_pictures=True):
         A list, for each path a dict of `path` and either `predictions` (list of `{"class", "probability"}`, the most
         probable first) and `picture` ((H, W, C) uint8, as the network saw it), or `error`.
     """
-    _, facts, model, normalise = load(folder)
+    _, facts, model, normalise = load(expanded(folder))
     predictor, found = steps.Predictor(model, normalise), []
+    paths = [expanded(path) for path in paths]
     for first in range(0, len(paths), AT_ONCE):
         seen = []
         for path in paths[first : first + AT_ONCE]:

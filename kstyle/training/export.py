@@ -15,6 +15,7 @@ import kstyle
 from kstyle import checkpoints, layers, runs
 from kstyle.backend import exchange
 from kstyle.errors import DataError, UsageError, unknown
+from kstyle.files import expanded
 from kstyle.models import torch_names
 from kstyle.training import build, evaluate, steps
 
@@ -94,7 +95,8 @@ def export(folder, format=None, path=None, check=True):
             is not there.
         DataError: no run, a file that cannot be written, or that gives other results than the run.
     """
-    format, path = target(folder, format, path)
+    folder = expanded(folder)
+    format, path = target(folder, format, expanded(path))
     if format == "onnx":
         exchange.need_onnx()
         if check:

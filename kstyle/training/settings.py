@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kstyle import recipes
 from kstyle.errors import UsageError, unknown
-from kstyle.recipes import Closed, NotNegative, Positive
+from kstyle.recipes import Closed, FilePath, NotNegative, Positive
 from kstyle.training import schedules
 from kstyle.training.augment import AugmentSettings
 from kstyle.training.schedules import AugmentSchedule, Schedule
@@ -25,7 +25,7 @@ class Model(Closed):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
-    weights: str | None = None
+    weights: FilePath | None = None
 
     @property
     def options(self):
@@ -82,7 +82,7 @@ class Data(Closed):
     """
 
     name: str
-    path: str | None = None
+    path: FilePath | None = None
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
     train_limit: Count | None = None

@@ -15,6 +15,7 @@ import keras
 
 from kstyle import runs
 from kstyle.errors import DataError, UsageError
+from kstyle.files import expanded
 from kstyle.training import build, callbacks, checkpoint, evaluate, metrics, optimizers, plots, settings, stages, steps
 from kstyle.training.fit import Position, Stopped, fit
 
@@ -70,6 +71,7 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         DataError: the data cannot be had or used.
         Interrupted: Ctrl-C; the state is saved.
     """
+    recipe, data, run = expanded(recipe), expanded(data), expanded(run)
     folder = Path(run) if run is not None else runs.new_folder(recipe)
     if resume:
         if not (folder / runs.STATE).is_file():
