@@ -1,6 +1,7 @@
 """`kstyle evaluate`: the scores of a run."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -15,9 +16,14 @@ from kstyle.cli.options import PATH, data_folder
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run, data, sheet, as_json):
-    """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it."""
+    """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it.
+
+    Of other data than the run's own, classes are matched by name, and the files are scores-SUM.json and so on.
+    """
     from kstyle import runs
     from kstyle import sheet as contact
+    from kstyle.data.classes import listed
+    from kstyle.files import plain
 
     # Both answer before a framework is loaded.
     runs.facts(run)
@@ -43,3 +49,12 @@ def evaluate(run, data, sheet, as_json):
         click.echo(scores.classes.round(4).to_string())
     for row in scores.most_confused(5).itertuples():
         click.echo(f"{row.count:5} × {row.true} taken for {row.predicted} ({100 * row.share:.1f} % of {row.true})")
+    for name, found in scores.unknown.items():
+        taken = ", ".join(f"{plain(other)} {count}" for other, count in list(found["taken_for"].items())[:5])
+        click.echo(
+            f"not a class of the run, and not counted: {plain(name)}, {found['pictures']} pictures (said: {taken})"
+        )
+    if missing := list(scores.classes.index[scores.classes["support"] == 0]):
+        click.echo(f"no picture of: {listed(missing)}")
+    if not scores.data["own"]:
+        click.echo(f"written to {Path(run) / scores.data['file']}; the run's own scores are as they were")

@@ -11,15 +11,18 @@ import numpy as np
 
 from kstyle import data as datasets
 from kstyle.data import arrays, decode
+from kstyle.data.classes import listed
 from kstyle.data.photos import Photos
 from kstyle.errors import UsageError
-from kstyle.files import expanded
+from kstyle.files import expanded, plain
 from kstyle.models import classifiers, finetune
 
 log = logging.getLogger("kstyle")
 
 # So many training photographs are looked at where normalisation wants their mean and deviation.
 STATISTICS = 2000
+# So many classes are named at the start, with their pictures.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Parts:
 
     Attributes:
         classes: names, in the order of the labels.
-        training: a `kstyle.data.arrays.Split`, or `kstyle.data.photos.Photos` of files.
-        validation, test: `Split`s.
+        training: a `kstyle.data.arrays.Split`, or `kstyle.data.photos.Photos` of files; None where it is for testing.
+        validation, test: `Split`s; validation is None as well.
         shape: (H, W, C) of a picture.
         size, resize: of files, see `kstyle.training.settings.Photographs`; None of arrays.
         origin, sha256: of the data set.
@@ -38,7 +41,7 @@ class Parts:
 
     classes: tuple
     training: object
-    validation: arrays.Split
+    validation: arrays.Split | None
     test: arrays.Split
     shape: tuple
     size: int | None
@@ -48,8 +51,22 @@ class Parts:
     skipped: tuple = ()
 
 
+def find(recipe, folder=None, progress=None):
+    """The whole data set that a recipe names, a `kstyle.data.Dataset` or a `kstyle.data.photos.PhotoSet`.
+
+    Args, Raises: as `data`.
+    """
+    wanted, folder = recipe.data, folder or recipe.data.path
+    if wanted.name in datasets.DATASETS:
+        return datasets.load(wanted.name, folder, progress=progress)
+    return datasets.photographs(
+        wanted.name, folder, wanted.photographs.test_fraction, recipe.seed,
+        workers=wanted.photographs.workers, progress=progress,
+    )  # fmt: skip
+
+
 def data(recipe, folder=None, progress=None):
-    """The `Parts` that a recipe names.
+    """The `Parts` that a recipe names; the log says which classes there are, and how many pictures of each.
 
     Args:
         recipe: a `kstyle.training.settings.TrainSettings`.
@@ -60,17 +77,7 @@ def data(recipe, folder=None, progress=None):
         DataError: it cannot be had or used.
         UsageError: limits that the data set does not allow.
     """
-    wanted = recipe.data
-    folder = folder or wanted.path
-    if wanted.name in datasets.DATASETS:
-        found = datasets.load(wanted.name, folder, progress=progress)
-        size = resize = None
-    else:
-        found = datasets.photographs(
-            wanted.name, folder, wanted.photographs.test_fraction, recipe.seed,
-            workers=wanted.photographs.workers, progress=progress,
-        )  # fmt: skip
-        size, resize = sides(recipe)
+    wanted, found = recipe.data, find(recipe, folder, progress)
     training, test = found.train, found.test
     if wanted.train_limit:
         training = arrays.take(training, wanted.train_limit, recipe.seed, found.classes)
@@ -79,16 +86,44 @@ def data(recipe, folder=None, progress=None):
     validation = test
     if wanted.validation != "test":
         training, validation = arrays.hold_out(training, wanted.validation, recipe.seed, found.classes)
-    if size is not None:
-        decoded = functools.partial(_decode, size=size, resize=resize, workers=wanted.photographs.workers)
-        same = validation is test
-        test = decoded(test, progress=progress)
-        validation = test if same else decoded(validation, progress=progress)
-    shape = (size, size, 3) if size is not None else training.images.shape[1:]
+    log.info("%s", _counted(found.classes, training, test))
+    return _parts(recipe, found, training, validation, test, progress)
+
+
+def testing(recipe, found, limited=True, progress=None):
+    """The `Parts` of a data set that `find` found, with nothing to train on or to validate with.
+
+    Args:
+        limited: whether the recipe's `data.test_limit` holds.
+    """
+    test, limit = found.test, recipe.data.test_limit
+    if limit and limited:
+        test = arrays.take(test, limit, recipe.seed, found.classes)
+    return _parts(recipe, found, None, None, test, progress)
+
+
+def _parts(recipe, found, training, validation, test, progress):
     skipped = tuple(getattr(found, "skipped", ()))
+    if recipe.data.name in datasets.DATASETS:
+        size = resize = None
+        shape = test.images.shape[1:]
+    else:
+        size, resize = sides(recipe)
+        shape = (size, size, 3)
+        workers, same = recipe.data.photographs.workers, validation is test
+        decoded = functools.partial(_decode, size=size, resize=resize, workers=workers, progress=progress)
+        test = decoded(test)
+        validation = test if same else validation and decoded(validation)
     return Parts(
         tuple(found.classes), training, validation, test, shape, size, resize, found.origin, found.sha256, skipped
     )
+
+
+def _counted(classes, training, test):
+    """`"2 classes, pictures to train and to test on: ants 123 and 70, bees 121 and 83"`"""
+    counts = [np.bincount(split.labels, minlength=len(classes)) for split in (training, test)]
+    each = [f"{plain(name)} {a:,} and {b:,}" for name, a, b in zip(classes, *counts)]
+    return f"{len(classes):,} classes, pictures to train and to test on: {listed(each, MOST_NAMED)}"
 
 
 def sides(recipe):

@@ -2,6 +2,7 @@
 
 from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
+import dataclasses
 import json
 import logging
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from kstyle import images, runs
 from kstyle.data import opening
+from kstyle.data.classes import listed, matched
 from kstyle.errors import DataError
 from kstyle.files import expanded
 from kstyle.training import build, checkpoint, metrics, mistakes, plots, settings, steps
@@ -33,7 +35,10 @@ def load(folder):
 
 
 def evaluate(folder, data=None, progress=None, sheet=None):
-    """Scores a run on the test split of its data; writes scores.json, per_class.csv, confusion.csv and confusion.png.
+    """Scores a run on the test split of its data, or of others, whose classes are matched by their names.
+
+    Writes scores.json, per_class.csv, confusion.csv and confusion.png; of data that are not the run's own, which their
+    checksum tells, scores-SUM.json and so on, so that the run's stay as they are.
 
     Args:
         folder: of the run.
@@ -42,30 +47,80 @@ def evaluate(folder, data=None, progress=None, sheet=None):
 
     Returns:
         See `kstyle.training.metrics.scores`.
+
+    Raises:
+        DataError: it is no run, the data cannot be had or used, or have no class that the run has.
     """
     folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
     recipe, facts, model, normalise = load(folder)
-    parts = build.data(recipe, data, progress)
-    if parts.sha256 != facts["data"]["sha256"]:
+    found = build.find(recipe, data, progress)
+    own = found.sha256 == facts["data"]["sha256"]
+    if not own:
         log.warning(
-            "The data are not those of the run: %s now, %s then.", parts.sha256[:12], facts["data"]["sha256"][:12]
-        )
-    return score(model, normalise, parts, Path(folder), sheet)
+            "The data are not those of the run: %s now, %s then. The scores go to %s.",
+            found.sha256[:12], facts["data"]["sha256"][:12], Path(folder) / f"scores{_ending(found.sha256)}.json",
+        )  # fmt: skip
+    _matched(found, facts["classes"])  # before pictures are decoded
+    parts = build.testing(recipe, found, limited=own, progress=progress)
+    return score(model, normalise, parts, Path(folder), sheet, facts)
 
 
-def score(model, normalise, parts, folder, sheet=None):
-    """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes."""
-    found = steps.Predictor(model, normalise)(parts.test.images)
-    scores = metrics.scores(found, parts.test.labels, parts.classes)
-    with runs.replacing(folder / "scores.json") as beside:
+def score(model, normalise, parts, folder, sheet=None, facts=None):
+    """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes.
+
+    Args:
+        facts: run.json of the run, where the pictures may be others than its own; None: they are its own.
+
+    Returns:
+        `kstyle.training.metrics.Scores` with `data`: `{"name", "origin", "sha256", "own"`: whether they are the run's
+        own, `"file"`: the name of what was written`}`.
+    """
+    own = facts is None or parts.sha256 == facts["data"]["sha256"]
+    classes = parts.classes if facts is None else facts["classes"]
+    labels, images = _matched(parts, classes)[parts.test.labels], parts.test.images
+    probabilities, known = steps.Predictor(model, normalise)(images), labels >= 0
+    unknown = {}
+    for number in np.unique(parts.test.labels[~known]):
+        seen = np.bincount(probabilities[parts.test.labels == number].argmax(axis=1), minlength=len(classes))
+        taken = {classes[k]: int(seen[k]) for k in np.argsort(-seen, kind="stable") if seen[k]}
+        unknown[parts.classes[number]] = {"pictures": int(seen.sum()), "taken_for": taken}
+    if unknown:
+        probabilities, labels, images = probabilities[known], labels[known], images[known]
+    ending = "" if own else _ending(parts.sha256)
+    about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
+    scores = dataclasses.replace(metrics.scores(probabilities, labels, classes), unknown=unknown, data=about)
+    with runs.replacing(folder / about["file"]) as beside:
         beside.write_text(json.dumps(scores.as_json(), indent=2), "utf-8")
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):
-        with runs.replacing(folder / f"{name}.csv") as beside:
+        with runs.replacing(folder / f"{name}{ending}.csv") as beside:
             table.to_csv(beside)
-    plots.confusion(scores.confusion, parts.classes, folder / "confusion.png")
+    plots.confusion(scores.confusion, classes, folder / f"confusion{ending}.png")
     if sheet is not None:
-        mistakes.sheet(parts.test.images, parts.test.labels, found, parts.classes, sheet, title=folder.resolve().name)
+        mistakes.sheet(images, labels, probabilities, classes, sheet, title=folder.resolve().name)
     return scores
+
+
+def _ending(sha256):
+    return f"-{sha256[:12]}"
+
+
+def _matched(found, classes):
+    """For each of `found.classes` the number of the one of `classes` that it is by its name, or -1: (K,) int.
+
+    Raises:
+        DataError: no test picture is of any of `classes`.
+    """
+    if list(found.classes) == list(classes):  # of which two may share a name
+        return np.arange(len(classes))
+    same, places = matched(found.classes, classes), {name: place for place, name in enumerate(classes)}
+    numbers = np.array([places.get(same[name], -1) for name in found.classes])
+    present = np.unique(found.test.labels)
+    if (numbers[present] < 0).all():
+        raise DataError(
+            f"{found.origin}: no test picture is of a class that the run knows: expected some of {listed(classes)}; "
+            f"got {listed(found.classes[label] for label in present)}."
+        )
+    return numbers
 
 
 def predict(folder, paths, top=5, keep_pictures=True):

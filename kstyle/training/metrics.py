@@ -1,6 +1,6 @@
 """Scores of a classifier from its probabilities: NumPy, scikit-learn and pandas, no framework."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ class Scores:
             support (int, pictures of that class).
         macro: means of precision, recall and f1 over the classes with support.
         confusion: (K, K) int, rows the true class, columns the predicted one.
+        unknown: {class of the data that the classifier does not know: `{"pictures": int, "taken_for": {class: int}}`};
+            these pictures are in no other number here.
+        data: what they were scored on, see `kstyle.training.evaluate.score`; None of plain arrays.
     """
 
     count: int
@@ -37,6 +40,8 @@ class Scores:
     classes: pd.DataFrame
     macro: dict[str, float]
     confusion: pd.DataFrame
+    unknown: dict = field(default_factory=dict)
+    data: dict | None = None
 
     def most_confused(self, n=10):
         """The `n` most frequent mistakes: a DataFrame of true, predicted, count and share (of the true class), the
@@ -55,7 +60,8 @@ class Scores:
             "macro": dict(self.macro),
             "classes": per_class.to_dict("records"),
             "most_confused": self.most_confused(n).to_dict("records"),
-        }
+            "unknown": self.unknown,
+        } | ({} if self.data is None else {"data": self.data})
 
 
 def scores(probabilities, labels, classes):
