@@ -20,6 +20,14 @@ def plain(value, length=80):
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def legible(text):
+    r"""`text` as it can be written in UTF-8: what the system could not decode in a file's name becomes `\xe9`."""
+    try:
+        return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a pair, as Windows allows in names
+        return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def reason(error):
     """What an OSError says without the path, or any error, as one line."""
     return one_line(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -22,6 +22,7 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     from kstyle import folders, runs
     from kstyle import sheet as contact
     from kstyle.errors import UsageError
+    from kstyle.files import legible, one_line
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one.")
@@ -31,7 +32,7 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     seen = folders.pictures(paths)
     faults = [{"path": left.path, "error": f"{left.path}: {left.why}."} for left in seen.left if left.fault]
     if not seen.pictures and not faults:
-        raise UsageError(f"No picture in {', '.join(paths)}.")
+        raise UsageError(f"No picture in {', '.join(map(one_line, paths))}.")
 
     from kstyle.training import evaluate as training
 
@@ -46,14 +47,14 @@ def predict(run, paths, top, as_json, as_csv, sheet):
         table.writerow(["path", "rank", "class", "probability"])
         for entry in found:
             for rank, p in enumerate(entry.get("predictions", []), 1):
-                table.writerow([entry["path"], rank, p["class"], f"{p['probability']:.6f}"])
+                table.writerow([legible(entry["path"]), rank, p["class"], f"{p['probability']:.6f}"])
         click.echo(out.getvalue(), nl=False)
     else:
         for entry in found:
             if "predictions" in entry:
-                click.echo(f"{entry['path']}: {', '.join(_lines(entry['predictions']))}")
+                click.echo(f"{one_line(legible(entry['path']))}: {', '.join(_lines(entry['predictions']))}")
     for entry in bad:
-        click.echo(f"kstyle: {entry['error']}", err=True)
+        click.echo(f"kstyle: {one_line(legible(entry['error']))}", err=True)
     if sheet and len(bad) < len(found):
         # Last, so that a sheet that cannot be written costs nothing but itself.
         entries = [

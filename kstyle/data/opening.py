@@ -20,6 +20,7 @@ FORMATS = (
     "TIFF", "WEBP",
 )  # fmt: skip
 TURNS = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2)))  # EXIF's orientation: Pillow's Transpose
+LONG = 16  # beyond this aspect a resized picture is cut as it is resized: of 20000×4 all would be 1280000×256
 SIDEWAYS = (2, 4, 5, 6)  # of these, the ones that make a wide picture high
 
 
@@ -141,8 +142,28 @@ def centre(path, size, resize):
 
     image, box = _read(path, plan)
     left, top = (round((side - size) / 2) for side in sides)
+    if max(sides) > LONG * resize:
+        x, y = (
+            (end - begin) / side for begin, end, side in zip(box[:2], box[2:], sides)
+        )  # pixels to one of the result
+        box = (box[0] + left * x, box[1] + top * y, box[0] + (left + size) * x, box[1] + (top + size) * y)
+        return np.asarray(
+            image.resize((size, size), Image.Resampling.BILINEAR, box=[min(v, e) for v, e in zip(box, image.size * 2)])
+        )
     image = image.resize(sides, Image.Resampling.BILINEAR, box=box)
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def middle(path):
+    """The largest central square of a picture file at its own size, (S, S, 3) uint8.
+
+    Raises:
+        DataError: as `open_rgb`.
+    """
+    image = open_rgb(path)
+    side = min(image.size)
+    left, top = ((long - side) // 2 for long in image.size)
+    return np.asarray(image.crop((left, top, left + side, top + side)))
 
 
 def random_crop(path, side, rng, scale, ratio):

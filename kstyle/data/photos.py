@@ -11,7 +11,7 @@ from kstyle import folders as walk
 from kstyle.data import splits
 from kstyle.data.photoset import Photos, PhotoSet, photo_set
 from kstyle.errors import DataError
-from kstyle.files import parsing, plain, read_bytes
+from kstyle.files import legible, parsing, plain, read_bytes
 
 __all__ = ["PhotoSet", "Photos", "read_csv", "read_folder", "read_list"]
 
@@ -64,14 +64,14 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
             if not walk.is_folder(entry):
                 skipped.append((entry.path, "it lies in no class's folder"))
             elif not walk.hidden(entry.name):
-                known.add(entry.name)
+                known.add(label := legible(entry.name))
                 inside = walk.pictures(entry.path)
                 skipped += _told(inside.left)
                 for path in (picture.path for picture in inside.pictures):
                     if why := (leave_out or {}).get(os.path.basename(path)):
                         skipped.append((path, why))
                     else:
-                        found[part].append((path, entry.name))
+                        found[part].append((path, label))
     if not known:
         raise DataError(f"{root}: expected a folder for each class, or train/ and test/ with one for each; found none.")
     return photo_set(name, root, _in_order(known), found, skipped, test_fraction, seed, workers, progress)
@@ -143,7 +143,7 @@ def read_list(root, *, train="train.txt", test=None, name=None, test_fraction=0.
             found[part].append((within(text, number), str(int(label))))
     known = _in_order({label for rows in found.values() for _, label in rows})
     if names is not None:
-        known = [text.strip() for _, text in names]
+        known = [legible(text.strip()) for _, text in names]
         found = {part: [(path, known[int(label)]) for path, label in rows] for part, rows in found.items()}
     return photo_set(name, root, known, found, skipped, test_fraction, seed, workers, progress,
                      declared=names is not None)  # fmt: skip

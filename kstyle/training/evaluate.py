@@ -162,6 +162,7 @@ def read(path, facts):
     """A picture file as the network of a run wants it, (H, W, C) uint8.
 
     A run on photographs brings it to size as it did those; one on a set of small pictures takes the middle square.
+    For both it is read as photographs are in training: `kstyle.data.opening`.
 
     Raises:
         DataError: it cannot be read.
@@ -169,11 +170,7 @@ def read(path, facts):
     size, _, channels = facts["shape"]
     if facts.get("resize"):
         return opening.centre(path, size, facts["resize"])
-    rgb = images.read(path).rgb
-    height, width = rgb.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    rgb = images.resize(rgb[top : top + side, left : left + side], (size, size))
+    rgb = images.resize(opening.middle(path) / np.float32(255), (size, size))
     if channels == 1:
         rgb = rgb @ np.array([[0.299], [0.587], [0.114]], "float32")  # ITU-R 601, as Pillow's "L"
     return (np.clip(rgb, 0, 1) * 255).round().astype("uint8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kstyle.errors import DataError
-from kstyle.files import one_line, replacing
+from kstyle.files import legible, one_line, replacing
 
 # Okabe and Ito's blue and vermilion, which all common kinds of colour vision tell apart, and a grey for the rest.
 TRAIN, VALIDATION, GREY = "#0072B2", "#D55E00", "#555555"
@@ -166,7 +166,7 @@ def _rate_axis(axes, rates):
 
 
 def _short(text, length=24):
-    text = one_line(text)
+    text = legible(one_line(text))
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -327,7 +327,7 @@ def _interruptible():
 @contextlib.contextmanager
 def _logged(folder):
     """kstyle's log, with the time of each line, in the run folder."""
-    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     level = log.level
     if log.getEffectiveLevel() > logging.INFO:
