@@ -128,6 +128,13 @@ def test_its_own_data_are_known_wherever_they_are(trained, tmp_path):
     assert scores.top1 == json.loads(before["scores.json"])["top1"]
 
 
+def test_a_part_is_scored_only_where_that_is_said(trained, tmp_path, caplog):
+    """Failure: a fifth of somebody's pictures is scored and called the score, or a test split needs one to train on."""
+    fill(tmp_path / "other/test", "blue", "red")
+    assert kstyle.evaluate(trained, tmp_path / "other").count == 16 and "are scored" not in caplog.text
+    assert kstyle.evaluate(trained, tmp_path / "other/test").count == 4 and "4 of 16 pictures are scored" in caplog.text
+
+
 def test_data_without_a_common_class(trained, tmp_path):
     """Failure: a score of pictures none of which the run could name."""
     root, before = split(tmp_path / "other", "yellow"), kept(trained)

@@ -89,7 +89,7 @@ def test_what_lies_beside_splits_is_no_class(tmp_path, caplog):
     [
         (["Train", "Test"], "Test/, Train/ are called like splits"),
         (["train", "val", "annotations/x"], "called like splits"),
-        (["test/a", "test/b"], "train has no folder for each class"),
+        (["test", "val"], "train has no folder for each class"),
         (["train/a", "train/b", "plane"], "beside it is plane/"),
         (["train/a", "training/a", "test/a"], "one folder to train on, found train/, training/"),
         (["train/a", "train/b", "val/images"], "to test on (images) is among those to train on (a, b)"),
@@ -103,6 +103,27 @@ def test_what_can_be_neither_splits_nor_classes(tmp_path, folders, says):
     with pytest.raises(DataError) as caught:
         photos.read_folder(tmp_path / "set")
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_splits_below_a_folder_that_is_alone(tmp_path):
+    """Failure: what an archive unpacks to, `set/data/train`, is one class called data."""
+    fill(tmp_path / "set/data/train", a=3, b=2)
+    fill(tmp_path / "set/data/test", a=1, b=1)
+    assert spread(photos.read_folder(tmp_path / "set")) == BOTH
+
+
+def test_a_test_split_alone(tmp_path):
+    """Failure: pictures to test a run on can be had only with others to train on; or a training takes them."""
+    from kstyle.training import build, settings
+
+    root = tmp_path / "set"
+    fill(root / "Test", a=3, b=2)
+    rows = [f"Test/{name},{name[0]},test" for name in ("a/0.png", "a/1.png", "b/0.png")]
+    (root / "t.csv").write_text("\n".join(["path,label,split", *rows]))
+    assert spread(photos.read_csv(root))["test"] == {"a": 2, "b": 1}
+    assert spread(photos.read_folder(root)) == {"train": {"a": 0, "b": 0}, "test": {"a": 3, "b": 2}}
+    with pytest.raises(DataError, match="train holds no pictures"):
+        build.data(settings.load("folder"), root)
 
 
 def test_words_that_are_classes(tmp_path):

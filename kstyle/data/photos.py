@@ -49,7 +49,7 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
 
     Raises:
         UsageError: the fraction or the seed is out of range.
-        DataError: there is no such folder, or no picture in one of the splits.
+        DataError: there is no such folder, or no picture to test on; a test split alone will do.
     """
     root = os.path.abspath(Path(root).expanduser())
     skipped, folders = [], splits.find(root, _folders, lambda folder: bool(walk.pictures(folder).pictures))
@@ -58,7 +58,7 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
         skipped += [(picture.path, "it lies in no split's folder") for picture in loose]
     else:
         folders = {"train": root}
-    found, known = {part: [] for part in folders}, set()
+    found, known = {"train": []} | {part: [] for part in folders}, set()
     for part, folder in folders.items():
         for entry in _entries(folder):
             if not walk.is_folder(entry):

@@ -67,9 +67,10 @@ class PhotoSet:
         origin: where it was found, for the user.
         skipped: (path, reason) of every file that is left out.
         root: the folder that paths are relative to in `sha256` and in the cache.
+        drawn: whether the pictures to test on are a part that was set apart here, no split of the set's own.
 
     Raises:
-        DataError: a split is empty, or a label has no class.
+        DataError: there is nothing to test on, or a label has no class. There may be nothing to train on.
     """
 
     name: str
@@ -79,16 +80,24 @@ class PhotoSet:
     origin: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
     root: str = ""
+    drawn: bool = False
 
     def __post_init__(self):
+        if not len(self.test):
+            self.check("train" if self.drawn and not len(self.train) else "test")
         for part, split in (("train", self.train), ("test", self.test)):
             if not len(split):
-                left = f" ({len(self.skipped)} files are left out: {_list_of(self.skipped)})" if self.skipped else ""
-                raise DataError(f"{self.name}: {part} holds no pictures{left}.")
+                continue
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= len(self.classes):
                 span = f"labels from 0 to {len(self.classes) - 1}"
                 raise DataError(f"{self.name}: expected {span} in {part}, got {low} to {high}.")
+
+    def check(self, part):
+        """DataError where the split `part` holds no pictures."""
+        if not len(getattr(self, part)):
+            left = f" ({len(self.skipped)} files are left out: {_list_of(self.skipped)})" if self.skipped else ""
+            raise DataError(f"{self.name}: {part} holds no pictures{left}.")
 
     @functools.cached_property
     def sha256(self):
@@ -129,11 +138,12 @@ def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, p
         kept[part] = [row for row, reason in zip(rows, reasons) if not reason]
     if skipped:
         log.warning("%s: %d of %d files are left out: %s.", root, len(skipped), total, _list_of(skipped))
-    if "test" in kept and not declared:
+    drawn = "test" not in kept
+    if not drawn and not declared:
         same = _as_in_train(root, kept)
         known = [label for label in known if same.get(label, label) == label]
         kept["test"] = [(path, same[label]) for path, label in kept["test"]]
-    elif "test" not in kept:
+    elif drawn:
         kept = _divided(kept["train"], test_fraction, seed, judged)
     present = {part: {label for _, label in rows} for part, rows in kept.items()}
     empty = [label for label in known if label not in present["train"] | present["test"]]
@@ -142,14 +152,16 @@ def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, p
         _warn(root, "no picture at all, and left out", empty)
     for part in ("train", "test"):
         lacking = [label for label in classes if label not in present[part]]
-        if lacking:
+        if lacking and kept[part]:
             _warn(root, f"no picture in {part}", lacking)
     numbers = {label: number for number, label in enumerate(classes)}
     photos = {part: _photos(kept[part], numbers, judged) for part in ("train", "test")}
     for problem in division.problems(**photos, classes=classes):
         log.warning("%s: %s.", root, problem)
     name = name or os.path.basename(root)
-    return PhotoSet(name, tuple(classes), **photos, origin=origin or root, skipped=tuple(skipped), root=root)
+    return PhotoSet(
+        name, tuple(classes), **photos, origin=origin or root, skipped=tuple(skipped), root=root, drawn=drawn
+    )
 
 
 def _photos(rows, numbers, judged):

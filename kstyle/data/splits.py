@@ -46,7 +46,7 @@ def chosen(roles, where):
     return tests[0] if tests else None
 
 
-def find(root, folders, pictures):
+def find(root, folders, pictures, deeper=True):
     """The folders of a set that are its splits.
 
     A folder is a split if it is called so and holds folders, which are then its classes; one that holds nothing but a
@@ -56,8 +56,10 @@ def find(root, folders, pictures):
         root: the set's folder.
         folders: `folders(path)`: the names of the folders in one, without the hidden.
         pictures: `pictures(path)`: whether there is anything in or below a folder that may be a picture.
+        deeper: whether to look into a folder that is alone in `root`, as an archive leaves it.
 
-    Returns: {"train": path} and perhaps {"test": path}; {} where the folders of `root` are classes.
+    Returns: {"train": path} and {"test": path}, or one of the two; {} where the folders of `root` are classes. Where
+        all that `root` holds is a folder with splits, they are those.
 
     Raises:
         DataError: they cannot be classes, and not be read as splits either.
@@ -65,7 +67,7 @@ def find(root, folders, pictures):
     inside = folders(root)
     named = {name: role(name) for name in inside if role(name)}
     if not named:
-        return {}
+        return find(os.path.join(root, *inside), folders, pictures, False) if deeper and len(inside) == 1 else {}
     divided = {}  # {role: [(name, path)]} of the splits that hold classes
     for name, part in named.items():
         path = os.path.join(root, name)
@@ -76,8 +78,11 @@ def find(root, folders, pictures):
     others = [name for name in inside if name not in named and pictures(os.path.join(root, name))]
     unread = [name for name in inside if name not in named and name not in others]
     shown = ", ".join(f"{plain(name)}/" for name in inside[:6])
+    parts = set(named.values())
+    test = next((part for part in ("test", "val") if part in divided), None)
+    if test and "train" not in parts and not others:
+        return {"test": divided[test][0][1]}
     if "train" not in divided:
-        parts = set(named.values())
         if ("train" in parts and len(parts) > 1) or (not others and (divided or len(parts) > 1)):
             raise DataError(
                 f"{root}: {shown} are called like splits, and train has no folder for each class: expected a folder "
@@ -94,7 +99,6 @@ def find(root, folders, pictures):
     if len(divided["train"]) > 1:
         several = ", ".join(f"{plain(name)}/" for name, _ in divided["train"])
         raise DataError(f"{root}: expected one folder to train on, found {several}: move the others away.")
-    test = next((part for part in ("test", "val") if part in divided), None)
     found = {"train": divided["train"][0][1]} | ({"test": divided[test][0][1]} if test else {})
     read = {divided["train"][0][0]} | ({divided[test][0][0]} if test else set())
     left = [name for name in inside if name not in read and name not in unread]

@@ -12,7 +12,7 @@ import numpy as np
 from kstyle import data as datasets
 from kstyle.data import arrays, decode
 from kstyle.data.classes import listed
-from kstyle.data.photos import Photos
+from kstyle.data.photos import Photos, PhotoSet
 from kstyle.errors import UsageError
 from kstyle.files import expanded, plain
 from kstyle.models import classifiers, finetune
@@ -78,6 +78,8 @@ def data(recipe, folder=None, progress=None):
         UsageError: limits that the data set does not allow.
     """
     wanted, found = recipe.data, find(recipe, folder, progress)
+    if isinstance(found, PhotoSet):
+        found.check("train")
     training, test = found.train, found.test
     if wanted.train_limit:
         training = arrays.take(training, wanted.train_limit, recipe.seed, found.classes)

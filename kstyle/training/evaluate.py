@@ -60,6 +60,12 @@ def evaluate(folder, data=None, progress=None, sheet=None):
             "The data are not those of the run: %s now, %s then. The scores go to %s.",
             found.sha256[:12], facts["data"]["sha256"][:12], Path(folder) / f"scores{_ending(found.sha256)}.json",
         )  # fmt: skip
+        if getattr(found, "drawn", False):
+            log.warning(
+                "%s: has no test split: %s of %s pictures are scored, the part that a training would set apart. "
+                "To score all, put the class folders into a folder test/ (or mark the rows of the table).",
+                found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
+            )  # fmt: skip
     _matched(found, facts["classes"])  # before pictures are decoded
     parts = build.testing(recipe, found, limited=own, progress=progress)
     return score(model, normalise, parts, Path(folder), sheet, facts)
