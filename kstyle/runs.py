@@ -9,6 +9,7 @@ best.safetensors   the weights of the best epoch so far
 weights.safetensors  the result, once the training is done
 """
 
+import contextlib
 import json
 import os
 import time
@@ -17,38 +18,70 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from kstyle import locks
 from kstyle.errors import DataError, UsageError
-from kstyle.files import one_line, replacing
+from kstyle.files import claim_folder, one_line, reason, replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
 
 
-def new_folder(name):
-    """`runs/NAME-date-time`, under a free name."""
-    stem = Path("runs") / f"{Path(name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = stem, 1
-    while path.exists():
-        number += 1
-        path = Path(f"{stem}-{number}")
-    return path
+@contextlib.contextmanager
+def taken(folder, recipe, resume=False):
+    """`with taken(None, "digits_cnn", resume=False) as folder:` the folder of a run that nobody else trains meanwhile.
+
+    Args:
+        folder: of the run, made if need be; None: `runs/RECIPE-date-time` under a name that nobody has, so that two
+            trainings that start in one second have two folders.
+        recipe: its name or file.
+        resume: it holds a run to go on with; otherwise it must not hold one.
+
+    A folder that was made here and in which nothing was written is removed again.
+
+    Raises:
+        UsageError: another training, or an evaluation, has the folder; or there is a run in it, or none to go on with.
+        DataError: the folder cannot be made or written to.
+    """
+    made = None
+    if folder is None:
+        folder = made = claim_folder(Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(folder)
+    _fits(folder, resume)  # before anything is made
+    try:
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                made = folder
+        if not folder.is_dir():
+            raise DataError(f"{one_line(folder)}: is a file, not a folder.")
+    except OSError as error:
+        raise DataError(f"{one_line(folder)}: cannot be made ({reason(error)}).") from error
+    try:
+        with locks.held(folder, "training"):
+            _fits(folder, resume)  # once more, as it may have been trained in the moment before
+            yield folder
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # not where something is in it
+                made.rmdir()
+
+
+def _fits(folder, resume):
+    if resume and not (folder / STATE).is_file():
+        raise UsageError(f"{one_line(folder)} holds no run to go on with.")
+    if not resume and ((folder / STATE).exists() or (folder / RESULT).exists()):
+        raise UsageError(f"{one_line(folder)} holds a run: go on with it (--resume), or name another folder (--run).")
 
 
 def start(folder, recipe, facts):
-    """Makes the folder and writes recipe.yaml and run.json from two dicts.
-
-    Raises:
-        UsageError: there is a run in it already.
-    """
-    folder = Path(folder)
-    if (folder / STATE).exists() or (folder / RESULT).exists():
-        raise UsageError(f"{folder} holds a run: go on with it (--resume), or name another folder (--run).")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    with replacing(folder / "recipe.yaml") as beside:
-        beside.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
+    """Writes recipe.yaml and run.json of a new run from two dicts, into a folder that is `taken`."""
+    write_recipe(folder, recipe)
     write_facts(folder, facts)
+
+
+def write_recipe(folder, recipe):
+    with replacing(Path(folder) / "recipe.yaml") as beside:
+        beside.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
 
 
 def clear(folder):
@@ -116,6 +149,21 @@ def load_arrays(path):
         with safe_open(path, framework="np") as file:
             notes = json.loads((file.metadata() or {}).get("kstyle", "null"))
             return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({one_line(error)}).") from error
+
+
+def load_notes(path):
+    """The notes of what `save_arrays` wrote, without the arrays.
+
+    Raises:
+        DataError: as `load_arrays`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return json.loads((file.metadata() or {}).get("kstyle", "null"))
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({one_line(error)}).") from error
 

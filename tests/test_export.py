@@ -33,6 +33,7 @@ def made(folder, shape, **changes):
     mean, std = [0.4, 0.5, 0.3][:channels], [0.2, 0.25, 0.3][:channels]
     classes = [f"class {k}" for k in range(10)]
     facts = {"classes": classes, "shape": shape, "mean": mean, "std": std, "backend": backend.NAME}
+    folder.mkdir(exist_ok=True)
     runs.start(folder, settings.resolved(recipe), facts)
     model = build.network(recipe, 10, shape)
     randomise(model)

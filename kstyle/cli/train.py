@@ -15,8 +15,8 @@ from kstyle.cli.options import PATH, data_folder
 )
 @data_folder
 @click.option("--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
-@click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Short for --set epochs=N.")
+@click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
+@click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")

@@ -17,6 +17,7 @@ from kstyle import runs
 from kstyle.errors import DataError, UsageError
 from kstyle.files import expanded
 from kstyle.training import build, callbacks, checkpoint, evaluate, metrics, optimizers, plots, settings, stages, steps
+from kstyle.training import resume as resuming
 from kstyle.training.fit import Position, Stopped, fit
 
 log = logging.getLogger("kstyle")
@@ -57,7 +58,8 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         recipe: a name from `kstyle recipes`, or the path of a YAML file.
         data: the folder of the data set; None: see `kstyle.data.load`.
         run: the run's folder; None: `runs/RECIPE-date-time`.
-        resume: go on with `run`, which must hold a state. The recipe is then the run's own.
+        resume: go on with `run`, which must hold a state. The recipe is then the run's own: `recipe`, or None, and
+            `overrides` must not say anything else, but `epochs` may be another number, in all.
         overrides: {dotted key: value} of settings.
         extra: more callbacks, Keras' own for instance.
         look: called with a `kstyle.training.fit.Look` now and then.
@@ -72,25 +74,29 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         Interrupted: Ctrl-C; the state is saved.
     """
     recipe, data, run = expanded(recipe), expanded(data), expanded(run)
-    folder = Path(run) if run is not None else runs.new_folder(recipe)
-    if resume:
-        if not (folder / runs.STATE).is_file():
-            raise UsageError(f"{folder} holds no run to go on with.")
-        if overrides:
-            raise UsageError("A run goes on with its own recipe: leave --set out, or start a new run.")
-        recipe = str(folder / "recipe.yaml")
-    recipe = settings.load(recipe, overrides)
+    if not resume:
+        settings.load(recipe, overrides)  # before a folder is made for it
+    with runs.taken(run, recipe, resume) as folder:
+        return _trained(folder, recipe, data, resume, overrides, extra, look, progress)
+
+
+def _trained(folder, recipe, data, resume, overrides, extra, look, progress):
+    """What `train` does, in a folder that nobody else writes into."""
+    recipe, more = resuming.recipe(folder, recipe, overrides) if resume else (settings.load(recipe, overrides), False)
     backend.configure(recipe.deterministic)
     backend.seed(recipe.seed)
     parts = build.data(recipe, data, progress)
     model = build.network(recipe, len(parts.classes), parts.shape)
     if data is not None:  # `kstyle evaluate` looks there too
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": str(Path(data).resolve())})})
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": data})})
+    recipe = resuming.absolute(recipe)
     if resume:
         facts = runs.facts(folder)
         if facts["data"]["sha256"] != parts.sha256:
             raise DataError(f"{folder}: the data are not those it began with ({parts.origin}).")
         runs.clear(folder)
+        if more:
+            runs.write_recipe(folder, settings.resolved(recipe))
         normalise = steps.Normalise(facts["mean"], facts["std"])
     else:
         weights = recipe.model.weights
@@ -106,7 +112,7 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
             f"{len(parts.training):,}",
             folder,
         )
-        history = _train(recipe, model, parts, normalise, folder, resume, extra, look)
+        history = _train(recipe, model, parts, normalise, folder, resume, more, extra, look)
         scores = evaluate.score(model, normalise, parts, folder)
         log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, _frame(history), scores, model)
@@ -136,7 +142,7 @@ def _facts(recipe, parts, model, normalise):
     }
 
 
-def _train(recipe, model, parts, normalise, folder, resume, extra, look):
+def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
     plan = recipe.plan
     total = sum(stage.epochs for stage in plan)
     weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, model.output_shape[-1])
@@ -168,6 +174,8 @@ def _train(recipe, model, parts, normalise, folder, resume, extra, look):
         callback.set_model(model)
     state = _State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
+    if more and position.stage == len(plan) - 1:
+        position.ended = False  # even if no epoch had been better for long
     optimizer = None
     with _interruptible() as stop:
         for number in range(position.stage, len(plan)):
