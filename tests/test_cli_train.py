@@ -89,6 +89,25 @@ def test_evaluate(run, trained):
     assert code == 0 and line in printed and f"top-1              {100 * scores['top1']:.2f} %" in printed
 
 
+def test_small_pictures_of_other_classes(run, trained, monkeypatch):
+    """Failure: a subset of a published set, in its own order, is scored by the places that the run's classes have."""
+    own, before = data.load("digits"), {path: path.read_bytes() for path in trained.iterdir()}
+    classes = ("7", "owl", "3")
+    chosen = np.flatnonzero(np.isin(own.test.labels, (7, 3)))
+    labels = np.array([0 if label == 7 else 2 for label in own.test.labels[chosen]], np.int32)
+    labels[0] = 1
+    other = data.Dataset("digits", classes, own.train.part([0]), data.Split(own.test.images[chosen], labels), "mine")
+    monkeypatch.setattr(data, "load", lambda *_, **__: other)
+    code, printed, errors = run("evaluate", trained, "--json")
+    scores = json.loads(printed)
+    support = {row["class"]: row["support"] for row in scores["classes"]}
+    assert code == 0 and len(support) == 10 and sum(support.values()) == scores["count"] == len(chosen) - 1
+    assert support["7"] + support["3"] == scores["count"] and scores["unknown"]["owl"]["pictures"] == 1
+    assert scores["top1"] > 0.3 and "not those of the run" in errors
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert (trained / scores["data"]["file"]).is_file()
+
+
 def test_predict_files_and_folders(run, trained, pictures):
     """Failure: a picture is left out, or gets another's prediction."""
     code, printed, errors = run("predict", trained, pictures, "--json", "--top", 3, "--sheet", "seen.jpg")

@@ -50,7 +50,7 @@ BOTH = {"train": {"a": 3, "b": 2}, "test": {"a": 1, "b": 1}}
     [
         ("Train", "Test"), ("Training", "Testing"), ("seg_train", "seg_test"), ("train", "eval"), ("TRAIN", "VALID"),
         ("training_set", "test_set"), ("train", "validation"), ("train2017", "val2017"),
-        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("seg_train/seg_train", "seg_test/seg_test"), ("flowers_train", "flowers_val"), ("Train-birds", "Test-birds"),
     ],
 )  # fmt: skip
 def test_splits_by_their_usual_names(tmp_path, train, test):

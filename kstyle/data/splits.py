@@ -13,7 +13,7 @@ log = logging.getLogger("kstyle")
 TESTS = ("test", "testing", "val", "valid", "validation", "eval")
 _CALLED = re.compile(
     "(?:seg|images?|imgs?|data|dataset)?"
-    "(?:(?P<train>train|training|trn)|(?P<test>test|testing|tst)|(?P<val>val|valid|validation|eval|evaluation))"
+    "(?:(?P<train>train|training|trn)|(?P<test>tests?|testing|tst)|(?P<val>val|valid|validation|eval|evaluation))"
     "(?:set|data|dataset|images?|imgs?|split|folder)?[0-9]*"
 )
 # What lies beside the pictures of published sets; masks are pictures, and no class.
@@ -29,6 +29,22 @@ def role(name):
     """
     found = _CALLED.fullmatch(_letters(name))
     return found.lastgroup if found else None
+
+
+def _named(names):
+    """{name: role} of the folders that have one; where none has, of flowers_train and flowers_test, and such."""
+    named = {name: role(name) for name in names if role(name)}
+    for place in () if named else (0, -1):
+        alike = {}  # {the other words: {name: role of the word in that place}}
+        for name in names:
+            words = re.split(r"[\W_]+", name.casefold())
+            part = role(words.pop(place))
+            if part:
+                alike.setdefault(tuple(words), {})[name] = part
+        for found in alike.values():
+            if {"train"} < set(found.values()):
+                return found
+    return named
 
 
 def _letters(name):
@@ -65,7 +81,7 @@ def find(root, folders, pictures, deeper=True):
         DataError: they cannot be classes, and not be read as splits either.
     """
     inside = folders(root)
-    named = {name: role(name) for name in inside if role(name)}
+    named = _named(inside)
     if not named:
         return find(os.path.join(root, *inside), folders, pictures, False) if deeper and len(inside) == 1 else {}
     divided = {}  # {role: [(name, path)]} of the splits that hold classes
