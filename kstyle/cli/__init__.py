@@ -8,6 +8,7 @@ import warnings
 import click
 
 import kstyle
+from kstyle import signals
 from kstyle.cli.batch import batch
 from kstyle.cli.compare import compare
 from kstyle.cli.data import data
@@ -36,15 +37,20 @@ for command in (stylize, batch, sweep, presets, compare, train, evaluate, predic
 
 
 def main(arguments=None):
-    """Runs the command line and exits: 0 done, 1 bad data, 2 bad usage, 130 interrupted."""
+    """Runs the command line and exits: 0 done, 1 bad data, 2 bad usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments or bool(os.environ.get("KSTYLE_DEBUG"))
     if not debug:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata, not the picture
+    with signals.orderly():
+        _run(arguments, debug)
+
+
+def _run(arguments, debug):
     try:
         sys.exit(cli.main(arguments, prog_name="kstyle", standalone_mode=False))
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(signals.exit_code() if done.exit_code == 130 else done.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -54,7 +60,7 @@ def main(arguments=None):
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("kstyle: interrupted", err=True)
-        sys.exit(130)
+        sys.exit(signals.exit_code())
     except BrokenPipeError:
         # The reader of our output, `head` say, has gone: nothing is wrong. Python must not try to flush to it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 
 import numpy as np
 
-from kstyle import images
+from kstyle import images, signals
 from kstyle.errors import UsageError
 from kstyle.files import expanded
 from kstyle.models import features
@@ -207,9 +207,11 @@ class Painter:
             for number, (_, count) in enumerate(painting.plan):
                 loss = painting.begin(number)
                 painting.history.complete(loop.run(painting.canvas, loss, count, painting.history.on_step))
+            signals.hold()
         except KeyboardInterrupt as interrupt:
             if painting.canvas is None:
                 raise
+            signals.hold(stopped=True)
             raise Interrupted(self._result(painting, seed)) from interrupt
         return self._result(painting, seed)
 
@@ -247,6 +249,7 @@ class Painter:
             rows = loop.run_together([painting.canvas for painting in paintings], loss, count, on_steps)
             for painting, own in zip(paintings, rows):
                 painting.history.complete(own)
+        signals.hold()
         return [self._result(painting, seed) for painting in paintings]
 
     def _ready(self, seed, final):

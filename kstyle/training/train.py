@@ -5,15 +5,13 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import contextlib
 import dataclasses
 import logging
-import signal
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from kstyle import runs
+from kstyle import runs, signals
 from kstyle.errors import DataError, UsageError
 from kstyle.files import expanded
 from kstyle.training import build, callbacks, checkpoint, evaluate, metrics, optimizers, plots, settings, stages, steps
@@ -314,22 +312,16 @@ def _averaged(average):
 
 @contextlib.contextmanager
 def _interruptible():
-    """Ctrl-C asks for a stop between two steps, where weights and counters belong together; a second one is one."""
+    """Ctrl-C, or SIGTERM, asks for a stop between two steps, where weights and counters belong together; a second one is one."""
     asked = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
 
-    def ask(signum, frame):
+    def ask(number, frame, before):
         if asked:
             raise KeyboardInterrupt
-        asked.append(signum)
+        asked.append(number)
 
-    before = signal.signal(signal.SIGINT, ask)
-    try:
+    with signals.handled(ask):
         yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
