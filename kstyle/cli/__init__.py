@@ -37,7 +37,7 @@ for command in (stylize, batch, sweep, presets, compare, train, evaluate, predic
 
 
 def main(arguments=None):
-    """Runs the command line and exits: 0 done, 1 bad data, 2 bad usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP)."""
+    """Runs the command line; exits with 0 done, 1 bad data, 2 bad usage, 130 interrupted (SIGTERM 143, SIGHUP 129)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments or bool(os.environ.get("KSTYLE_DEBUG"))
     if not debug:
@@ -48,9 +48,10 @@ def main(arguments=None):
 
 def _run(arguments, debug):
     try:
-        sys.exit(cli.main(arguments, prog_name="kstyle", standalone_mode=False))
+        code = cli.main(arguments, prog_name="kstyle", standalone_mode=False)
+        sys.exit(signals.exit_code() if code == 130 else code)
     except click.exceptions.Exit as done:
-        sys.exit(signals.exit_code() if done.exit_code == 130 else done.exit_code)
+        sys.exit(done.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import tempfile
 import time
 from pathlib import Path
 
@@ -69,6 +68,7 @@ def batch(
     from kstyle.cli.progress import PicturesProgress
 
     with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
+        from kstyle import scratch
         from kstyle.style import batch as batches
         from kstyle.style import frames as films
         from kstyle.style import transfer
@@ -85,7 +85,7 @@ def batch(
             folder = Path(output)
             if film:
                 films.need_ffmpeg(film)
-                apart = stack.enter_context(tempfile.TemporaryDirectory(prefix="kstyle-"))
+                apart = stack.enter_context(scratch.folder())
                 film = films.take_apart(film, apart, size)
                 target, folder = folder / f"{film.path.stem}{film.suffix}", folder / film.path.stem
                 if target.resolve() == film.path.resolve():

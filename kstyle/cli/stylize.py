@@ -1,12 +1,16 @@
 """`kstyle stylize`: options, progress and files around `kstyle.stylize`."""
 
 import json
+import logging
 from pathlib import Path
 
 import click
 
+from kstyle import signals
 from kstyle.cli import options as painting
-from kstyle.errors import UsageError
+from kstyle.errors import KStyleError, UsageError
+
+log = logging.getLogger("kstyle")
 
 # Options that are settings of the preset.
 _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "init", "extractor")
@@ -58,6 +62,7 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 @click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+@signals.kept()  # from the end of the painting until it is written
 def stylize(
     content, styles, output, preset, overrides, size, style_weight, masks, style_masks, save_every, preview, as_json,
     quiet, **options,
@@ -78,12 +83,13 @@ def stylize(
     from kstyle.cli.progress import Progress
 
     with Progress(quiet=quiet or as_json, preview=preview) as progress:
-        from kstyle.style import transfer
+        from kstyle.style import rescue, transfer
+
+        snapshot = _Snapshots(target, save_every)
 
         def after_step(step):
             progress.step(step)
-            if save_every and (step.step + 1) % save_every == 0:
-                images.write(target.with_stem(f"{target.stem}-step{step.step + 1:04d}"), step.image())
+            snapshot(step)
 
         interrupted = False
         try:
@@ -94,10 +100,30 @@ def stylize(
             )  # fmt: skip
         except transfer.Interrupted as stop:
             result, interrupted = stop.result, True
-        result.write(target)
+        rescue.write(result, target)
     _report(result, target, interrupted, as_json, quiet)
     if interrupted:
         raise click.exceptions.Exit(130)
+
+
+class _Snapshots:
+    """Writes the picture after every so many steps. One that cannot be written is not the end of the painting."""
+
+    def __init__(self, target, every):
+        self._target, self._every, self._failed = target, every, False
+
+    def __call__(self, step):
+        from kstyle import images
+
+        if not self._every or (step.step + 1) % self._every:
+            return
+        path = self._target.with_stem(f"{self._target.stem}-step{step.step + 1:04d}")
+        try:
+            images.write(path, step.image())
+        except KStyleError as error:
+            if not self._failed:
+                log.warning("%s The painting goes on; of snapshots that fail only this one is told.", error)
+            self._failed = True
 
 
 def _free_name(content, styles):

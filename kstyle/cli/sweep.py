@@ -36,7 +36,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     Beside the sheet are a page (.html), a table (.csv), both with the command for each picture at full size, and a
     folder of the pictures.
     """
-    from kstyle import images, sheet
+    from kstyle import images, sheet, signals
     from kstyle.cli.progress import PicturesProgress
 
     target = images.check_target(output)
@@ -61,10 +61,14 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
             painted = sweeps.paint(
                 cells, content, styles, progress.step, weights=weights, progress=progress.download
             )  # fmt: skip
-            for cell in painted:
-                if cell.picture is not None:
-                    sweeps.write_picture(folder, cell)
-                progress.picture(cell.state)
+            while True:
+                with signals.kept():  # from the end of a painting until it is written
+                    cell = next(painted, None)
+                    if cell is None:
+                        break
+                    if cell.picture is not None:
+                        sweeps.write_picture(folder, cell)
+                    progress.picture(cell.state)
         except KeyboardInterrupt:
             interrupted = True
         states = [cell.state for cell in cells]

@@ -6,8 +6,6 @@ import logging
 import logging.handlers
 import os
 import re
-import signal
-import threading
 import time
 import uuid
 import warnings
@@ -18,10 +16,10 @@ from pathlib import Path
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-from kstyle import folders, images
+from kstyle import folders, images, pool, signals
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line, reason
-from kstyle.style import frames, transfer
+from kstyle.style import frames, rescue, transfer
 from kstyle.style.record import Record, made_with
 
 log = logging.getLogger("kstyle")
@@ -180,10 +178,11 @@ def _one_by_one(painter, contents, record, digest, options, force, motion):
         stamp, outcome = _look(content, name, record, digest, force, chain)
         if outcome is None:
             painter.load()  # weights that cannot be had are no content's fault, and end it all
-            outcome, result = _paint(paint, content, record.folder / name)
-            if result is not None:
-                record.note(name, {**stamp, **(chain.facts(result) if chain else {})})
-                record.save()
+            with signals.kept():
+                outcome, result = _paint(paint, content, record.folder / name)
+                if result is not None:
+                    record.note(name, {**stamp, **(chain.facts(result) if chain else {})})
+                    record.save()
         if chain and outcome.path:
             chain.add(content, outcome.path, record.entries[name])
         yield content, outcome
@@ -204,11 +203,18 @@ def _in_batches(painter, contents, record, digest, options, force, together):
 
     def painted(batch):
         painter.load()
-        for (name, content, _, stamp), outcome in zip(batch, _paint_together(painter, batch, record.folder, options)):
-            if outcome.state == "done":
-                record.note(name, stamp)
-                record.save()
-            yield content, outcome
+        outcomes = _paint_together(painter, batch, record, options)
+        if outcomes is None:
+            for name, content, picture, stamp in batch:
+                with signals.kept():
+                    paint = partial(painter.paint, picture, *options)
+                    outcome, _ = _paint(lambda _, paint=paint: paint(), content, record.folder / name)
+                    if outcome.state == "done":
+                        record.note(name, stamp)
+                        record.save()
+                yield content, outcome
+        else:
+            yield from ((content, outcome) for (_, content, _, _), outcome in zip(batch, outcomes))
 
     for name, content in contents.items():
         begun = time.perf_counter()
@@ -233,11 +239,12 @@ def _in_batches(painter, contents, record, digest, options, force, together):
     record.save()
 
 
-def _paint_together(painter, batch, folder, options):
-    """A generator of an `Outcome` for each of `batch`."""
-    results = None
-    if len(batch) > 1:
-        begun = time.perf_counter()
+def _paint_together(painter, batch, record, options):
+    """An `Outcome` for each of `batch`, written and in the record; None where they have to be painted one by one."""
+    if len(batch) == 1:
+        return None
+    begun, outcomes, fault = time.perf_counter(), [], None
+    with signals.kept():
         try:
             results = painter.paint_together([picture for _, _, picture, _ in batch], *options)
         except UsageError:
@@ -245,13 +252,22 @@ def _paint_together(painter, batch, folder, options):
         except Exception as error:  # one of them, or all together want too much memory: which, shows one by one
             log.info("a batch of %d is painted one by one (%s)", len(batch), one_line(error)[:300])
             log.debug("", exc_info=error)
+            return None
         seconds = (time.perf_counter() - begun) / len(batch)
-    for number, (name, content, picture, _) in enumerate(batch):
-        if results is None:
-            yield _paint(lambda _, picture=picture: painter.paint(picture, *options), content, folder / name)[0]
-        else:
-            outcome, _ = _paint(lambda _, number=number: results[number], content, folder / name)
-            yield dataclasses.replace(outcome, seconds=seconds)
+        for result, (name, content, _, stamp) in zip(results, batch):
+            try:
+                outcome, _ = _paint(lambda _, result=result: result, content, record.folder / name)
+            except DataError as error:  # all are computed, so all are written somewhere before this ends the run
+                if fault:
+                    log.warning("%s", error)
+                fault = fault or error
+                continue
+            record.note(name, stamp)
+            outcomes.append(dataclasses.replace(outcome, seconds=seconds))
+        if fault:
+            raise fault
+        record.save()
+    return outcomes
 
 
 def _at_once(painter, contents, record, digest, options, force, jobs):
@@ -262,18 +278,10 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
             del stamps[name]
             yield content, outcome
     if stamps:
-        import joblib  # here: for several jobs only
-
         painter.load()  # here, so that weights are downloaded once, or their want ends it all
         bare, run = painter.unloaded(), uuid.uuid4()
-        tasks = (
-            joblib.delayed(_paint_there)(bare, run, name, contents[name], record.folder / name, options)
-            for name in stamps
-        )
-        # Copy on write: a result may be made in an array that the jobs share.
-        pool = joblib.Parallel(min(jobs, len(stamps)), return_as="generator_unordered", batch_size=1, mmap_mode="c")
-        with _interrupts_ignored():  # which the processes inherit: this one ends them
-            painted = pool(tasks)
+        tasks = [(_paint_there, (bare, run, name, contents[name], record.folder / name, options)) for name in stamps]
+        painted = pool.unordered(tasks, min(jobs, len(stamps)))
         try:
             for name, outcome, said in painted:
                 for level, message in said:
@@ -316,11 +324,9 @@ def _paint(paint, content, target):
         raise
     except Exception as error:
         return _failed(content, error, begun), None
-    try:
+    with contextlib.suppress(OSError):  # where it cannot be made the picture goes elsewhere, and that says why
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{one_line(target.parent)}: cannot be made ({reason(error)}).") from error
-    result.write(target)
+    rescue.write(result, target)
     return Outcome("done", target, seconds=time.perf_counter() - begun), result
 
 
@@ -348,18 +354,6 @@ def _paint_there(painter, run, name, content, target, options):
     finally:
         log.removeHandler(notes)
     return name, outcome, [(note.levelno, note.getMessage()) for note in notes.buffer]
-
-
-@contextlib.contextmanager
-def _interrupts_ignored():
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _natural(text):

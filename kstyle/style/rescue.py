@@ -41,20 +41,19 @@ def write(result, target):
 
 
 def _elsewhere(result, target):
-    name = f"{target.stem}.png"
     for place in (lambda: target.parent, _temporary, Path.home, Path.cwd):
+        folder = None
         try:
-            with files.claimed(place() / name) as free:
+            folder = place()
+            with files.claimed(folder / f"{target.stem}.png") as free:
                 return Path(os.path.abspath(result.write(free)))
         except (OSError, RuntimeError, KStyleError) as error:  # RuntimeError: there is no home folder
             log.debug("no rescue: %s", one_line(error))
+        if place is _temporary and folder:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     return None
 
 
 def _temporary():
-    """A new folder of ours alone: others can write to the one that all share."""
-    folder = Path(tempfile.mkdtemp(prefix="kstyle-"))
-    with contextlib.suppress(OSError):
-        if not os.access(folder, os.W_OK):
-            folder.rmdir()
-    return folder
+    return Path(tempfile.mkdtemp(prefix="kstyle-"))  # ours alone: others can write to the one that all share

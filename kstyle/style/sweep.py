@@ -1,5 +1,6 @@
 """A grid of settings, each painted small: a contact sheet, a page and a table to choose from."""
 
+import contextlib
 import csv
 import html
 import itertools
@@ -19,8 +20,8 @@ from kstyle import files, images, recipes, sheet
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.files import one_line
 from kstyle.models import features
+from kstyle.style import rescue, transfer
 from kstyle.style import settings as style_settings
-from kstyle.style import transfer
 
 log = logging.getLogger("kstyle")
 
@@ -297,11 +298,9 @@ def write_csv(path, cells):
 def write_picture(folder, cell):
     """A combination's picture as `folder/NUMBER.png`, with its recipe in it; its path."""
     folder = Path(folder)
-    try:
+    with contextlib.suppress(OSError):  # where it cannot be made the picture goes elsewhere, and that says why
         folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{one_line(folder)}: cannot be made ({error.strerror}).") from error
-    return cell.result.write(folder / f"{cell.number:03d}.png")
+    return rescue.write(cell.result, folder / f"{cell.number:03d}.png")
 
 
 PAGE = string.Template("""<!DOCTYPE html>

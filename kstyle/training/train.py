@@ -312,7 +312,7 @@ def _averaged(average):
 
 @contextlib.contextmanager
 def _interruptible():
-    """Ctrl-C, or SIGTERM, asks for a stop between two steps, where weights and counters belong together; a second one is one."""
+    """A stop (Ctrl-C) waits for the end of a step, where weights and counters belong together; a second does not."""
     asked = []
 
     def ask(number, frame, before):
