@@ -109,6 +109,7 @@ def test_splits_below_a_folder_that_is_alone(tmp_path):
     """Failure: what an archive unpacks to, `set/data/train`, is one class called data."""
     fill(tmp_path / "set/data/train", a=3, b=2)
     fill(tmp_path / "set/data/test", a=1, b=1)
+    (tmp_path / "set/labels").mkdir()
     assert spread(photos.read_folder(tmp_path / "set")) == BOTH
 
 

@@ -83,7 +83,8 @@ def find(root, folders, pictures, deeper=True):
     inside = folders(root)
     named = _named(inside)
     if not named:
-        return find(os.path.join(root, *inside), folders, pictures, False) if deeper and len(inside) == 1 else {}
+        alone = [name for name in inside if not _BESIDE.fullmatch(_letters(name))]
+        return find(os.path.join(root, *alone), folders, pictures, False) if deeper and len(alone) == 1 else {}
     divided = {}  # {role: [(name, path)]} of the splits that hold classes
     for name, part in named.items():
         path = os.path.join(root, name)
@@ -91,10 +92,12 @@ def find(root, folders, pictures, deeper=True):
             path = os.path.join(path, below[0])
         if below:
             divided.setdefault(part, []).append((name, path))
+    parts = set(named.values())
+    if not divided and len(parts) == 1:
+        return {}  # a class that is called so
     others = [name for name in inside if name not in named and pictures(os.path.join(root, name))]
     unread = [name for name in inside if name not in named and name not in others]
     shown = ", ".join(f"{plain(name)}/" for name in inside[:6])
-    parts = set(named.values())
     test = next((part for part in ("test", "val") if part in divided), None)
     if test and "train" not in parts and not others:
         return {"test": divided[test][0][1]}
@@ -104,7 +107,7 @@ def find(root, folders, pictures, deeper=True):
                 f"{root}: {shown} are called like splits, and train has no folder for each class: expected a folder "
                 "for each class, or train/ and test/ with one for each."
             )
-        return {}  # a class that is called so
+        return {}
     beside = [name for name in others if _BESIDE.fullmatch(_letters(name))]
     rest = [name for name in others if name not in beside]
     if rest and not {"test", "val"} & set(divided):
