@@ -12,7 +12,7 @@ import numpy as np
 from kstyle import checkpoints
 from kstyle import weights as weight_files
 from kstyle.errors import DataError, UsageError
-from kstyle.files import expanded
+from kstyle.files import expanded, plain
 from kstyle.models import applications, finetune, torch_names
 from kstyle.models import options as known_options
 from kstyle.models.alexnet import alexnet, caffenet
@@ -209,12 +209,40 @@ def _by_names(model, found, arrays, source, others):
     return Loaded(found.origin, found.sha256, preprocessing, head in taken, message)
 
 
+def load_file(model, path, *, progress=None):
+    """Gives a model the weights in a file, Keras' or PyTorch's, whatever it is called: its tensors' names tell.
+
+    Args:
+        model: from `build`.
+        path: of any file that `kstyle.checkpoints.read` reads.
+
+    Returns:
+        `Loaded`.
+
+    Raises:
+        UsageError: the network has no counterpart in PyTorch, or takes no Keras file.
+        DataError: the file cannot be read safely, or does not fit.
+    """
+    names = []
+    checkpoints.read(path, only=names.append)
+    if not any(name.endswith(".weight") for name in names):
+        if model.name in finetune.BACKBONES or model.name == "vgg19_cifar":
+            return load_imagenet(model, path, progress=progress)
+        held = ", ".join(plain(name) for name in names[:3]) or "nothing"
+        raise DataError(f"{path}: {model.name} takes a run's weights or PyTorch's; found tensors called {held}.")
+    if model.name in ("vgg19_cifar", "caffenet"):  # their convolutions alone, under any names
+        return load_imagenet(model, path, progress=progress)
+    done = load_torch(model, path)
+    return Loaded(str(path), weight_files.sha256(path), "torch", not done.left_out, done.message)
+
+
 def load_torch(model, path, *, skip_head=None):
     """Gives a model the weights in a PyTorch file, torchvision's or one trained from it.
 
     Args:
         model: from `build`.
-        path: `.pth`, `.pt` or `.safetensors`, read as data (see `kstyle.checkpoints`).
+        path: of a file that torch.save wrote (`.pth`, `.pth.tar`, `.pkl`), or of a .safetensors, read as data (see
+            `kstyle.checkpoints`).
         skip_head: whether the last layer keeps its values. None: where the file's has another number of classes.
 
     Returns:

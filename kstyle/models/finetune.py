@@ -95,11 +95,14 @@ def normalisation(name, source=None):
 
     Args:
         name: key of `BACKBONES`.
-        source: key of `NORMALISATIONS`, as `Loaded.preprocessing` has it; None: the backbone's own.
+        source: key of `NORMALISATIONS`, as `Loaded.preprocessing` has it; or (mean, deviation), of a run; None: the
+            backbone's own.
 
     Raises:
         UsageError: an unknown network or source.
     """
+    if isinstance(source, tuple):
+        return source
     source = source or _find(name).preprocessing
     if source not in NORMALISATIONS:
         raise unknown("preprocessing", source, NORMALISATIONS)

@@ -89,13 +89,14 @@ def convert(state, model, *, skip_head=None, where="the weights"):
 
     Convolutions go from (out, in, kh, kw) to (kh, kw, in, out), dense kernels are transposed, and that after a flatten
     has its rows reordered from torch's (C, H, W) to (H, W, C). A wrapper's prefix (`module.`, `state_dict.`) is found
-    and dropped, and what lies outside it, an optimiser's state say, ignored; so is torchvision's head where the model
-    has a lean one (`head="gap"`). Nothing is assigned unless all fits.
+    and dropped, and what lies outside it, an optimiser's state say, ignored; so is a head that is built otherwise than
+    the model's, such as a Sequential in place of one layer. Nothing is assigned unless all else fits.
 
     Args:
         state: {torch name: NumPy array}, as `kstyle.checkpoints.read` gives it.
         model: from `kstyle.models.classifiers.build`.
-        skip_head: whether the last layer keeps its values. None: where its number of classes is another, or its kind.
+        skip_head: whether the last layer keeps its values. None: where its number of classes is another, or its kind;
+            of VGG and AlexNet then all dense layers that do not fit.
         where: what the tensors are from, for messages.
 
     Returns:
@@ -112,16 +113,12 @@ def convert(state, model, *, skip_head=None, where="the weights"):
 
     last = list(names.values())[-1]
     head = [name for name in expected if name.startswith(f"{last}.")]
-    other_head = [name for name in state if last == _LEAN and re.match(rf"{_LEAN}\.\d+\.", name)]
-    if skip_head is None and other_head:
-        skip_head = head[0] not in state
-    elif skip_head is None:
-        skip_head = all(name in state for name in head) and _other_classes(state[head[0]], expected[head[0]][1])
-    wanted = {name: entry for name, entry in expected.items() if not (skip_head and name in head)}
+    left, strange = _other_head(state, expected, head) if skip_head is None else (head * skip_head, set())
+    wanted = {name: entry for name, entry in expected.items() if name not in left}
 
     _complain(where, model, "it lacks", [name for name in wanted if name not in state])
     # torch counts the batches that a BatchNorm has seen; nothing reads it.
-    ignored = {*other_head, *(name for name in state if name.endswith("num_batches_tracked"))}
+    ignored = {*strange, *(name for name in state if name.endswith("num_batches_tracked"))}
     _complain(
         where, model, "the model has no", [name for name in state if name not in expected and name not in ignored]
     )
@@ -137,12 +134,43 @@ def convert(state, model, *, skip_head=None, where="the weights"):
     for name, (variable, _, bring) in wanted.items():
         # A copy: torch warns of the read-only views that a file's reader gives.
         variable.assign(np.array(bring(state[name]), "float32", order="C"))
-    if not skip_head:
+    if not left:
         return Converted(len(wanted), (), f"{where}: all {len(wanted)} tensors were taken.")
-    there = f"{state[head[0]].shape[0]} classes" if head[0] in state else "another" if other_head else "none"
-    here = expected[head[0]][1][0]
-    message = f"{where}: {len(wanted)} tensors were taken; the head ({there} there, {here} here) was left out."
-    return Converted(len(wanted), tuple(head), message)
+    theirs, (_, shape, _) = state.get(head[0]), expected[head[0]]
+    other = theirs is None or left != head or theirs.shape[1:] != shape[1:]
+    there = f"{len(theirs)} classes" if not other else "another" if strange or theirs is not None else "none"
+    message = f"{where}: {len(wanted)} tensors were taken; the head ({there} there, {shape[0]} here) was left out."
+    return Converted(len(wanted), tuple(left), message)
+
+
+def _other_head(state, expected, head):
+    """What a checkpoint with another head has not for this one.
+
+    Args:
+        state, expected: {torch name: array}, {torch name: (variable, shape, …)}.
+        head: the names of the last layer.
+
+    Returns:
+        (names of `expected` that are left out: none, those of `head`, or those of all dense layers; names of `state`
+        that are the other head's).
+    """
+    root = head[0].partition(".")[0] + "."
+    own, theirs = ([name for name in names if name.startswith(root)] for names in (expected, state))
+    body = {name.partition(".")[0] for name in expected if not name.startswith(root)}
+    if not theirs:  # it was cut off, or is called otherwise: then all the rest must be there
+        theirs = [name for name in state if name.partition(".")[0] not in body]
+        if not all(name in state for name in expected if name not in own):
+            return [], set()
+        return own, set(theirs)
+
+    def fits(names):
+        return all(name in state and tuple(state[name].shape) == expected[name][1] for name in names)
+
+    strange = {name for name in theirs if name not in expected}
+    differs = any(name in state and tuple(state[name].shape) != expected[name][1] for name in own)
+    if fits(own) or not (strange or differs):
+        return [], strange if root == f"{_LEAN}." == head[0].rpartition(".")[0] + "." else set()
+    return (head if fits(name for name in own if name not in head) else own), strange
 
 
 def _expected(layer, torch, flattened):
@@ -191,11 +219,6 @@ def _prefix(state, expected):
     ends = {name[: -len(first)] for name in state if name.endswith(f".{first}")}
     candidates = sorted({"", *ends}, key=lambda prefix: (len(prefix), prefix))
     return max(candidates, key=lambda prefix: sum(prefix + name in state for name in expected))
-
-
-def _other_classes(weight, shape):
-    """Whether a head's weight differs from `shape` in the number of classes, and in nothing else."""
-    return weight.shape[1:] == shape[1:] and weight.shape[0] != shape[0]
 
 
 def _complain(where, model, what, names):

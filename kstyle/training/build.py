@@ -5,7 +5,6 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import functools
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from kstyle.data import arrays, decode
 from kstyle.data.classes import listed
 from kstyle.data.photos import Photos, PhotoSet
 from kstyle.errors import UsageError
-from kstyle.files import expanded, plain
+from kstyle.files import plain
 from kstyle.models import classifiers, finetune
 
 log = logging.getLogger("kstyle")
@@ -153,7 +152,8 @@ def normalisation(recipe, parts, preprocessing=None):
     """(mean, std), a number for each channel, as `settings.Data.normalize` says.
 
     Args:
-        preprocessing: what `start_from` returned, for `"pretrained"`; None: that of the network's usual weights.
+        preprocessing: what `kstyle.training.start.load` returned, for `"pretrained"`; None: that of the network's usual
+            weights.
 
     Raises:
         UsageError: numbers for another count of channels, or a network without ImageNet weights.
@@ -185,22 +185,6 @@ def network(recipe, classes, shape):
     height, width, channels = shape
     options = recipe.model.options
     return classifiers.build(recipe.model.name, classes, (height, width), channels, dtype=dtype, **options)
-
-
-def start_from(model, weights, progress=None):
-    """Gives a model the weights that `model.weights` of a recipe names; the log says which.
-
-    Returns:
-        The preprocessing they were trained with, see `kstyle.models.finetune.normalisation`.
-    """
-    weights = expanded(weights)
-    if Path(weights).suffix in (".pth", ".pt", ".safetensors"):
-        loaded, preprocessing = classifiers.load_torch(model, weights), "torch"
-    else:
-        loaded = classifiers.load_imagenet(model, None if weights == "imagenet" else weights, progress=progress)
-        preprocessing = loaded.preprocessing
-    log.info(loaded.message)
-    return preprocessing
 
 
 def class_weights(wanted, labels, classes):

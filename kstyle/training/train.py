@@ -16,6 +16,7 @@ from kstyle.errors import DataError, UsageError
 from kstyle.files import expanded
 from kstyle.training import build, callbacks, checkpoint, evaluate, metrics, optimizers, plots, settings, stages, steps
 from kstyle.training import resume as resuming
+from kstyle.training import start as starting
 from kstyle.training.fit import Position, Stopped, fit
 
 log = logging.getLogger("kstyle")
@@ -98,7 +99,7 @@ def _trained(folder, recipe, data, resume, overrides, extra, look, progress):
         normalise = steps.Normalise(facts["mean"], facts["std"])
     else:
         weights = recipe.model.weights
-        preprocessing = build.start_from(model, weights, progress) if weights else None
+        preprocessing = starting.load(model, weights, parts.classes, progress) if weights else None
         normalise = steps.Normalise(*build.normalisation(recipe, parts, preprocessing))
         runs.start(folder, settings.resolved(recipe), _facts(recipe, parts, model, normalise))
     with _logged(folder):
