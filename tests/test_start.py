@@ -22,6 +22,7 @@ def small(classes=4, name="mnist_cnn", **options):
 def run(tmp_path):
     """A run of the MNIST post's network, whose classes are a to d, as training leaves it."""
     folder, model = tmp_path / "run", small()
+    folder.mkdir()
     model.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in model.weights])
     recipe = settings.load("mnist_cnn")
     runs.start(folder, settings.resolved(recipe), {"classes": list("abcd"), "mean": [0.25], "std": [0.5]})
