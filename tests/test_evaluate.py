@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import kstyle
-from kstyle import cli
+from kstyle import cli, runs
 from kstyle.errors import DataError
 from kstyle.training import build, settings
 
@@ -150,6 +150,7 @@ def test_the_start_of_a_training_names_classes(trained, caplog):
         build.data(recipe)
     told = "3 classes, pictures to train and to test on: blue 6 and 2, green 6 and 2, red 6 and 2"
     assert told in caplog.messages
+    assert runs.facts(trained)["pictures"]["per_class"] == {"train": [6, 6, 6], "test": [2, 2, 2]}
 
 
 def test_matched():

@@ -120,10 +120,14 @@ def _parts(recipe, found, training, validation, test, progress):
     )
 
 
+def counts(classes, *splits):
+    """For each split a list: how many pictures there are of each class."""
+    return [np.bincount(split.labels, minlength=len(classes)).tolist() for split in splits]
+
+
 def _counted(classes, training, test):
     """`"2 classes, pictures to train and to test on: ants 123 and 70, bees 121 and 83"`"""
-    counts = [np.bincount(split.labels, minlength=len(classes)) for split in (training, test)]
-    each = [f"{plain(name)} {a:,} and {b:,}" for name, a, b in zip(classes, *counts)]
+    each = [f"{plain(name)} {a:,} and {b:,}" for name, a, b in zip(classes, *counts(classes, training, test))]
     return f"{len(classes):,} classes, pictures to train and to test on: {listed(each, MOST_NAMED)}"
 
 

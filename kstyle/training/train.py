@@ -130,6 +130,7 @@ def _facts(recipe, parts, model, normalise):
             "train": len(parts.training),
             "validation": len(parts.validation),
             "test": len(parts.test),
+            "per_class": dict(zip(("train", "test"), build.counts(parts.classes, parts.training, parts.test))),
             "skipped": [list(entry) for entry in parts.skipped],
         },
         "parameters": model.count_params(),
