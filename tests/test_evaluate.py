@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import kstyle
-from kstyle import cli, runs
+from kstyle import cli, data, runs
 from kstyle.errors import DataError
 from kstyle.training import build, settings
 
@@ -133,6 +133,19 @@ def test_a_part_is_scored_only_where_that_is_said(trained, tmp_path, caplog):
     fill(tmp_path / "other/test", "blue", "red")
     assert kstyle.evaluate(trained, tmp_path / "other").count == 16 and "are scored" not in caplog.text
     assert kstyle.evaluate(trained, tmp_path / "other/test").count == 4 and "4 of 16 pictures are scored" in caplog.text
+
+
+def test_a_table_for_a_run_on_folders(trained, tmp_path):
+    """Failure: the pictures that someone else's table names cannot be scored, or its other classes end it."""
+    rows = [f"own/{name}/{number}.png,{label},test" for number in range(4)
+            for name, label in (("red", "red"), ("green", "GREEN"), ("blue", "navy"))]  # fmt: skip
+    (trained.parent / "t.csv").write_text("\n".join(["path,label,split", *rows]))
+    scores = kstyle.evaluate(trained, trained.parent / "t.csv")
+    assert scores.classes["support"].tolist() == [0, 4, 4] and scores.unknown["navy"]["pictures"] == 4
+    assert data.layout("csv", tmp_path) == data.layout("hymenoptera", tmp_path) == "folder"
+    assert data.layout("csv", trained.parent) == "csv" and data.layout("folder", tmp_path) == "folder"
+    with pytest.raises(DataError, match=r"got a table: set data\.name=csv"):
+        kstyle.train(trained.parent / "colours.yaml", trained.parent / "t.csv")
 
 
 def test_data_without_a_common_class(trained, tmp_path):

@@ -7,6 +7,7 @@ mine = kstyle.data.photographs("folder", "my_pictures")
 """
 
 import functools
+from pathlib import Path
 
 from kstyle.data import cifar10, digits, find, flickr_style, hymenoptera, mnist, photos, tiny_imagenet
 from kstyle.data.arrays import (
@@ -125,6 +126,23 @@ def photographs(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, d
         return _READERS[name](folder, test_fraction=test_fraction, seed=seed, workers=workers, progress=looked)
     path = find.find_or_download(name, source, folder, download and bool(source.url), progress)
     return source.read(path, workers=workers, progress=looked)
+
+
+def layout(name, folder):
+    """What photographs that were named in place of those of `name` are to be read as, a key of `PHOTOGRAPHS`.
+
+    A table is `csv`, a folder `name` where it holds what that needs, and else `folder`.
+    """
+    place, source = Path(folder), _source(name, PHOTOGRAPHS)
+    if place.is_file():
+        return "csv" if place.suffix.lower() == ".csv" else name
+    if source:
+        try:
+            find.find(name, source, folder)
+        except DataError:
+            return "folder"
+    needed = {"list": "train.txt", "csv": "*.csv"}.get(name)
+    return "folder" if needed and not any(place.glob(needed)) else name
 
 
 def locate(name, folder=None):

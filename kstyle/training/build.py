@@ -50,16 +50,19 @@ class Parts:
     skipped: tuple = ()
 
 
-def find(recipe, folder=None, progress=None):
+def find(recipe, folder=None, progress=None, others=False):
     """The whole data set that a recipe names, a `kstyle.data.Dataset` or a `kstyle.data.photos.PhotoSet`.
 
     Args, Raises: as `data`.
+        others: whether `folder` may hold photographs in another layout than the recipe's, as `datasets.layout` sees.
     """
-    wanted, folder = recipe.data, folder or recipe.data.path
-    if wanted.name in datasets.DATASETS:
-        return datasets.load(wanted.name, folder, progress=progress)
+    wanted, name = recipe.data, recipe.data.name
+    if name in datasets.DATASETS:
+        return datasets.load(name, folder or wanted.path, progress=progress)
+    if folder and others:
+        name = datasets.layout(name, folder)
     return datasets.photographs(
-        wanted.name, folder, wanted.photographs.test_fraction, recipe.seed,
+        name, folder or wanted.path, wanted.photographs.test_fraction, recipe.seed,
         workers=wanted.photographs.workers, progress=progress,
     )  # fmt: skip
 

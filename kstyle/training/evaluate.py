@@ -42,7 +42,7 @@ def evaluate(folder, data=None, progress=None, sheet=None):
 
     Args:
         folder: of the run.
-        data, progress: as for `kstyle.train`.
+        data, progress: as for `kstyle.train`; photographs may be in another layout than those of the run.
         sheet: a .png or .jpg, to be written as `kstyle.training.mistakes.sheet` does.
 
     Returns:
@@ -53,7 +53,7 @@ def evaluate(folder, data=None, progress=None, sheet=None):
     """
     folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
     recipe, facts, model, normalise = load(folder)
-    found = build.find(recipe, data, progress)
+    found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
     if not own:
         log.warning(
