@@ -77,8 +77,11 @@ class Canvas:
         self.image = keras.Variable(start, dtype="float32")
         self.best = keras.Variable(start, trainable=False, dtype="float32")
         self.best_loss = scalar(np.inf)
-        self.mean = keras.Variable(np.zeros_like(start), trainable=False, dtype="float32")
-        self.mean_weight = scalar(0)
+        # The average begins with the picture that the steps begin with, as crowsonkb/style-transfer-pytorch's does.
+        self.mean, share = None, 1 - settings.average
+        if settings.average:
+            self.mean = keras.Variable(np.float32(share) * start, trainable=False, dtype="float32")
+            self.mean_weight = scalar(share)
         self.shrink = scalar(1)
         optimizer.build([self.image])
 
@@ -88,8 +91,9 @@ class Canvas:
 
     @property
     def variables(self):
-        own = [self.image, self.best, self.best_loss, self.mean, self.mean_weight, self.shrink]
-        return own + list(self.optimizer.variables)
+        own = [self.image, self.best, self.best_loss, self.shrink]
+        averaged = [] if self.mean is None else [self.mean, self.mean_weight]
+        return own + averaged + list(self.optimizer.variables)
 
     def picture(self, values):
         """(H, W, 3) of values like `image`'s, which are the picture, or a pyramid of it."""
@@ -135,8 +139,10 @@ class Canvas:
     def restore(self):
         """Back to the best picture, with half the step and an optimiser that remembers nothing."""
         self.image.assign(self.best.value)
-        self.mean.assign(ops.zeros_like(self.mean.value))
-        self.mean_weight.assign(0.0)
+        if self.mean is not None:
+            share = 1 - self.settings.average
+            self.mean.assign(share * self.best.value)
+            self.mean_weight.assign(share)
         self.shrink.assign(self.shrink.value / 2)
         fresh = self.fresh()
         fresh.build([self.image])
@@ -147,8 +153,7 @@ class Canvas:
     def result(self):
         """(H, W, 3) NumPy in the picture's space: the average if there is one, else the last picture; the best if
         those are not finite."""
-        weight = float(ops.convert_to_numpy(self.mean_weight.value))
-        value = self.mean.value / weight if weight else self.image.value
+        value = self.image.value if self.mean is None else self.mean.value / self.mean_weight.value
         value = ops.convert_to_numpy(self.picture(value))
         return value if np.isfinite(value).all() else ops.convert_to_numpy(self.picture(self.best.value))
 
