@@ -1,16 +1,11 @@
 """Which pictures a folder holds: the one walk of every command that is given a folder. No framework is needed."""
 
 import errno
+import functools
 import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from kstyle import images
-
-_STAND_IN = ".png .apng .jpg .jpeg .jpe .jfif .mpo .webp .tif .tiff .bmp .gif .avif .jp2 .ppm .pgm .pnm .tga"
-# The list of `kstyle.images`: a file of this name is a picture, whatever is in it.
-SUFFIXES = frozenset(getattr(images, "SUFFIXES_READ", _STAND_IN.split()))
 
 # Files of these names are not even opened. Those of other names, or without a suffix, are pictures if they begin so.
 NOT_PICTURES = frozenset((
@@ -108,6 +103,15 @@ def pictures(paths: str | os.PathLike | Iterable, recursive: bool = True, skip: 
     return Found(tuple(found.values()), tuple(each for path, each in left.items() if path not in found))
 
 
+@functools.cache
+def suffixes() -> frozenset:
+    """The list of `kstyle.images`, lower case: a file of such a name is a picture, whatever is in it."""
+    from kstyle import images  # here: it loads Pillow
+
+    stand_in = ".png .apng .jpg .jpeg .jpe .jfif .mpo .webp .tif .tiff .bmp .gif .avif .jp2 .ppm .pgm .pnm .tga"
+    return frozenset(getattr(images, "SUFFIXES_READ", stand_in.split()))
+
+
 def hidden(name: str) -> bool:
     """Whether a file or folder of this name is passed over."""
     return name.startswith(".") or name in _UNSEEN
@@ -176,10 +180,10 @@ def _why_not(entry):
     except OSError as error:
         itself = error.errno == errno.ELOOP
         why = f"is a link to {'itself' if itself else 'nothing'}" if entry.is_symlink() else error.strerror
-        return Left(entry.path, why, "link", suffix in SUFFIXES)
+        return Left(entry.path, why, "link", suffix in suffixes())
     if not regular:  # to open a pipe is to wait for ever
         return Left(entry.path, "is no file", "special")
-    if suffix in SUFFIXES or _begins_as_picture(entry.path):
+    if suffix in suffixes() or _begins_as_picture(entry.path):
         return None
     ending = f"is called {suffix} and" if suffix else "has no suffix and"
     return Left(entry.path, f"{ending} does not begin as a picture", "content")

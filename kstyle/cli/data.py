@@ -71,23 +71,37 @@ def download(name, folder, **of_flickr):
 @click.option("--data", "folder", type=PATH, help="Folder or file to read. Default: where recipes look.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(name, folder, as_json):
-    """Read all of a data set and report what is in it; differences from the official set are named."""
+    """Read all of a data set, a published one or your own (folder, list, csv), and report what is in it.
+
+    Differences from the official set are named, and files that are left out.
+    """
     from kstyle import data
+    from kstyle.files import legible, one_line
 
     report = data.check(name, folder)
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
-    click.echo(f"{'origin':9}  {report['origin']}")
-    click.echo(f"{'sha256':9}  {report['sha256']} (of the arrays)")
-    click.echo(f"{'shape':9}  {'×'.join(map(str, report['shape']))}, {len(report['classes'])} classes")
+    photographs, classes = not report["shape"], report["splits"]["train"]["per_class"]
+    shape = "photographs" if photographs else "×".join(map(str, report["shape"]))
+    click.echo(f"{'origin':9}  {one_line(legible(report['origin']))}")
+    click.echo(f"{'sha256':9}  {report['sha256']} (of the {'files' if photographs else 'arrays'})")
+    click.echo(f"{'shape':9}  {shape}, {len(classes)} classes")
     for key in ("mean", "std"):
-        values = ", ".join(f"{value:.4f}" for value in report[key])
-        click.echo(f"{key:9}  {values} (train, in 0 to 1)")
+        if report[key]:
+            values = ", ".join(f"{value:.4f}" for value in report[key])
+            click.echo(f"{key:9}  {values} (train, in 0 to 1)")
     for part, split in report["splits"].items():
         counts = split["per_class"].values()
-        grey = "" if split["grey"] is None else f", {split['grey']:,} grey"
-        boxes = ", with boxes" if split["boxes"] else ""
-        click.echo(f"{part:9}  {split['pictures']:,} pictures, {min(counts):,} to {max(counts):,} a class{grey}{boxes}")
+        more = "" if split["grey"] is None else f", {split['grey']:,} grey"
+        more += ", with boxes" if split["boxes"] else ""
+        more += ", set apart by kstyle" if part == "test" and report.get("drawn") else ""
+        click.echo(f"{part:9}  {split['pictures']:,} pictures, {min(counts):,} to {max(counts):,} a class{more}")
+    if photographs and len(classes) <= 20:
+        test = report["splits"]["test"]["per_class"]
+        for name, count in classes.items():
+            click.echo(f"{'':9}  {one_line(name)}: {count:,} to train on, {test[name]:,} to test on")
+    for path, why in report.get("skipped", [])[:20]:
+        click.echo(f"{'left out':9}  {one_line(legible(path))}: {one_line(legible(why))}")
     for number, problem in enumerate(report["problems"] or ["none"]):
-        click.echo(f"{'problems' if not number else '':9}  {problem}")
+        click.echo(f"{'problems' if not number else '':9}  {one_line(legible(problem))}")

@@ -9,13 +9,11 @@ mine = kstyle.data.photographs("folder", "my_pictures")
 import functools
 from pathlib import Path
 
-from kstyle.data import cifar10, digits, find, flickr_style, hymenoptera, mnist, photos, tiny_imagenet
+from kstyle.data import cifar10, digits, find, flickr_style, hymenoptera, mnist, photos, report, tiny_imagenet
 from kstyle.data.arrays import (
     Dataset,
     Split,
     channel_statistics,
-    count_grey,
-    count_shared,
     hold_out,
     order,
     take,
@@ -170,42 +168,20 @@ def download(name, folder=None, progress=None):
 def check(name, folder=None):
     """Reads all of a data set and reports what is in it; nothing is downloaded.
 
-    Returns:
-        A dict for JSON: `name`, `origin`, `sha256`, `classes`; `shape`, (H, W, C); `mean` and `std` of the training
-        pictures' channels in [0, 1]; `splits`, `{"train" and "test": {"pictures", "per_class" by class, "grey"
-        pictures with three equal channels (None where there are not three), "boxes"}}`; and `problems`, a list of
-        sentences: what differs from the official set.
+    Args:
+        name: a key of `DATASETS` or `PHOTOGRAPHS`.
+        folder: as for `load` and `photographs`.
 
-    Raises: as `load`.
+    Returns:
+        A dict for JSON: `name`, `origin`, `sha256`, `classes`; `splits`, `{"train" and "test": {"pictures", "per_class"
+        by class, "grey" pictures with three equal channels (None where that is not known), "boxes"}}`; and `problems`,
+        a list of sentences: what differs from the official set, and what is warned of in one's own. Of arrays `shape`,
+        (H, W, C), and `mean` and `std` of the training pictures' channels in [0, 1]. Of photographs `skipped`, [path,
+        reason] of files that are left out, and `drawn`: whether the pictures to test on are set apart by kstyle.
+
+    Raises: as `load` and `photographs`.
     """
-    source, dataset = _source(name), load(name, folder, download=False)
-    mean, std = channel_statistics(dataset.train.images)
-    splits, problems = {}, []
-    if len(dataset.classes) != source.classes:
-        problems.append(f"{len(dataset.classes)} of {source.classes} classes are here.")
-    for (part, split), official in zip((("train", dataset.train), ("test", dataset.test)), source.pictures):
-        counts = [int((split.labels == label).sum()) for label in range(len(dataset.classes))]
-        if len(split) != official:
-            problems.append(f"{part} has {len(split):,} pictures, the official set {official:,}.")
-        empty = [label for label, count in zip(dataset.classes, counts) if not count]
-        if empty:
-            problems.append(f"{part} has no picture of {', '.join(empty)}.")
-        splits[part] = {
-            "pictures": len(split),
-            "per_class": dict(zip(dataset.classes, counts)),
-            "grey": count_grey(split.images),
-            "boxes": split.boxes is not None,
-        }
-    if shared := count_shared(dataset.train, dataset.test):
-        problems.append(f"{shared:,} test pictures are also in train, to the last byte.")
-    return {
-        "name": name,
-        "origin": dataset.origin,
-        "sha256": dataset.sha256,
-        "classes": list(dataset.classes),
-        "shape": list(dataset.train.images.shape[1:]),
-        "mean": [float(value) for value in mean],
-        "std": [float(value) for value in std],
-        "splits": splits,
-        "problems": problems,
-    }
+    source = _source(name, {**DATASETS, **PHOTOGRAPHS})
+    if name in PHOTOGRAPHS:
+        return report.of_photographs(functools.partial(photographs, name, folder, download=False), source)
+    return report.of_arrays(load(name, folder, download=False), source)

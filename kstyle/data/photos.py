@@ -1,17 +1,16 @@
 """Photographs in folders and lists: which files there are, and of which classes."""
 
 import functools
-import io
 import logging
 import os
 import re
 from pathlib import Path
 
 from kstyle import folders as walk
-from kstyle.data import splits
+from kstyle.data import splits, tables
 from kstyle.data.photoset import Photos, PhotoSet, photo_set
 from kstyle.errors import DataError
-from kstyle.files import legible, parsing, plain, read_bytes
+from kstyle.files import legible, plain, read_bytes
 
 __all__ = ["PhotoSet", "Photos", "read_csv", "read_folder", "read_list"]
 
@@ -73,7 +72,9 @@ def read_folder(root, *, name=None, test_fraction=0.2, seed=0, leave_out=None, w
                     else:
                         found[part].append((path, label))
     if not known:
-        raise DataError(f"{root}: expected a folder for each class, or train/ and test/ with one for each; found none.")
+        raise DataError(
+            f"{root}: expected a folder for each class, or train/ and test/ with one for each; found {_found(root)}."
+        )
     return photo_set(name, root, _in_order(known), found, skipped, test_fraction, seed, workers, progress)
 
 
@@ -88,6 +89,16 @@ def _entries(folder):
 
 def _folders(folder):
     return [entry.name for entry in _entries(folder) if walk.is_folder(entry) and not walk.hidden(entry.name)]
+
+
+def _found(root):
+    """What is in a folder that has no folders in it."""
+    files = [entry.name for entry in _entries(root) if not walk.hidden(entry.name)]
+    for reader, ends in (("csv", (".csv", ".tsv")), ("list", ("train.txt",))):
+        if table := next((name for name in files if name.lower().endswith(ends)), None):
+            return f"{plain(table)} (data.name={reader} reads it)"
+    pictures = len(walk.pictures(root, recursive=False).pictures)
+    return f"{pictures:,} pictures and no folder" if pictures else "no folder and no picture"
 
 
 def _told(left):
@@ -192,8 +203,8 @@ class _Within:
 
 
 def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progress=None):
-    """Reads a table with a column `path`, `file`, `filename` or `image`, a column `label` or `class`, and perhaps a
-    column `split` of `train` and `test` (or what else `kstyle.data.splits.role` knows).
+    """Reads a table (`kstyle.data.tables.read`) with a column `path`, `file`, `filename` or `image`, a column `label`
+    or `class`, and perhaps a column `split` of `train` and `test` (or what else `kstyle.data.splits.role` knows).
 
     Paths are absolute or relative to the table's folder, which they then do not leave. Labels are the names of the
     classes. Splitting, what is left out and the other arguments are as for `read_folder`.
@@ -207,33 +218,17 @@ def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progre
         UsageError: as `read_folder`.
         DataError: the table is missing, is no CSV, lacks a column or a value, or has a path that leads out.
     """
-    import pandas as pd
-
     path = os.path.abspath(Path(path).expanduser())
     if os.path.isdir(path):
-        tables = [entry.path for entry in _entries(path) if entry.name.lower().endswith(".csv")]
-        if len(tables) != 1:
-            raise DataError(f"{path}: expected one .csv there, found {len(tables)}: give the file.")
-        path = tables[0]
-    try:
-        raw = io.BytesIO(read_bytes(path, MOST_TEXT))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
-    with parsing(path):
-        # Texts alone: a class may be called NA, or 007.
-        table = pd.read_csv(raw, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    columns = {str(column).strip().lower(): column for column in table.columns}
-    chosen = {kind: next((columns[n] for n in names if n in columns), None) for kind, names in COLUMNS.items()}
-    for kind in ("path", "label"):
-        if chosen[kind] is None:
-            raise DataError(f"{path}: expected a column {' or '.join(COLUMNS[kind])}; found {plain(list(columns))}.")
-    texts, labels = ([text.strip() for text in table[chosen[kind]]] for kind in ("path", "label"))
-    given = ["train"] * len(table) if chosen["split"] is None else [text.strip() for text in table[chosen["split"]]]
+        path = tables.only(path, [entry.name for entry in _entries(path)])
+    rows, there = tables.read(path, COLUMNS, optional=("split",))
+    given = [row["split"] if "split" in there else "train" for _, row in rows]
     parts = [splits.role(text) for text in given]
     test = splits.chosen(parts, path)
     within = _Within(path, (os.path.dirname(path),))
     found = {"train": []} | ({"test": []} if test else {})
-    for number, (text, label, split, part) in enumerate(zip(texts, labels, given, parts), 2):
+    for (number, row), split, part in zip(rows, given, parts):
+        text, label = row["path"], row["label"]
         if not text or not label or not part:
             row = plain((text, label, split))
             raise DataError(
@@ -241,5 +236,6 @@ def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progre
             )
         if part in ("train", test):
             found["train" if part == "train" else "test"].append((within(text, number), label))
-    return photo_set(name or Path(path).stem, os.path.dirname(path), _in_order(set(labels)), found, [], test_fraction,
-                      seed, workers, progress, origin=path)  # fmt: skip
+    known = _in_order({row["label"] for _, row in rows})
+    return photo_set(name or Path(path).stem, os.path.dirname(path), known, found, [], test_fraction, seed, workers,
+                     progress, origin=path)  # fmt: skip

@@ -99,6 +99,21 @@ class PhotoSet:
             left = f" ({len(self.skipped)} files are left out: {_list_of(self.skipped)})" if self.skipped else ""
             raise DataError(f"{self.name}: {part} holds no pictures{left}.")
 
+    def check_training(self):
+        """DataError where there is nothing to train on, or one class; it names what was found."""
+        self.check("train")
+        there = np.unique(self.train.labels)
+        if len(there) > 1:
+            return
+        folder = os.path.commonpath([os.path.dirname(path) for path in self.train.paths])
+        below = {os.path.relpath(path, folder).split(os.sep)[0] for path in self.train.paths if
+                 os.path.dirname(path) != folder}  # fmt: skip
+        way = f"; in it are the folders {listed(sorted(below), 3)}: if these are the classes, give {folder}"
+        raise DataError(
+            f"{self.origin or self.name}: expected two classes or more to train on, found one: "
+            f"{plain(self.classes[there[0]])}, {len(self.train):,} pictures{way if len(below) > 1 else ''}."
+        )
+
     @functools.cached_property
     def sha256(self):
         """Hex SHA-256 of class names and, for each split, every file's path below `root`, label, size and content.

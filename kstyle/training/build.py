@@ -81,7 +81,7 @@ def data(recipe, folder=None, progress=None):
     """
     wanted, found = recipe.data, find(recipe, folder, progress)
     if isinstance(found, PhotoSet):
-        found.check("train")
+        found.check_training()
     training, test = found.train, found.test
     if wanted.train_limit:
         training = arrays.take(training, wanted.train_limit, recipe.seed, found.classes)
