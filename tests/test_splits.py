@@ -190,6 +190,15 @@ def test_copies_stay_on_one_side(tmp_path, as_table):
     assert not set(train.contents) & set(held.contents) and len(held) >= 6
 
 
+def test_nothing_to_set_apart(tmp_path):
+    """Failure: 'test holds no pictures' is all that is said of one picture a class, or of copies of one."""
+    for name in ("a", "b"):
+        for number in range(3):
+            save(tmp_path / "set" / name / f"{number}.png", name)
+    with pytest.raises(DataError, match="no class has two that differ"):
+        photos.read_folder(tmp_path / "set")
+
+
 def test_copies_in_arrays_stay_on_one_side():
     """Failure: what holds for files is forgotten for small pictures."""
     images = np.repeat(np.arange(20, dtype=np.uint8), 2).reshape(-1, 1, 1, 1)

@@ -97,6 +97,8 @@ class PhotoSet:
         """DataError where the split `part` holds no pictures."""
         if not len(getattr(self, part)):
             left = f" ({len(self.skipped)} files are left out: {_list_of(self.skipped)})" if self.skipped else ""
+            if self.drawn and len(self.train):
+                left = ": no class has two that differ, so that one could be set apart; add some, or give a test split"
             raise DataError(f"{self.name}: {part} holds no pictures{left}.")
 
     def check_training(self):

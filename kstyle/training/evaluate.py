@@ -55,6 +55,7 @@ def evaluate(folder, data=None, progress=None, sheet=None):
     recipe, facts, model, normalise = load(folder)
     found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
+    _matched(found, facts["classes"])  # before pictures are decoded
     if not own:
         log.warning(
             "The data are not those of the run: %s now, %s then. The scores go to %s.",
@@ -66,7 +67,6 @@ def evaluate(folder, data=None, progress=None, sheet=None):
                 "To score all, put the class folders into a folder test/ (or mark the rows of the table).",
                 found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
             )  # fmt: skip
-    _matched(found, facts["classes"])  # before pictures are decoded
     parts = build.testing(recipe, found, limited=own, progress=progress)
     return score(model, normalise, parts, Path(folder), sheet, facts)
 
