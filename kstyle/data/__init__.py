@@ -133,7 +133,7 @@ def layout(name, folder):
     """
     place, source = Path(folder), _source(name, PHOTOGRAPHS)
     if place.is_file():
-        return "csv" if place.suffix.lower() == ".csv" else name
+        return "csv" if place.suffix.lower() in (".csv", ".tsv") else name
     if source:
         try:
             find.find(name, source, folder)

@@ -82,7 +82,7 @@ def _entries(folder):
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        if str(folder).lower().endswith(".csv") and os.path.isfile(folder):
+        if str(folder).lower().endswith((".csv", ".tsv")) and os.path.isfile(folder):
             raise DataError(f"{folder}: expected a folder of pictures, got a table: set data.name=csv.") from error
         raise DataError(f"{folder}: cannot be read as a folder of pictures ({error.strerror}).") from error
 
