@@ -2,31 +2,48 @@
 match."""
 
 import functools
+import math
 import os
-import re
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, ClassVar, get_args
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from kstyle import strict_yaml
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
-from kstyle.files import expanded, one_line
+from kstyle.files import expanded, one_line, plain, read_bytes
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, and 1e-3, which there is a text for want of a dot, as the number it is."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+# A file of settings has a kilobyte or two.
+LARGEST = 1_000_000
 
 
 class Closed(BaseModel):
     """A settings section: an unknown key is an error, and nothing changes once it has been checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # Whether `true` may stand for a number, for the settings of some section.
+    truth_is_a_number: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, value):
+        """YAML has `null` for what is not there, and people write `none`, as Python has it."""
+        if not isinstance(value, dict):
+            return value
+        return {k: None if isinstance(v, str) and v == "none" and _may_be_none(cls, k) else v for k, v in value.items()}
+
+
+class Switched(Closed):
+    """A section that does nothing where it says nothing: `null`, `none` and `{}` all switch it off."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _off(cls, value):
+        return {} if value is None or (isinstance(value, str) and value == "none") else value
+
+
+def _may_be_none(model, key):
+    return key in model.model_fields and type(None) in get_args(model.model_fields[key].annotation)
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -44,6 +61,19 @@ def one_of(kind, known):
         return name
 
     return AfterValidator(check)
+
+
+def share(total, parts):
+    """A whole number shared out in the proportions of `parts`, at least 1 to each: list of int whose sum it is.
+
+    >>> share(10, [300, 100, 100])
+    [6, 2, 2]
+    """
+    shares = [max(1, total * part // sum(parts)) for part in parts]
+    while sum(shares) != total:  # what rounding left over goes to the largest share
+        largest = shares.index(max(shares))
+        shares[largest] += 1 if sum(shares) < total else -1
+    return shares
 
 
 def folder(kind):
@@ -91,11 +121,14 @@ def read(kind, name):
         if not path.is_file():
             raise unknown("preset" if kind == "stylize" else "recipe", name, names(kind))
     try:
-        settings = yaml.load(path.read_text("utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: {one_line(error)}") from error
+        settings = strict_yaml.parse(read_bytes(path, LARGEST).decode("utf-8-sig"))
+    except (UsageError, DataError) as error:
+        raise type(error)(f"{one_line(path)}: {str(error).removeprefix(f'{path}: ')}") from error
+    except (ValueError, OSError) as error:  # no YAML, no UTF-8
+        raise DataError(f"{one_line(path)}: {one_line(error)}") from error
     if not isinstance(settings, dict):
-        raise DataError(f"{path}: expected a mapping of settings, found {type(settings).__name__}.")
+        found = "nothing" if settings is None else type(settings).__name__
+        raise DataError(f"{one_line(path)}: expected a mapping of settings, found {found}.")
     return settings, path
 
 
@@ -103,30 +136,68 @@ def parse_override(text):
     """`"style.weight=20"` -> `("style.weight", 20)`; the value is YAML."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"--set expects key=value, for example style.weight=20; got '{text}'.")
+        raise UsageError(f"--set expects key=value, for example style.weight=20; got '{plain(text)}'.")
     try:
-        return key.strip(), yaml.load(value, _Loader)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not YAML ({one_line(error)}).") from error
+        return key.strip(), strict_yaml.parse(value)
+    except UsageError as error:
+        raise UsageError(f"--set {plain(text)}: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"--set {plain(text)}: the value is not YAML ({error}).") from error
+
+
+def parse_overrides(texts):
+    """The texts of several `--set`, as {dotted key: value}.
+
+    Raises:
+        UsageError: as `parse_override`; or one key has two values.
+    """
+    found = {}
+    for key, value in map(parse_override, texts):
+        if key in found and found[key] != value:
+            raise UsageError(f"--set {key} is given twice: {plain(repr(found[key]))} and {plain(repr(value))}.")
+        found.pop(key, None)  # it holds where it was said last: after --set optimizer.name=…, say
+        found[key] = value
+    return found
 
 
 def override(settings, key, value):
-    """A copy of the nested dict `settings` with the dotted `key` set.
+    """A copy of the nested dict or list `settings` with the dotted `key` set; numbers in it count a list's entries.
 
-    A mapping given for a section is merged into it; what a dotted key names, `style.layers` say, is replaced.
+    A mapping given for a section is merged into it, an empty one empties it; what a dotted key names, `style.layers`
+    say, is replaced.
+
+    Raises:
+        UsageError: the key leads into a value, or to no entry of a list.
     """
+    return _set(settings, key, value, key)
+
+
+def _set(settings, key, value, whole):
     head, _, rest = key.partition(".")
-    below = settings.get(head)
+    if isinstance(settings, list):
+        if not (head.isascii() and head.isdigit() and int(head[:9]) < len(settings)):
+            there = f"0 to {len(settings) - 1}" if settings else "none"
+            name = whole.removesuffix(key).rstrip(".")
+            raise UsageError(f"'{whole}' cannot be set: '{name}' has the entries {there}, and no '{plain(head)}'.")
+        place = int(head)
+        below = settings[place]
+    else:
+        place = next((known for known in settings if str(known) == head), head)  # {256: 100} too
+        below = settings.get(place)
     if rest:
-        if below is not None and not isinstance(below, dict):
-            raise UsageError(f"'{key}' cannot be set: '{head}' is the value {below!r}, not a section.")
-        value = {**(below or {}), rest: value} if "." not in rest else override(below or {}, rest, value)
-    elif isinstance(value, dict) and isinstance(below, dict):
+        below = None if isinstance(below, str) and below == "none" else below
+        if below is not None and not isinstance(below, (dict, list)):
+            name = whole.removesuffix(rest).rstrip(".")
+            raise UsageError(f"'{whole}' cannot be set: '{name}' is the value {plain(repr(below))}, not a section.")
+        value = _set({} if below is None else below, rest, value, whole)
+    elif "." not in whole and value and isinstance(value, dict) and isinstance(below, dict):
         value = {**below, **value}
-    return {**settings, head: value}
+    if isinstance(settings, list):
+        return [*settings[:place], value, *settings[place + 1 :]]
+    return {**settings, place: value}
 
 
-def load(kind, model, name, overrides=None):
+def load(kind, model, name, overrides=None, adjust=None):
     """Reads a file, changes it and checks it.
 
     Args:
@@ -135,6 +206,7 @@ def load(kind, model, name, overrides=None):
         overrides: {dotted key: value}, see `override`. Where they give a section another `name`, the file's arguments
             of the old one are dropped: those keys that the section passes on and does not list. A section's name may
             stand for the section.
+        adjust: `adjust(settings)` gives the changed settings as they are to be checked. None: as they are.
 
     Returns:
         `(settings, where)`: an instance of `model`, and what errors call it.
@@ -145,8 +217,12 @@ def load(kind, model, name, overrides=None):
     settings, path = read(kind, name)
     where, overrides = path.name, overrides or {}
     if overrides:
-        where += f" with {'='.join(map(str, *overrides.items()))}" if len(overrides) == 1 else " with overrides"
-    return check(model, _overridden(model, settings, overrides), where), where
+        ((key, value), *more) = overrides.items()
+        where += (
+            " with overrides" if more else f" with {plain(key)}={value if isinstance(value, str) else _shown(value)}"
+        )
+    settings = _overridden(model, settings, overrides)
+    return check(model, adjust(settings) if adjust else settings, where), where
 
 
 def _overridden(model, settings, overrides):
@@ -178,11 +254,54 @@ def check(model, settings, where):
         UsageError: one line: where, the key, what is wrong with it, and the nearest key that exists.
     """
     try:
-        return model.model_validate(settings)
+        checked = model.model_validate(settings)
+        _check_numbers(settings, checked)
+        return checked
+    except _Impossible as error:
+        raise UsageError(f"{where}: {error}") from error
     except ValidationError as error:
         # An unknown key first: a misspelt one is often also the reason why another is missing.
         problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         raise UsageError(f"{where}: {_say(model, problem)}") from error
+
+
+class _Impossible(ValueError):
+    pass
+
+
+def _check_numbers(given, made, key="", truth=False):
+    """Raises where a number is not finite, or takes more than 64 bits, or was `true` or `false`.
+
+    Args:
+        given, made: the settings before and after they were checked, or what is in them at `key`.
+        truth: whether `true` may stand for a number.
+    """
+    if isinstance(made, BaseModel):
+        truth = truth or getattr(type(made), "truth_is_a_number", False)
+        made = {**{name: getattr(made, name) for name in type(made).model_fields}, **(made.model_extra or {})}
+    if isinstance(made, (dict, list, tuple)):
+        for name, value in made.items() if isinstance(made, dict) else enumerate(made):
+            if isinstance(name, float):
+                _check_numbers(None, name, key)
+            if isinstance(given, dict):
+                before = given.get(name)
+            else:
+                before = given[name] if isinstance(given, (list, tuple)) and name in range(len(given)) else None
+            _check_numbers(before, value, f"{key}.{name}" if key else str(name), truth)
+    elif isinstance(made, (int, float)) and not isinstance(made, bool):
+        if isinstance(given, bool) and not truth:
+            raise _Impossible(f"'{key}': expected a number; got {str(given).lower()}.")
+        if isinstance(made, float) and not math.isfinite(made):
+            raise _Impossible(f"'{key}': expected a finite number; got {made}.")
+        if isinstance(made, int) and not -(2**63) <= made < 2**63:
+            raise _Impossible(f"'{key}': expected a whole number below 2^63, what 64 bits hold; got {_shown(made)}.")
+
+
+def _shown(value):
+    try:
+        return plain(repr(value), 120)
+    except ValueError:  # Python writes out no number of over 4300 digits
+        return "a number of thousands of digits"
 
 
 def _say(model, problem):
@@ -194,7 +313,7 @@ def _say(model, problem):
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     if problem["type"] in ("value_error", "missing"):
         return f"'{key}': {message}." if key else f"{message}."
-    return f"'{key}': {message[0].lower()}{message[1:]}; got {problem['input']!r}."
+    return f"'{key}': {message[0].lower()}{message[1:]}; got {_shown(problem['input'])}."
 
 
 def _section(model, location):

@@ -32,7 +32,7 @@ SPACES = "'unit', 'byte', 'byte-256' or 'imagenet'"
         (STYLE + "color: warm", f"p.yaml: unknown key 'color'. Did you mean 'colour'? Known here: {SECTIONS}."),
         (STYLE + "space: bytes", f"p.yaml: 'space': input should be {SPACES}; got 'bytes'."),
         ("style: {layers: {block1_conv1: heavy}}", "p.yaml: 'style.layers.block1_conv1': {number}; got 'heavy'."),
-        ("style: {layers: {}}", "p.yaml: style.layers names no layer."),
+        ("style: {layers: {}}", "p.yaml: 'style.layers': names no layer."),
         (
             STYLE + "scales: {steps: [0]}",
             "p.yaml: 'scales.steps.0': input should be greater than or equal to 1; got 0.",

@@ -64,7 +64,7 @@ def settings_and_blend(preset, styles, style_weight, overrides, **given):
     weight, blend = parse_style_weight(style_weight, styles)
     given = {name: value for name, value in {**given, "style_weight": weight}.items() if value is not None}
     # --set last: what it says about the optimiser is about the one that was given.
-    settings = {**given, **dict(recipes.parse_override(text) for text in overrides)}
+    settings = {**given, **recipes.parse_overrides(overrides)}
     style_settings.load(preset, settings)
     return settings, blend
 

@@ -26,7 +26,7 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
     from kstyle.errors import UsageError
     from kstyle.training import settings
 
-    given = dict(recipes.parse_override(text) for text in overrides)
+    given = recipes.parse_overrides(overrides)
     given |= {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     if resume and not run:
         raise UsageError("--resume needs --run DIR: which run to go on with.")

@@ -7,9 +7,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from kstyle import recipes
 from kstyle.errors import unknown
-from kstyle.recipes import Closed, FilePath, NotNegative, Positive, one_of
+from kstyle.recipes import Closed, FilePath, NotNegative, Positive, Switched, one_of
 from kstyle.style.colour import MODES
 from kstyle.style.scalings import GRAM_LOSSES, PIXELS, STYLE_LOSSES
+from kstyle.style.size_plan import Plateau, Scales, from_side
 
 # What is weighed beside `terms`, and its column in the history.
 SECTIONS = ("content", "style", "tv", "range")
@@ -71,6 +72,12 @@ class Content(Closed):
     median: Literal[1, 3, 5, 7] = 1
     towards_style: Annotated[float, Field(ge=0, le=1)] = 0.0
 
+    @model_validator(mode="after")
+    def _some_layer(self):
+        if self.weight and not any(self.layers.values()):
+            raise ValueError("content.layers names no layer that counts: name one, or give content.weight: 0")
+        return self
+
 
 class Term(Closed):
     """A style term.
@@ -100,19 +107,25 @@ class Term(Closed):
     @field_validator("layers")
     @classmethod
     def _some_layer(cls, layers):
-        if not layers and cls is not Style:
+        if not layers:
             raise ValueError("names no layer")
         return layers
+
+    @model_validator(mode="after")
+    def _one_that_counts(self):
+        if self.weight and not any(self.layers.values()):
+            raise ValueError("layers names no layer that counts: name one, or give weight: 0")
+        return self
 
 
 class Style(Term):
     """The style term that every preset has, and how the style pictures are shown to all terms.
 
-    `scale`: the style picture's long side as a multiple of the result's. `resize`: `"fit"` keeps its shape,
+    `scale`: the style picture's long side as a multiple of the result's, 0.01 to 16. `resize`: `"fit"` keeps its shape,
         `"stretch"` gives it the content's. `turned`: show it by 90, 180 and 270 degrees too, so that more of it fits.
     """
 
-    scale: Positive = 1.0
+    scale: Annotated[float, Field(ge=0.01, le=16)] = 1.0
     turned: bool = False
     resize: Literal["fit", "stretch"] = "fit"
 
@@ -127,14 +140,14 @@ class FurtherTerm(Term):
         return self.name or self.loss
 
 
-class TotalVariation(Closed):
+class TotalVariation(Switched):
     """`kind`: a name in `kstyle.style.losses.TV_LOSSES`."""
 
     kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point", "blur"] = "absolute"
     weight: NotNegative = 0.0
 
 
-class Range(Closed):
+class Range(Switched):
     """How far the picture leaves [0, 1]: mean of what is below 0, and mean of what is above 1."""
 
     weight: NotNegative = 0.0
@@ -147,6 +160,18 @@ class Optimizer(Closed):
 
     name: str = "adam"
 
+    @model_validator(mode="after")
+    def _some_rate(self):
+        rate = (self.model_extra or {}).get("learning_rate", 1.0)
+        if isinstance(rate, bool) or (isinstance(rate, (int, float)) and not 0 < rate < float("inf")):
+            raise ValueError(f"learning_rate must be a number above 0; got {rate!r}")
+        if isinstance(rate, dict):  # a schedule of Keras'
+            for key, value in rate.items():
+                for number in value if isinstance(value, (list, tuple)) else [value]:
+                    if isinstance(number, (int, float)) and not 0 <= number < float("inf"):
+                        raise ValueError(f"learning_rate.{key} must be 0 or more; got {number!r}")
+        return self
+
     @property
     def arguments(self) -> dict[str, Any]:
         arguments = dict(self.model_extra or {})
@@ -156,92 +181,6 @@ class Optimizer(Closed):
             values = [float(v) if isinstance(v, int) else v for v in rate["values"]]
             arguments["learning_rate"] = {**rate, "values": values}
         return arguments
-
-
-Side = Annotated[int, Field(ge=0)]
-
-
-def _from_side(table, side, below):
-    """What {long side: value} says of a side: the entry of the largest that is not larger."""
-    reached = [start for start in table if start <= side]
-    return table[max(reached)] if reached else below
-
-
-class Finish(Closed):
-    """A last pass, at the final size.
-
-    Attributes:
-        steps: gradient evaluations.
-        terms: `style`, `content` and others by their columns: this pass has only these, the passes before only the
-            others.
-    """
-
-    steps: Annotated[int, Field(ge=1)]
-    terms: list[str] = Field(min_length=1)
-
-
-class Scales(Closed):
-    """The sizes a picture passes through, from coarse to fine.
-
-    Attributes:
-        steps: gradient evaluations at each size, from the final one down; the last entry serves all coarser ones.
-        steps_from: instead of `steps`, {long side: gradient evaluations} from that side on, smaller ones as the first.
-        weights_from: {term: {long side: factor}}: by what a term's weight is multiplied from that side on; 1 below the
-            first.
-        rates_from: {long side: factor}: by what the learning rate is multiplied from that side on, likewise.
-        last_rate: by what it is multiplied at the final size.
-        finish: a last pass with other terms; None: none.
-        factor: ratio of one size to the next.
-        smallest: long side in pixels below which no size is added; None: the final size only.
-        carry: hand the optimiser's state from size to size.
-        margin: pixels by which the picture is continued on each side, mirrored, at every size but the final one. The
-            network's zero padding leaves a rim a few pixels wide; the finer sizes would magnify it.
-    """
-
-    steps: list[Annotated[int, Field(ge=1)]] = Field(default=[500], min_length=1)
-    steps_from: dict[Side, Annotated[int, Field(ge=1)]] | None = None
-    weights_from: dict[str, dict[Side, NotNegative]] = Field(default={})
-    rates_from: dict[Side, Positive] = Field(default={})
-    last_rate: Positive = 1.0
-    finish: Finish | None = None
-    factor: Annotated[float, Field(gt=1)] = 2.0
-    smallest: Annotated[int, Field(ge=32)] | None = None
-    carry: bool = True
-    margin: Annotated[int, Field(ge=0, le=64)] = 0
-
-    def plan(self, size, total=None, at_least=0):
-        """[(long side, steps)], from coarse to fine, and again the final one where there is a `finish`.
-
-        Args:
-            size: the final long side in pixels.
-            total: gradient evaluations in all, shared out in the preset's proportions, at least one each. None: the
-                preset's own.
-            at_least: long side in pixels below which no size is added, whatever the preset says.
-        """
-        sides = [size]
-        while self.smallest is not None and sides[-1] / self.factor >= max(self.smallest * 0.99, at_least):
-            sides.append(sides[-1] / self.factor)
-        if self.steps_from:
-            steps = [_from_side(self.steps_from, round(s), self.steps_from[min(self.steps_from)]) for s in sides]
-        else:
-            steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
-        if self.finish:
-            sides, steps = [size, *sides], [self.finish.steps, *steps]
-        if total is not None:
-            sides, steps = sides[:total], steps[:total]
-            shares = [max(1, int(total * s / sum(steps))) for s in steps]
-            while sum(shares) != total:  # what rounding left over goes to the largest share
-                largest = shares.index(max(shares))
-                shares[largest] += 1 if sum(shares) < total else -1
-            steps = shares
-        return [(round(side), count) for side, count in zip(reversed(sides), reversed(steps))]
-
-
-class Plateau(Closed):
-    """A size is left when in its last `steps` the best loss fell by less than `gain`, a share of it."""
-
-    steps: Annotated[int, Field(ge=2)] = 30
-    gain: Annotated[float, Field(gt=0, lt=1)] = 0.01
 
 
 class StyleSettings(Closed):
@@ -291,9 +230,14 @@ class StyleSettings(Closed):
     def _something_to_minimise(self):
         if not (self.content.weight or self.has_style):
             raise ValueError("content.weight and style.weight are both 0: there is nothing to minimise")
-        if not self.style.layers:
-            raise ValueError("style.layers names no layer")
         return self
+
+    @field_validator("clamp")
+    @classmethod
+    def _from_low_to_high(cls, clamp):
+        if clamp is not None and not clamp[0] < clamp[1]:
+            raise ValueError(f"expected [lowest, highest], the one below the other; got [{clamp[0]:g}, {clamp[1]:g}]")
+        return clamp
 
     @model_validator(mode="after")
     def _no_clamped_pyramid(self):
@@ -369,7 +313,7 @@ class StyleSettings(Closed):
             finish: in the last pass.
         """
         scales = self.scales
-        factors = {name: _from_side(table, side, 1.0) for name, table in scales.weights_from.items()}
+        factors = {name: from_side(table, side, 1.0) for name, table in scales.weights_from.items()}
 
         def weighed(name, section):
             here = scales.finish is None or (name in scales.finish.terms) == finish
@@ -377,7 +321,7 @@ class StyleSettings(Closed):
 
         sections = {name: weighed(name, getattr(self, name)) for name in SECTIONS}
         terms = [weighed(term.column, term) for term in self.terms]
-        factor = _from_side(scales.rates_from, side, 1.0) * (scales.last_rate if last else 1.0)
+        factor = from_side(scales.rates_from, side, 1.0) * (scales.last_rate if last else 1.0)
         if factor != 1:
             arguments = {
                 **self.optimizer.arguments,

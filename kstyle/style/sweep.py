@@ -139,8 +139,9 @@ def grid(content, styles, vary, options=None, overrides=(), given=None):
         varied = dict(zip(keys, values))
         mine = {**options, **{key: _value(key, varied[key]) for key in keys if key in OPTIONS}}
         mine["preset"] = varied.get("preset", options["preset"])  # a name, whatever YAML would make of it
-        texts = [*overrides, *(f"{key}={value}" for key, value in varied.items() if key not in OPTIONS)]
-        settings = dict(recipes.parse_override(text) for text in texts)
+        own = [f"{key}={value}" for key, value in varied.items() if key not in OPTIONS]
+        texts = [*overrides, *own]
+        settings = {**recipes.parse_overrides(overrides), **recipes.parse_overrides(own)}
         extractor = {} if not (given or {}).get("extractor") else {"extractor": given["extractor"]}
         command = _command(content, styles, mine, varied, options, texts, given or {})
         cell = Cell(number, varied, mine, {**extractor, **settings}, command)

@@ -5,11 +5,11 @@ The settings need no framework; `build` does.
 
 import math
 import numbers
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from kstyle.recipes import Closed
+from kstyle.recipes import Closed, Switched
 
 # Keywords of ImageDataGenerator that change the values of pixels for good, which is not augmentation.
 _NORMALISATION = (
@@ -140,7 +140,7 @@ class RandAugment(Closed):
     magnitude: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 9.0
 
 
-class AugmentSettings(Closed):
+class AugmentSettings(Switched):
     """Random changes of training pictures, drawn anew for each picture of each batch. All are off by default.
 
     Where a number and a pair are possible, the pair is the lowest and highest value. Every range is drawn from
@@ -178,6 +178,8 @@ class AugmentSettings(Closed):
         channel_shift_range: added to all channels; up to 1 in units of [0, 1], above that of [0, 255].
         horizontal_flip, vertical_flip, fill_mode, cval: as above.
     """
+
+    truth_is_a_number: ClassVar[bool] = True
 
     random_resized_crop: ResizedCrop = ResizedCrop()
     horizontal_flip: Flip = 0.0

@@ -12,7 +12,7 @@ from kstyle import data as datasets
 from kstyle.data import arrays, decode
 from kstyle.data.classes import listed
 from kstyle.data.photos import Photos, PhotoSet
-from kstyle.errors import UsageError
+from kstyle.errors import UsageError, unknown
 from kstyle.files import plain
 from kstyle.models import classifiers, finetune
 
@@ -195,12 +195,31 @@ def network(recipe, classes, shape):
 
 
 def class_weights(wanted, labels, classes):
-    """(K,) factors, or None, as `settings.Loss.class_weights` says."""
+    """(K,) factors, or None, as `settings.Loss.class_weights` says.
+
+    Args:
+        wanted: that setting.
+        labels: (N,) int, of the training pictures.
+        classes: the K names.
+
+    Raises:
+        UsageError: another count of numbers, an unknown class, or one that has two.
+    """
     if wanted is None:
         return None
     if wanted == "balanced":
-        counts = np.bincount(labels, minlength=classes)
-        return len(labels) / (classes * np.maximum(counts, 1))
-    if len(wanted) != classes:
-        raise UsageError(f"loss.class_weights: {len(wanted)} numbers for {classes} classes.")
-    return wanted
+        counts = np.bincount(labels, minlength=len(classes))
+        return len(labels) / (len(classes) * np.maximum(counts, 1))
+    if not isinstance(wanted, dict):
+        if len(wanted) != len(classes):
+            raise UsageError(f"loss.class_weights: {len(wanted)} numbers for {len(classes)} classes.")
+        return wanted
+    names, factors = [str(name) for name in classes], {}
+    for key, factor in wanted.items():
+        if key not in names and not (key.isascii() and key.isdigit() and int(key[:9]) < len(names)):
+            raise unknown("class in loss.class_weights", key, names)
+        place = names.index(key) if key in names else int(key)
+        if place in factors:
+            raise UsageError(f"loss.class_weights: class '{names[place]}' is there by its name and by its number.")
+        factors[place] = factor
+    return [factors.get(place, 1.0) for place in range(len(names))]

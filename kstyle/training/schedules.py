@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 from kstyle import recipes
 from kstyle.errors import UsageError, unknown
-from kstyle.recipes import Closed, NotNegative, Positive, one_of
+from kstyle.recipes import Closed, NotNegative, Positive, Switched, one_of
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -371,7 +371,7 @@ class Plateau:
         self.rate, self._best, self._bad, self._cooldown = (state[k] for k in ("rate", "best", "bad", "cooldown"))
 
 
-class AugmentSchedule(Closed):
+class AugmentSchedule(Switched):
     """How strongly the training pictures are changed, over the epochs.
 
     Attributes:

@@ -1,8 +1,9 @@
 """The settings of a training, typed and closed: what a recipe in configs/train may say."""
 
+import functools
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kstyle import recipes
 from kstyle.errors import UsageError, unknown
@@ -14,6 +15,8 @@ from kstyle.training.schedules import AugmentSchedule, Schedule
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+# YAML takes some names of classes for numbers.
+ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
 class Model(Closed):
@@ -125,10 +128,11 @@ class Optimizer(Closed):
 
 
 class Loss(Closed):
-    """Cross-entropy. `class_weights`: a number for each class, or `"balanced"`: N / (classes · N of the class)."""
+    """Cross-entropy. `class_weights`: a number for each class; or {class: number}, by its name or, where no class has
+    that name, its place from 0, the others 1; or `"balanced"`: N / (classes · N of the class)."""
 
     label_smoothing: Fraction = 0.0
-    class_weights: Literal["balanced"] | list[NotNegative] | None = None
+    class_weights: Literal["balanced"] | list[NotNegative] | dict[ClassName, NotNegative] | None = None
 
 
 class Average(Closed):
@@ -268,12 +272,30 @@ def resolved(settings):
     }
 
 
+def _share_epochs(settings, overrides):
+    """`epochs` among `overrides` of a recipe with stages: so many in all, in the recipe's proportions."""
+    total, stages = overrides.get("epochs"), settings.get("stages")
+    if total is None or not stages or "stages" in overrides:  # stages beside it are a contradiction
+        return settings
+    own = [stage.get("epochs") if isinstance(stage, dict) else None for stage in stages]
+    if not all(isinstance(n, int) and n > 0 for n in (*own, total)):
+        return {**settings, "epochs": None} if isinstance(total, int) and total > 0 else {**settings, "stages": []}
+    if named := [key for key in overrides if key.startswith("stages.") and key.endswith(".epochs")]:
+        raise UsageError(f"epochs is how many in all, and {named[0]} how many of one stage: give one of them.")
+    if total < len(own):
+        raise UsageError(f"epochs: {total} in all, and there are {len(own)} stages: give one each at least.")
+    shares = recipes.share(total, own)
+    stages = [{**stage, "epochs": count} for stage, count in zip(stages, shares)]
+    return {**settings, "epochs": None, "stages": stages}
+
+
 def load(recipe, overrides=None):
     """The checked settings of a recipe.
 
     Args:
         recipe: a name that comes with kstyle or the path of a YAML file.
-        overrides: {dotted key: value}.
+        overrides: {dotted key: value}. `epochs` of a recipe with stages is how many in all: they share them in the
+            recipe's proportions.
 
     Raises:
         UsageError: an unknown recipe or key (with the nearest match), a wrong type, an impossible value.
@@ -281,7 +303,8 @@ def load(recipe, overrides=None):
     from kstyle import data
     from kstyle.models import finetune, options
 
-    checked, where = recipes.load("train", TrainSettings, recipe, overrides)
+    shared = functools.partial(_share_epochs, overrides=overrides or {})
+    checked, where = recipes.load("train", TrainSettings, recipe, overrides, shared)
     if "dtype" in checked.model.options:
         raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
     # The number of classes and the size are the data's: these are some that every network takes.

@@ -145,7 +145,7 @@ def _facts(recipe, parts, model, normalise):
 def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
     plan = recipe.plan
     total = sum(stage.epochs for stage in plan)
-    weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, model.output_shape[-1])
+    weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
     average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
     best = None
