@@ -204,11 +204,30 @@ class _Tensor(typing.NamedTuple):
     strides: tuple  # in elements
 
 
+class _Ignored:
+    """Stands for what scripts keep beside the tensors: it can be made and given a state, and remembers nothing."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_args, **_kwargs):
+        return object.__new__(cls)
+
+    def __setstate__(self, state):
+        pass
+
+
+# Figures of NumPy, such as the best score so far, and the options that a script was called with.
+_IGNORED = {
+    "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "_codecs.encode",
+    "argparse.Namespace",
+}  # fmt: skip
+
+
 class _Notes(pickle.Unpickler):
     """Unpickles to dicts of `_Tensor` notes.
 
-    What `find_class` hands out is a built-in type, a string or a bound method: things whose behaviour a hostile
-    pickle's BUILD instruction cannot alter.
+    What `find_class` hands out is a built-in type, a string, a bound method or `_Ignored`: things whose behaviour a
+    hostile pickle's BUILD instruction cannot alter.
     """
 
     def __init__(self, file):
@@ -218,6 +237,8 @@ class _Notes(pickle.Unpickler):
     def find_class(self, module, name):
         if module == "torch" and name in _STORAGES:
             return name
+        if f"{module}.{name}" in _IGNORED:
+            return _Ignored
         allowed = {
             "collections.OrderedDict": collections.OrderedDict,
             "torch.Size": tuple,

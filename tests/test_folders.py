@@ -1,20 +1,24 @@
 """One list of what a picture is and one walk for every command that is given a folder."""
 
+import json
 import os
 import socket
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from kstyle import folders
+from kstyle.cli.compare import compare
 from kstyle.data import photos
+from kstyle.errors import DataError
 from kstyle.style import batch
 
 
-def save(path, form="PNG"):
+def save(path, form="PNG", side=8):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), (200, 90, 10)).save(path, form)
+    Image.new("RGB", (side, side), (200, 90, 10)).save(path, form)
 
 
 # Every one a picture in a format that Pillow reads, as people's folders have them.
@@ -120,3 +124,15 @@ def test_each_file_once_and_what_is_named_whatever_its_name(tmp_path, monkeypatc
     assert found.left == ()
     skipping = folders.pictures("in", skip=["in/sub"])
     assert [p.path for p in skipping.pictures] == ["in/b.png"]
+
+
+def test_compare_takes_a_folder_for_its_pictures(tmp_path, monkeypatch):
+    """Failure: the results of a batch have to be named one by one, or a preview beside them gets a column."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/b.jfif", "in/more/a.png", "in/._b.jfif", "in/.cache/c.png"):
+        save(name, "PNG", 40)
+    done = CliRunner().invoke(compare, ["in", "in/b.jfif", "--json"], catch_exceptions=False)
+    assert list(json.loads(done.stdout)["pictures"]) == ["in/b.jfif", "a.png", "b.jfif (2)"]
+    (tmp_path / "in/gone.png").symlink_to("nothing.png")
+    with pytest.raises(DataError, match=r"in/gone\.png: is a link to nothing\."):
+        CliRunner().invoke(compare, ["in"], catch_exceptions=False)

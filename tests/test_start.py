@@ -2,13 +2,15 @@
 
 from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
+import argparse
 import pickle
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
-from kstyle import runs
+from kstyle import checkpoints, runs
 from kstyle.errors import DataError
 from kstyle.models import classifiers, finetune, torch_names
 from kstyle.training import checkpoint, settings, start
@@ -93,7 +95,12 @@ def test_pytorchs_files_by_what_they_hold(tmp_path, name):
     torch = pytest.importorskip("torch")
     model = small()
     tensors = {f"module.{key}": torch.from_numpy(value) for key, value in in_torchs_names(model).items()}
-    torch.save({"epoch": 3, "state_dict": tensors}, tmp_path / name, _use_new_zipfile_serialization=name != "model.pkl")
+    beside = {"best": np.float64(0.5), "args": argparse.Namespace(rate=0.1, of=np.float32(2)), "dtype": np.dtype("f4")}
+    torch.save(
+        {"epoch": 3, "state_dict": tensors, **beside},
+        tmp_path / name,
+        _use_new_zipfile_serialization=name != "model.pkl",
+    )
     assert start.load(model, tmp_path / name) == "torch"
     assert [float(value.flat[0]) for value in got(model)] == [1, 2, 3, 4, 5, 6]
 
@@ -108,6 +115,17 @@ def test_a_pickle_that_is_a_program_is_refused(tmp_path):
 
     torch.save({"state_dict": Hostile()}, tmp_path / "a.pth.tar")
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(Hostile(), 2))
+    # What is ignored cannot be given another behaviour: BUILD on the class itself.
+    program = b"\x80\x02cargparse\nNamespace\n}U\x0c__setstate__c__builtin__\nprint\nsb."
+    with zipfile.ZipFile(tmp_path / "b.pth", "w") as archive:
+        archive.writestr("b/data.pkl", program)
+    with pytest.raises(DataError, match=r"only plain tensors"):
+        start.load(small(), tmp_path / "b.pth")
+    with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
+        archive.writestr("c/data.pkl", b"\x80\x02cargparse\nNamespace\n}U\x01aK\x01sb.")
+    with pytest.raises(DataError, match="damaged"):
+        start.load(small(), tmp_path / "c.pth")
+    assert not hasattr(checkpoints._Ignored, "a")
     for name in ("a.pth.tar", "a.pkl"):
         with pytest.raises(DataError, match=r"only plain tensors|is a program"):
             start.load(small(), tmp_path / name)

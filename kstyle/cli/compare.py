@@ -20,8 +20,18 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 @click.option("--weights", type=PATH, metavar="FILE", help="Its weights: .h5, .npz, .pth or .safetensors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(pictures, as_json, **options):
-    """Measure two or more PICTUREs: faults, and with --content and --style how much of each is in them."""
+    """Measure two or more PICTUREs: faults, and with --content and --style how much of each is in them.
+
+    A folder stands for the pictures in it.
+    """
+    from kstyle import folders
     from kstyle.cli.progress import Progress
+    from kstyle.errors import DataError
+
+    found = [folders.pictures(path) for path in pictures]
+    if fault := next((left for each in found for left in each.left if left.fault), None):
+        raise DataError(f"{fault.path}: {fault.why}.")
+    pictures = [picture.path for each in found for picture in each.pictures]
 
     with Progress(quiet=as_json) as progress:
         from kstyle.style import compare as comparing
