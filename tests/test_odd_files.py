@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -111,6 +112,19 @@ def test_names_that_are_not_utf_8(run, tmp_path, monkeypatch):
         assert run(root, form)[0] == 0
     sys.stdout.seek(0)
     assert sys.stdout.read().count("p\\xff2.png") == 2 * 2 + 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "cp437", "cp932"])
+def test_a_terminal_of_any_encoding(run, monkeypatch, encoding):
+    """Failure: help, a table or a run's own name ends in an error of the encoding, after hours of training."""
+    for arguments in (["train", "--help"], ["data", "list"], ["data", "check", "digits"]):
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding, errors="strict"))
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        assert not ended.value.code
+        click.echo(os.fsdecode(b"r\xe9n: top-1 \xc3\x97"))
+        sys.stdout.seek(0)
+        assert "r\\udce9n" in sys.stdout.read()
 
 
 def test_odd_names_each_have_a_line_of_their_own(run):

@@ -42,6 +42,9 @@ def main(arguments=None):
     debug = "--debug" in arguments or bool(os.environ.get("KSTYLE_DEBUG"))
     if not debug:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata, not the picture
+    for stream in (sys.stdout, sys.stderr):  # a name or a × that the terminal's encoding lacks is no reason to fail
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     with signals.orderly():
         _run(arguments, debug)
 
