@@ -359,7 +359,8 @@ def read(path, network, layers):
     """
     names = {name: layer for layer, (_, aliases) in layers.items() for name in (layer, *aliases)}
     seen = []
-    tensors = checkpoints.read(path, only=lambda name: seen.append(name) or _tell(name, names))
+    most = checkpoints.most_for(int(sum(np.prod(shape) for shape, _ in layers.values())))
+    tensors = checkpoints.read(path, only=lambda name: seen.append(name) or _tell(name, names), most=most)
     stored = defaultdict(dict)
     for name in sorted(tensors, key=len):  # of several copies, that which is nested least
         layer, role = _tell(name, names)
