@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from kstyle import profiles
+from kstyle import pages, profiles
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.files import expanded, one_line, replacing
 
@@ -165,8 +165,8 @@ def open_image(stream, label):
 def _from_pil(image, label):
     notes = []
     _check_pixels(image.size, label)
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "PSD":  # a PSD's frames are its layers, and what is read is their sum
+    frames = pages.count(image)
+    if frames != "1" and image.format != "PSD":  # a PSD's frames are its layers, and what is read is their sum
         number = image.tell()
         notes.append(f"{frames} frames, {'the first' if number == 0 else f'number {number + 1}'} is used")
     if image.mode[0] != "I" and re.search(";16[BLN]", str(getattr(image, "tile", ""))):

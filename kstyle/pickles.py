@@ -77,8 +77,8 @@ _IGNORED = {
 class Notes(pickle._Unpickler):
     """Unpickles to dicts of `_Tensor` notes.
 
-    What `find_class` hands out is a string, a bound method or `_Ignored`: things whose behaviour a hostile pickle's BUILD
-    instruction cannot alter.
+    What `find_class` hands out is a string, a bound method or `_Ignored`: things whose behaviour a hostile pickle's
+    BUILD instruction cannot alter.
     """
 
     def __init__(self, file):

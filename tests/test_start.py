@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from kstyle import checkpoints, runs
+from kstyle import pickles, runs
 from kstyle.errors import DataError
 from kstyle.models import classifiers, finetune, torch_names
 from kstyle.training import checkpoint, settings, start
@@ -125,7 +125,7 @@ def test_a_pickle_that_is_a_program_is_refused(tmp_path):
         archive.writestr("c/data.pkl", b"\x80\x02cargparse\nNamespace\n}U\x01aK\x01sb.")
     with pytest.raises(DataError, match="damaged"):
         start.load(small(), tmp_path / "c.pth")
-    assert not hasattr(checkpoints._Ignored, "a")
+    assert not hasattr(pickles._Ignored, "a")
     for name in ("a.pth.tar", "a.pkl"):
         with pytest.raises(DataError, match=r"only plain tensors|is a program"):
             start.load(small(), tmp_path / name)

@@ -118,10 +118,11 @@ class _Refused(Exception):
     pass
 
 
-class _Notes(pickle.Unpickler):
+# Python's own, as in `kstyle.pickles`: that in C makes room for whatever number a memo is given.
+class _Notes(pickle._Unpickler):
     """Unpickles to dicts with `_Array` notes, from Python 2 (strings come as bytes) and 3.
 
-    As in `kstyle.checkpoints`, `find_class` hands out strings and bound methods only: a hostile pickle's BUILD
+    As in `kstyle.pickles`, `find_class` hands out strings and bound methods only: a hostile pickle's BUILD
     instruction cannot alter them.
     """
 

@@ -36,6 +36,7 @@ STYLES = (
 )  # fmt: skip
 UNWANTED = {"6a92790b1c2a301c6e7ddef645dca1f53ea97ac2": "Flickr says that the photo is unavailable"}  # by SHA-1
 
+MOST_COMMAS = 1000  # of its first line: each row would be given as many fields
 MOST_LIST = 1 << 27  # bytes of the list unpacked; the official one has 11 million
 
 
@@ -64,6 +65,8 @@ def read_list(path):
         raise DataError(f"{path}: cannot be read as a list of URLs ({reason}).") from error
     if len(raw) > MOST_LIST:
         raise DataError(f"{path}: refused: it has more than {MOST_LIST} bytes.")
+    if (commas := raw[: raw.find(b"\n")].count(b",")) > MOST_COMMAS:
+        raise DataError(f"{path}: expected a list of URLs; its first line has {commas:,} commas.")
     names = tuple(name.strip() for name in names if name.strip())
     for name in names:  # they become folders
         if not re.fullmatch(r"\w[\w .&+-]{0,60}(?<![ .])", name) or names.count(name) > 1:

@@ -1,0 +1,18 @@
+"""How many pictures a file holds, without being made to look for as many as it likes to claim."""
+
+import contextlib
+
+MOST = 1000  # pages of a TIFF that are looked for: for each, Pillow looks among all before it
+
+
+def count(image):
+    """How many frames or pages an open `PIL.Image` has, as a text: `"3"`, `"1000 or more"`."""
+    if image.format != "TIFF":
+        return str(getattr(image, "n_frames", 1))
+    shown, found = image.tell(), 1
+    with contextlib.suppress(EOFError):
+        while found < MOST:
+            image.seek(found)
+            found += 1
+    image.seek(shown)
+    return f"{found} or more" if found == MOST else str(found)
