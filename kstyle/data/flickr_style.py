@@ -65,7 +65,7 @@ def read_list(path):
         raise DataError(f"{path}: cannot be read as a list of URLs ({reason}).") from error
     if len(raw) > MOST_LIST:
         raise DataError(f"{path}: refused: it has more than {MOST_LIST} bytes.")
-    if (commas := raw[: raw.find(b"\n")].count(b",")) > MOST_COMMAS:
+    if (commas := raw.partition(b"\n")[0].count(b",")) > MOST_COMMAS:
         raise DataError(f"{path}: expected a list of URLs; its first line has {commas:,} commas.")
     names = tuple(name.strip() for name in names if name.strip())
     for name in names:  # they become folders
