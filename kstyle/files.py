@@ -8,6 +8,8 @@ from pathlib import Path
 
 from kstyle.errors import DataError, KStyleError, UsageError
 
+LONGEST = 255  # bytes of a name, not characters: what nearly all file systems allow
+
 
 def one_line(value):
     """`value` as one line of text, whatever white space is in it."""
@@ -33,6 +35,39 @@ def reason(error):
     return one_line(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
+def cut(text, most):
+    """The beginning of `text` that takes at most `most` bytes in a file's name, and no half of a character.
+
+    >>> cut("会会会", 7)
+    '会会'
+    """
+    taken = 0
+    for place, character in enumerate(text):
+        taken += len(os.fsencode(character))
+        if taken > most:
+            return text[:place]
+    return text
+
+
+def ending(path, ending, suffix=None):
+    """`path` with `ending` put between its stem and its suffix; the stem is cut where the name would be too long.
+
+    Args:
+        path: of a file.
+        ending: e.g. `"-2"`.
+        suffix: another one than the path's.
+
+    Returns:
+        A `Path`.
+
+    >>> ending("a/cat.png", "-2").as_posix()
+    'a/cat-2.png'
+    """
+    path = Path(path)
+    last = ending + (path.suffix if suffix is None else suffix)
+    return path.with_name(cut(path.stem, LONGEST - len(os.fsencode(last))) + last)
+
+
 @contextlib.contextmanager
 def replacing(path):
     """`with replacing(path) as beside:` the file written at `beside` becomes `path` if nothing was raised.
@@ -45,7 +80,7 @@ def replacing(path):
     path = Path(path)
     # Beside the target, as a rename is only atomic within a file system. Hidden from globs of results, cut to what a
     # file name may have, and of this process and thread, so that no two write the same one.
-    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.{threading.get_ident()}.part")
+    beside = path.with_name(f".{cut(path.name, 80)}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         yield beside
         os.replace(beside, path)
@@ -87,7 +122,7 @@ def free_names(path):
     path = Path(path)
     yield path
     for number in itertools.count(2):
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        yield ending(path, f"-{number}")
 
 
 def claim_folder(path):

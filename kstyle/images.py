@@ -348,6 +348,8 @@ def check_target(path):
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist; make it first"
             raise DataError(f"{label}: the folder {one_line(folder)} {what}.")
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name too long is found out here
     except OSError as error:  # e.g. a name too long, a folder that may not be entered
         raise DataError(f"{label}: cannot be written ({error.strerror}).") from None
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -20,7 +20,7 @@ import yaml
 
 from kstyle import locks
 from kstyle.errors import DataError, UsageError
-from kstyle.files import claim_folder, one_line, reason, replacing
+from kstyle.files import claim_folder, cut, one_line, reason, replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
 
@@ -43,7 +43,7 @@ def taken(folder, recipe, resume=False):
     """
     made = None
     if folder is None:
-        folder = made = claim_folder(Path("runs") / f"{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+        folder = made = claim_folder(Path("runs") / f"{cut(Path(recipe).stem, 200)}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = Path(folder)
     _fits(folder, resume)  # before anything is made
     try:

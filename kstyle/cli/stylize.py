@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kstyle import signals
+from kstyle import files, signals
 from kstyle.cli import options as painting
 from kstyle.errors import KStyleError, UsageError
 
@@ -117,7 +117,7 @@ class _Snapshots:
 
         if not self._every or (step.step + 1) % self._every:
             return
-        path = self._target.with_stem(f"{self._target.stem}-step{step.step + 1:04d}")
+        path = files.ending(self._target, f"-step{step.step + 1:04d}")
         try:
             images.write(path, step.image())
         except KStyleError as error:
@@ -127,7 +127,7 @@ class _Snapshots:
 
 
 def _free_name(content, styles):
-    stem = "-".join(Path(path).stem for path in (content, *styles))[:100]
+    stem = files.cut("-".join(Path(path).stem for path in (content, *styles)), 150)
     path, number = Path(f"{stem}.png"), 1
     while path.exists():
         number += 1

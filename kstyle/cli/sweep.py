@@ -4,6 +4,7 @@ import json
 
 import click
 
+from kstyle import files
 from kstyle.cli import options as painting
 from kstyle.errors import UsageError
 
@@ -54,7 +55,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
             )
         given = {"extractor": extractor, "weights": weights}
         cells = sweeps.grid(content, styles, vary, options, overrides, given)
-        folder = target.with_name(f"{target.stem}-pictures")
+        folder = files.ending(target, "-pictures", "")
         progress.pictures(count)
         interrupted = False
         try:
@@ -73,7 +74,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
             interrupted = True
         states = [cell.state for cell in cells]
         if "done" in states or "failed" in states:
-            page, table = target.with_suffix(".html"), target.with_suffix(".csv")
+            page, table = (files.ending(target, "", suffix) for suffix in (".html", ".csv"))
             sweeps.write_sheet(target, cells, vary, content, styles, options["size"])
             sweeps.write_page(page, cells, vary, content, styles, folder)
             sweeps.write_csv(table, cells)
@@ -90,7 +91,7 @@ def _report(cells, target, interrupted, as_json, quiet):
         from kstyle.style import sweep as sweeps
 
         rows = [sweeps.row(cell) for cell in cells]
-        names = {"sheet": target, "page": target.with_suffix(".html"), "table": target.with_suffix(".csv")}
+        names = {"sheet": target, "page": files.ending(target, "", ".html"), "table": files.ending(target, "", ".csv")}
         counts = {"done": len(done), "failed": len(failed), "interrupted": interrupted, "rows": rows}
         click.echo(json.dumps({**{name: str(path) for name, path in names.items()}, **counts}))
     elif interrupted and not (done or failed):
@@ -99,7 +100,9 @@ def _report(cells, target, interrupted, as_json, quiet):
         click.echo(f"kstyle: stopped with {len(done)} of {len(cells)} painted; they are on {target}", err=True)
     elif not quiet:
         seconds = sum(cell.seconds for cell in cells)
-        said = f"{len(done)} of {len(cells)} painted in {seconds:.0f} s; commands in {target.with_suffix('.html')}"
+        said = (
+            f"{len(done)} of {len(cells)} painted in {seconds:.0f} s; commands in {files.ending(target, '', '.html')}"
+        )
         click.echo(f"{target}: {said}", err=True)
     if interrupted or failed:
         raise click.exceptions.Exit(130 if interrupted else 1)

@@ -98,7 +98,7 @@ class Record:
 
     def _free(self, content, suffix, held, mine):
         above, slash, stem = content.name.rpartition("/")
-        stem, number = above + slash + os.fsencode(stem)[:MOST_BYTES].decode("utf-8", "ignore"), 1
+        stem, number = above + slash + files.cut(stem, MOST_BYTES), 1
         name = f"{stem}{suffix}"
         while name.casefold() in held or os.path.abspath(self.folder / name) in mine or self._foreign(name):
             number += 1

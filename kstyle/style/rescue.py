@@ -45,7 +45,7 @@ def _elsewhere(result, target):
         folder = None
         try:
             folder = place()
-            with files.claimed(folder / f"{target.stem}.png") as free:
+            with files.claimed(folder / files.ending(target, "", ".png").name) as free:
                 return Path(os.path.abspath(result.write(free)))
         except (OSError, RuntimeError, KStyleError) as error:  # RuntimeError: there is no home folder
             log.debug("no rescue: %s", one_line(error))

@@ -6,7 +6,6 @@ import html
 import itertools
 import logging
 import math
-import shlex
 import string
 import textwrap
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kstyle import files, images, recipes, sheet
+from kstyle import files, images, names, recipes, sheet
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.files import one_line
 from kstyle.models import features
@@ -170,7 +169,7 @@ def _check(cell):
 
 def _command(content, styles, options, varied, common, texts, given):
     """Its `kstyle stylize`: what was given or varies, but for the size, which is stylize's own unless that varies."""
-    words = ["kstyle", "stylize", str(content), *map(str, styles), "--preset", str(options["preset"])]
+    words = ["kstyle", "stylize", *map(names.argument, (content, *styles)), "--preset", str(options["preset"])]
     for key in ("size", "steps", "seed", "precision"):
         wanted = key in varied if key == "size" else key in varied or common[key] not in (None, 0, "auto")
         words += [OPTIONS[key], str(options[key])] if wanted else []
@@ -178,7 +177,7 @@ def _command(content, styles, options, varied, common, texts, given):
         words += [f"--{key.replace('_', '-')}", str(value)] if value is not None else []
     for text in texts:
         words += ["--set", text]
-    return shlex.join(words)
+    return names.command(words)
 
 
 def paint(cells, content, styles, callback=None, **options):
@@ -356,7 +355,7 @@ def write_page(path, cells, vary, content, styles, folder):
         table="\n".join(table),
     )
     with files.replacing(path) as beside:
-        Path(beside).write_text(page, "utf-8")
+        Path(beside).write_text(files.legible(page), "utf-8")
 
 
 def _figure(cell, folder):
