@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from kstyle import pages, profiles
+from kstyle import pages, profiles, samples, spaces
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.files import expanded, one_line, replacing
 
@@ -58,9 +58,10 @@ class Picture:
 def read(source):
     """Read a picture, whatever it is, as float sRGB.
 
-    A file is turned as its EXIF orientation says and converted to sRGB by its ICC profile (`profiles.to_srgb`). 8-bit
-    values are divided by 255, 16-bit grey ones by 65535; Pillow reads 16-bit colour as 8-bit, which is noted. Of an
-    animation the first frame is used. A PNG's gAMA chunk is not looked at.
+    A file is turned as its EXIF orientation says and converted to sRGB: by its ICC profile (`profiles.to_srgb`), or
+    from the space that it names otherwise (`kstyle.spaces`). 8-bit values are divided by 255, grey ones of more bits by
+    what is white in them (`kstyle.samples`); Pillow reads 16-bit colour as 8-bit, which is noted. Of an animation the
+    first frame is used. A PNG's gAMA chunk is not looked at.
 
     Args:
         source: a path; or a `PIL.Image.Image` (its current frame); or an array `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or
@@ -79,13 +80,13 @@ def read(source):
     if isinstance(source, Image.Image):
         label = one_line(getattr(source, "filename", "") or "image")
         with one_line_errors(label):
-            return _from_pil(source, label)
+            return _from_pil(source, label, getattr(source, "fp", None))
     if isinstance(source, (str, os.PathLike)):
         label = one_line(path := expanded(source))
         with one_line_errors(label), open(path, "rb") as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
-            return _from_pil(open_image(stream, label), label)
+            return _from_pil(open_image(stream, label), label, stream)
     if hasattr(source, "__array__"):
         return _picture(*from_values(np.asarray(source), "array"), "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
@@ -162,9 +163,11 @@ def open_image(stream, label):
         raise
 
 
-def _from_pil(image, label):
-    notes = []
+def _from_pil(image, label, stream):
     _check_pixels(image.size, label)
+    samples.check_whole(image, label)
+    tags = samples.tags(image)
+    head, notes = _head(stream), []
     frames = pages.count(image)
     if frames != "1" and image.format != "PSD":  # a PSD's frames are its layers, and what is read is their sum
         number = image.tell()
@@ -176,6 +179,8 @@ def _from_pil(image, label):
     with pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
         image.load()
 
+    space, before, note = spaces.of_file(image, head)  # before it is turned, which loses its format
+    notes += [note] if note else []
     try:
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             image = ImageOps.exif_transpose(image)
@@ -184,12 +189,11 @@ def _from_pil(image, label):
         notes.append("its EXIF data is broken and was ignored")
 
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if image.mode == "I" and not 0 <= values.min() <= values.max() <= 65535:  # 32 bits, as Pillow reads a PGM's 16
-            raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {values.min()} to {values.max()}.")
-        rgb, alpha = from_values(values if image.mode == "F" else values.astype(np.uint16), label)
+        values, more = samples.grey(image, tags, label)
+        notes += more
+        rgb, alpha = from_values(values, label)
         if isinstance(clear := image.info.get("transparency"), int):
-            alpha = (values != clear).astype(np.float32)
+            alpha = (np.asarray(image) != clear).astype(np.float32)
         if image.info.get("icc_profile"):
             notes.append("its ICC profile was ignored: only 8-bit pictures are converted")
     else:
@@ -198,10 +202,26 @@ def _from_pil(image, label):
             image = image.convert("RGBA")
             alpha = np.asarray(image.getchannel("A"), np.float32) / np.float32(255)
             image = image.convert("RGB")
-        image, more = profiles.to_srgb(image, mode)
-        notes += more
-        rgb = np.asarray(image, np.float32) / np.float32(255)
+        if space != spaces.SRGB and (before or not image.info.get("icc_profile")):
+            rgb = spaces.to_srgb(np.asarray(image.convert("RGB"), np.float32) / np.float32(255), space)
+            notes.append(f"converted from {space}")
+        else:
+            image, more = profiles.to_srgb(image, mode)
+            notes += more
+            rgb = np.asarray(image, np.float32) / np.float32(255)
     return _picture(rgb, alpha, os.path.basename(label), notes)
+
+
+def _head(stream):
+    """The first bytes of an open file, which is left where it was; none where there is no file any more."""
+    try:
+        place = stream.tell()
+        stream.seek(0)
+        head = stream.read(spaces.HEAD)
+        stream.seek(place)
+        return head
+    except (AttributeError, OSError, ValueError):
+        return b""
 
 
 def from_values(values, label):
@@ -216,7 +236,8 @@ def from_values(values, label):
     elif np.issubdtype(values.dtype, np.floating):
         low, high = values.min(), values.max()
         if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN, which compares as False, is refused too
-            raise DataError(f"{label}: expected floats in [0, 1], got values from {low:g} to {high:g}.")
+            way = ": divide them by 255" if -SLACK <= low and 2 < high <= 255 + SLACK else ""
+            raise DataError(f"{label}: expected floats in [0, 1], got values from {low:g} to {high:g}{way}.")
         values = np.clip(values, 0, 1).astype(np.float32)
     else:
         raise DataError(f"{label}: expected uint8, uint16, bool or float in [0, 1], got {values.dtype}.")

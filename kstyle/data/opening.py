@@ -10,7 +10,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from kstyle import images
+from kstyle import images, samples
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line
 
@@ -50,7 +50,8 @@ def _read(path, plan):
         image = images.open_image(stream, label)
         if image.format not in FORMATS:
             raise DataError(f"{label}: is {image.format}, which is not taken for a photograph.")
-        reducible = image.format in ("JPEG", "MPO")
+        samples.check_whole(image, label)
+        tags, reducible = samples.tags(image), image.format in ("JPEG", "MPO")
         if not reducible:
             _load(image)  # first: of a PNG or TIFF the orientation, of an icon the size is known only then
         turn = _turn(image)
@@ -62,7 +63,7 @@ def _read(path, plan):
             if factor > 1 and image.draft(None, (width // factor, height // factor)) is None:
                 factor = 1
             _load(image)
-        image = _in_rgb(image, label)
+        image = _in_rgb(image, tags, label)
         if turn is not None:
             image = image.transpose(turn)
         return image, box and [min(v / factor, end) for v, end in zip(box, image.size * 2)]
@@ -81,16 +82,13 @@ def _turn(image):
         return None
 
 
-def _in_rgb(image, label):
+def _in_rgb(image, tags, label):
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        values, clear = np.asarray(image), image.info.get("transparency")
-        if image.mode == "I" and not 0 <= values.min() <= values.max() <= 65535:
-            raise DataError(f"{label}: expected 16-bit values, 0 to 65535, got {values.min()} to {values.max()}.")
-        rgb, _ = images.from_values(values if image.mode == "F" else values.astype(np.uint16), label)
-        if isinstance(clear, int):
-            rgb[values == clear] = 1
+        rgb, _ = images.from_values(samples.grey(image, tags, label)[0], label)
+        if isinstance(clear := image.info.get("transparency"), int):
+            rgb[np.asarray(image) == clear] = 1
         return Image.fromarray(np.rint(rgb * 255).astype(np.uint8))
     if image.has_transparency_data:
         paper = Image.new("RGBA", image.size, "white")
