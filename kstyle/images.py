@@ -236,7 +236,7 @@ def from_values(values, label):
     elif np.issubdtype(values.dtype, np.floating):
         low, high = values.min(), values.max()
         if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN, which compares as False, is refused too
-            way = ": divide them by 255" if -SLACK <= low and 2 < high <= 255 + SLACK else ""
+            way = ": divide them by 255" if low >= -SLACK and 2 < high <= 255 + SLACK else ""
             raise DataError(f"{label}: expected floats in [0, 1], got values from {low:g} to {high:g}{way}.")
         values = np.clip(values, 0, 1).astype(np.float32)
     else:

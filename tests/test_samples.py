@@ -172,7 +172,7 @@ def test_what_pillow_reads_a_preview_of_is_refused(tmp_path):
     for more in ([(254, 4, 1), (330, 4, 8)], [(50706, 1, 0x0401)]):
         path.write_bytes(tiff([[1, 2], [3, 4]], more=more))
         for reader in (images.read, opening.open_rgb):
-            with pytest.raises(DataError, match="raw file.*preview of 2×2"):
+            with pytest.raises(DataError, match=r"raw file.*preview of 2×2"):
                 reader(path)
 
 
