@@ -104,7 +104,12 @@ def test_an_animation_in_and_out(run, kind):
     assert Path(got["output"]).stat().st_mtime_ns == before
 
 
-@pytest.mark.skipif(not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg is not installed")
+needs_ffmpeg = pytest.mark.skipif(
+    not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg is not installed"
+)
+
+
+@needs_ffmpeg
 def test_a_video_in_and_out(run):
     """Failure: a video comes back without its sound, or at another rate or length."""
     made = "testsrc=size=50x38:rate=30000/1001:duration=0.3", "sine=duration=0.3"
@@ -120,3 +125,66 @@ def test_a_video_in_and_out(run):
     Path("broken.mkv").write_bytes(b"no video")
     code, _, errors = run("broken.mkv")
     assert code == 2 and errors.startswith("kstyle: broken.mkv: ffprobe failed (") and errors.count("\n") == 1
+
+
+def times(path):
+    """Seconds at which the frames of a video are shown."""
+    asked = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "packet=pts_time",
+        "-of",
+        "json",
+        path,
+    ]
+    packets = json.loads(subprocess.run(asked, check=True, capture_output=True).stdout)["packets"]
+    return np.array(sorted(float(packet["pts_time"]) for packet in packets))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_rate_that_varies(place, suffix):
+    """Failure: a phone's film runs evenly where it stood still, and comes apart from its sound."""
+    made = ["-f", "lavfi", "-i", "testsrc=size=32x24:rate=20:duration=1", "-vf", "select='not(between(n,3,9))'"]
+    film = f"clip.{suffix}"
+    subprocess.run(["ffmpeg", "-v", "error", *made, "-fps_mode", "passthrough", film], check=True)
+    expected = times(film)
+    assert len(expected) == 13 and np.diff(expected).max() > 0.39
+    Path("apart").mkdir()
+    found = frames.take_apart(film, "apart", 32)
+    assert len(found.frames) == 13
+    frames.put_together(found, found.frames, f"again.{suffix}")
+    again = times(f"again.{suffix}")
+    np.testing.assert_allclose(again - again[0], expected - expected[0], atol=0.002)
+
+
+@needs_ffmpeg
+def test_an_hdr_film(place):
+    """Failure: an HDR film comes out pale: 58 % of the signal is white paper in it."""
+    white = "color=c=0x949494:size=32x24:rate=5:duration=0.4,format=yuv444p10le"
+    told = ["-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-color_range", "tv"]
+    subprocess.run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            white,
+            "-c:v",
+            "libx264",
+            "-pix_fmt",
+            "yuv420p10le",
+            *told,
+            "hdr.mp4",
+        ],
+        check=True,
+    )
+    Path("apart").mkdir()
+    found = frames.take_apart("hdr.mp4", "apart", 32)
+    assert np.asarray(Image.open(found.frames[0]).convert("RGB")).min() > 245

@@ -71,12 +71,12 @@ def batch(
         from kstyle import scratch
         from kstyle.style import batch as batches
         from kstyle.style import frames as films
-        from kstyle.style import transfer
+        from kstyle.style import transfer, video
 
         with _not_begun():
             film = contents[0] if len(contents) == 1 and films.is_film(contents[0], frames) else None
             motion = _motion(films, frames or film, frame_steps, temporal)
-            videos = [path for path in contents if Path(path).suffix.lower() in films.FILMS]
+            videos = [path for path in contents if Path(path).suffix.lower() in video.FILMS]
             if videos and not film:
                 raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
             painter = transfer.Painter(
@@ -84,7 +84,7 @@ def batch(
             )
             folder = Path(output)
             if film:
-                films.need_ffmpeg(film)
+                video.need_ffmpeg(film)
                 apart = stack.enter_context(scratch.folder())
                 film = films.take_apart(film, apart, size)
                 target, folder = folder / f"{film.path.stem}{film.suffix}", folder / film.path.stem

@@ -7,12 +7,8 @@ to them; where it changes, the change is added to the strokes, and nothing holds
 import contextlib
 import copy
 import hashlib
-import json
 import logging
 import math
-import os
-import shutil
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from PIL import Image
 from kstyle import files, images
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line
-from kstyle.style import colour, transfer
+from kstyle.style import colour, transfer, video
 
 log = logging.getLogger("kstyle")
 
@@ -30,15 +26,6 @@ log = logging.getLogger("kstyle")
 STILL = 0.04
 # A temporal weight of 1 makes a mean change of a tenth as dear as all the rest of the loss.
 DEAR = 0.1**2
-# Films that ffmpeg takes apart: {suffix: (suffix of the result, ffmpeg's name of its format, encoder)}.
-H264 = ("-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p")
-FILMS = {
-    ".mp4": (".mp4", "mp4", (*H264, "-movflags", "+faststart")),
-    ".mov": (".mov", "mov", (*H264, "-movflags", "+faststart")),
-    ".mkv": (".mkv", "matroska", H264),
-    ".webm": (".webm", "webm", ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-pix_fmt", "yuv420p")),
-    ".avi": (".mp4", "mp4", (*H264, "-movflags", "+faststart")),
-}
 # Those that Pillow does. A GIF is a film wherever it moves, the others are where frames are asked for.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 GIF_PALETTE_FRAMES = 16
@@ -191,7 +178,7 @@ class Film:
         path: of its file.
         frames: paths of its frames, pictures, in order.
         rate: frames a second as ffmpeg says it, "30000/1001"; None for an animation.
-        durations: milliseconds of each frame of an animation.
+        durations: seconds of each frame of a video whose rate varies, empty for others; milliseconds of an animation's.
         loop: how often an animation is repeated, 0 for ever; None: not said.
     """
 
@@ -205,14 +192,14 @@ class Film:
     def suffix(self):
         """Of the result."""
         suffix = self.path.suffix.lower()
-        return suffix if self.rate is None else FILMS[suffix][0]
+        return suffix if self.rate is None else video.FILMS[suffix][0]
 
 
 def is_film(path, asked=False):
     """Whether a file is to be taken apart: a video, a GIF that moves, or, where frames are `asked` for, another
     animation. Only names and headers are looked at."""
     suffix = Path(path).suffix.lower()
-    if suffix in FILMS:
+    if suffix in video.FILMS:
         return True
     if suffix not in ANIMATIONS or (suffix != ".gif" and not asked):
         return False
@@ -239,9 +226,9 @@ def take_apart(path, folder, size):
         DataError: the film cannot be read.
     """
     path = Path(path)
-    return (
-        _take_video_apart(path, folder, size) if path.suffix.lower() in FILMS else _take_animation_apart(path, folder)
-    )
+    if path.suffix.lower() in video.FILMS:
+        return Film(path, *video.take_apart(path, folder, size))
+    return _take_animation_apart(path, folder)
 
 
 def put_together(film, pictures, target):
@@ -258,16 +245,7 @@ def put_together(film, pictures, target):
     if film.rate is None:
         _write_animation(film, pictures, Path(target))
     else:
-        _write_video(film, pictures, Path(target))
-
-
-def need_ffmpeg(path):
-    """UsageError where a film takes ffmpeg and it is not installed."""
-    if Path(path).suffix.lower() in FILMS and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-        raise UsageError(
-            f"{one_line(path)}: reading a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, "
-            "or give a folder of frames with --frames."
-        )
+        video.put_together(film, pictures, Path(target))
 
 
 @contextlib.contextmanager
@@ -320,63 +298,3 @@ def _palette(shown):
     for number, frame in enumerate(picked):
         sheet.paste(frame, (0, number * height))
     return sheet.quantize(256, method=Image.Quantize.MEDIANCUT)
-
-
-# A file may be a list of other files or addresses under a film's name; ffmpeg is to open none but itself.
-_SOURCE = ("-protocol_whitelist", "file", "-i")
-
-
-def _take_video_apart(path, folder, size):
-    need_ffmpeg(path)
-    source = os.path.abspath(path)
-    if not os.path.isfile(source):
-        raise DataError(f"{one_line(path)}: there is no such file.")
-    asked = ("-select_streams", "v:0", "-show_entries", "stream=avg_frame_rate,r_frame_rate", "-of", "json")
-    streams = json.loads(_run(path, "ffprobe", "-v", "error", *asked, *_SOURCE, source) or "{}").get("streams")
-    if not streams:
-        raise DataError(f"{one_line(path)}: has no pictures.")
-    rates = [streams[0].get(key, "0/0") for key in ("avg_frame_rate", "r_frame_rate")]
-    rate = next((rate for rate in rates if not rate.startswith("0/") and not rate.endswith("/0")), "25/1")
-    # Square pixels, and long sides that are painted smaller anyway are not kept larger.
-    fit = f"scale='if(gte(iw,ih),min(iw,{size}),-2)':'if(gte(iw,ih),-2,min(ih,{size}))':flags=lanczos"
-    pixels = f"scale='trunc(iw*sar/2)*2':ih,setsar=1,{fit}"
-    frames = ("-map", "0:v:0", "-vf", pixels, "-r", rate, "-start_number", "1")
-    _run(path, "ffmpeg", "-v", "error", "-nostdin", *_SOURCE, source, *frames, os.path.join(folder, "%06d.png"))
-    found = sorted(Path(folder).glob("*.png"), key=lambda frame: int(frame.stem))
-    if not found:
-        raise DataError(f"{one_line(path)}: has no pictures.")
-    return Film(path, found, rate=rate)
-
-
-def _write_video(film, pictures, target):
-    _, form, encoder = FILMS[film.path.suffix.lower()]
-    # In one unbroken row, as ffmpeg reads them; beside the frames, so that they go when those go.
-    row = film.frames[0].parent / "painted"
-    row.mkdir()
-    for number, path in enumerate(pictures, 1):
-        linked = row / f"{number:06d}{Path(path).suffix}"
-        try:
-            os.link(path, linked)
-        except OSError:  # another file system
-            shutil.copyfile(path, linked)
-    # Even sides for yuv420p, and said in the file what players would have to guess.
-    shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
-    colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
-    sound = ("-c:a", "copy") if film.suffix == film.path.suffix.lower() else ()
-    shown = ("-framerate", film.rate, "-start_number", "1", "-i", str(row / f"%06d{Path(pictures[0]).suffix}"))
-    with files.replacing(target) as beside:
-        _run(
-            target, "ffmpeg", "-v", "error", "-nostdin", "-y", *shown, *_SOURCE, os.path.abspath(film.path),
-            "-map", "0:v:0", "-map", "1:a?", "-vf", shape, *encoder, *colours, *sound, "-f", form,
-            os.path.abspath(beside),
-        )  # fmt: skip
-
-
-def _run(path, *command):
-    """What a command of ffmpeg's prints; a DataError about `path` with its last line where it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
-    if done.returncode:
-        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        reason = files.plain(said[-1], 200).rstrip(".") if said else f"exit code {done.returncode}"
-        raise DataError(f"{one_line(path)}: {command[0]} failed ({reason}).")
-    return done.stdout.decode("utf-8", "replace")
