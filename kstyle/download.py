@@ -2,17 +2,20 @@
 
 import contextlib
 import email.utils
+import errno
 import functools
 import hashlib
 import os
 import random
 import re
+import shutil
 import time
 from pathlib import Path
 
 import requests
 import urllib3
 
+from kstyle import answers
 from kstyle.checkpoints import looks_like_html
 from kstyle.errors import DataError
 from kstyle.files import plain
@@ -26,6 +29,9 @@ BACKOFF = 0.5  # seconds before the first retry; doubled each time
 LONGEST_WAIT = 60.0  # seconds, also for a server's Retry-After
 CONNECT_RETRIES = 2  # retries while the host cannot be reached at all: a dead host stays dead
 CHUNK = 1 << 16  # bytes; what a broken connection costs at most
+MOST_BYTES = 2 << 30  # of a file of which nothing else is known; the largest weights have a quarter
+LEAST_RATE, WINDOW = 1000, 60.0  # bytes a second that must come, on average over so many seconds
+LONGEST = 6 * 3600.0  # seconds for a file in all
 
 WEB_PAGE = "the server sent a web page in place of the file"
 _FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
@@ -49,7 +55,9 @@ class _Failed(Exception):
         self.final, self.wait, self.reached = final, wait, reached
 
 
-def fetch(url, target, *, sha256=None, md5=None, progress=None, timeout=(10, 30), retries=5, headers=None):
+def fetch(
+    url, target, *, sha256=None, md5=None, progress=None, timeout=(10, 30), retries=5, headers=None, most=MOST_BYTES
+):  # fmt: skip
     """Fetch a file over HTTP.
 
     The bytes go to `target` + `.part`, which a further attempt or a later call continues, and are renamed once all
@@ -64,6 +72,7 @@ def fetch(url, target, *, sha256=None, md5=None, progress=None, timeout=(10, 30)
         timeout: seconds to connect, seconds without a byte.
         retries: attempts after the first, where that may help (of an unreachable host, at most `CONNECT_RETRIES`).
         headers: of the request, e.g. `{"User-Agent": …}`.
+        most: bytes that the file may have. A larger one is refused, and nothing is kept of it.
 
     Returns: `target` as a `Path`.
 
@@ -77,7 +86,8 @@ def fetch(url, target, *, sha256=None, md5=None, progress=None, timeout=(10, 30)
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(part) as file:
             if not target.exists() or misfit(target, sums):
-                _until_whole(retries, url, file, sums, progress or (lambda *_: None), timeout, headers or {})
+                with _no_full_disk_left(part):
+                    _until_whole(retries, url, file, sums, progress or (lambda *_: None), timeout, headers or {}, most)
                 if fcntl is None:
                     file.close()  # Windows renames no open file
                 os.replace(part, target)
@@ -119,13 +129,25 @@ def _locked(part):
         file.close()
 
 
+@contextlib.contextmanager
+def _no_full_disk_left(part):
+    """What filled a disk is dropped: others need the room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+            with contextlib.suppress(OSError):
+                os.truncate(part, 0)
+        raise
+
+
 def _until_whole(retries, url, file, sums, *rest):
     """Attempt until the file is whole and its checksum fits."""
     stale = file.tell() > 0  # what an earlier call left may be of another version
-    failed = 0
+    failed, end = 0, time.monotonic() + LONGEST
     while True:
         try:
-            _attempt(url, file, sums, *rest)
+            _attempt(url, file, sums, *rest, end)
         except _Failed as error:
             failed += 1
             if error.final or failed > (retries if error.reached else min(retries, CONNECT_RETRIES)):
@@ -142,7 +164,7 @@ def _until_whole(retries, url, file, sums, *rest):
         stale = False
 
 
-def _attempt(url, file, sums, progress, timeout, headers):
+def _attempt(url, file, sums, progress, timeout, headers, most, end):
     """One request, continued where the file ends."""
     have = file.tell()
     # Compressed on the way, neither lengths nor ranges would be the file's.
@@ -152,7 +174,10 @@ def _attempt(url, file, sums, progress, timeout, headers):
         if not sums:  # then only the date, set below, tells another version's first half
             headers["If-Range"] = email.utils.formatdate(os.path.getmtime(file.name), usegmt=True)
     try:
-        response = requests.get(url, headers=headers, stream=True, timeout=timeout)
+        with requests.Session() as session:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, answers.Adapter())
+            response = session.get(url, headers=headers, stream=True, timeout=timeout)
     except _FAULTS as error:
         raise fault(error) from error
     with response:
@@ -175,12 +200,23 @@ def _attempt(url, file, sums, progress, timeout, headers):
             raise _Failed(says, final=True)
         if response.headers.get("Content-Type", "").lower().startswith("text/html"):
             raise _Failed(WEB_PAGE, final=True)
+        packing = answers.packing(response.headers, Path(file.name).name.removesuffix(".part"))
+        if packing and packing not in answers.PACKED:
+            raise _Failed(f"the server sent it packed as {plain(packing, 20)}, which was not asked for", final=True)
+        if packing and status == 206:  # a piece of something else than the file
+            _empty(file)
+            raise _Failed(f"the server sent a piece of it packed as {packing}")
         if status == 200:
             _empty(file)
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else None
+        _check_room(file, total, most)
         try:
-            _receive(response.raw.stream(CHUNK, decode_content=False), file, total, progress)
+            _receive(response.raw, file, total, progress, bool(packing), most, end)
+        except _Failed:
+            if packing:  # no piece of it can be asked for
+                _empty(file)
+            raise
         finally:
             file.flush()
             os.fsync(file.fileno())
@@ -189,20 +225,44 @@ def _attempt(url, file, sums, progress, timeout, headers):
                 os.utime(file.name, (changed, changed))  # for If-Range, should this .part be continued
 
 
-def _receive(chunks, file, total, progress):
+def _check_room(file, total, most):
+    if total is None:
+        return
+    if total > most:
+        _empty(file)
+        raise _Failed(f"it has {total:,} bytes, and may have {most:,}", final=True)
+    need, free = total - file.tell(), shutil.disk_usage(os.path.dirname(os.path.abspath(file.name))).free
+    if need > free:
+        raise _Failed(f"it takes {need:,} bytes more, and the disk has {free:,} free", final=True)
+
+
+def _receive(raw, file, total, progress, packed, most, end):
+    read = getattr(raw, "read1", raw.read)  # what has come, however little; urllib3 1 has no read1
+    since, had = time.monotonic(), file.tell()
     while True:
         try:
-            chunk = next(chunks, None)
+            chunk = read(CHUNK, decode_content=packed)
         except _FAULTS as error:
             raise fault(error, f" after {file.tell()} of {total or 'unknown'} bytes") from error
-        if chunk is None:
+        if not chunk:
             break
         if file.tell() == 0 and looks_like_html(chunk):
             raise _Failed(WEB_PAGE, final=True)
+        if file.tell() + len(chunk) > most:
+            _empty(file)
+            raise _Failed(f"it has more than the {most:,} bytes that it may have", final=True)
         file.write(chunk)
-        progress(file.tell(), total)
-    if total is not None and file.tell() != total:
-        raise _Failed(f"the connection ended after {file.tell()} of {total} bytes")
+        progress(file.tell(), None if packed else total)
+        now = time.monotonic()
+        if now > end:
+            raise _Failed(f"it took more than {LONGEST:.0f} s", final=True)
+        if now - since > WINDOW:
+            if file.tell() - had < LEAST_RATE * WINDOW:
+                raise _Failed(f"less than {LEAST_RATE} bytes a second came, {file.tell()} in all")
+            since, had = now, file.tell()
+    came = raw.tell() if packed else file.tell()
+    if total is not None and came != total:
+        raise _Failed(f"the connection ended after {came} of {total} bytes")
 
 
 def _empty(file):

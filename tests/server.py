@@ -1,5 +1,7 @@
 """A local HTTP server with the bad manners that downloads meet: `with Server(body, ["truncate", "ok"]) as server:`."""
 
+import contextlib
+import gzip
 import http.server
 import re
 import threading
@@ -12,7 +14,8 @@ class Server:
         ok, no-range (200 whatever is asked), 404, 416, 500, 429 (Retry-After: 7), truncate (half of what is due, under
         the full Content-Length), stall (half, then nothing), drop (closes without an answer), html (typed),
         html-body (typed as binary), redirect (to /moved, once), loop (redirects for ever), wrong (other bytes),
-        shifted (206 from one byte further on).
+        shifted (206 from one byte further on), gzip (packed for the way, unasked), slow (a header that never ends, a
+        byte now and then), drip (a body like that), endless (a body without a length that does not end).
 
     Attributes:
         url: where it listens.
@@ -62,10 +65,25 @@ class Server:
         elif manner in ("html", "html-body"):
             kind = "text/html; charset=utf-8" if manner == "html" else "application/octet-stream"
             self._send(request, 200, b"\n<!DOCTYPE html><html>Please log in</html>", {"Content-Type": kind})
+        elif manner == "gzip":
+            self._send(request, 200, gzip.compress(self.body), {"Content-Encoding": "gzip"})
+        elif manner == "slow":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            self._pour(request, b"x", 0.02)
+        elif manner in ("drip", "endless"):
+            request.send_response(200)
+            request.end_headers()
+            self._pour(request, *{"drip": (b"x", 0.02), "endless": (bytes(1 << 16), 0)}[manner])
         elif manner in ("redirect", "loop"):
             self._send(request, 302, b"", {"Location": "/moved"})
         else:
             self._serve(request, manner)
+
+    def _pour(self, request, piece, pause):
+        with contextlib.suppress(OSError):
+            while not self.closing.wait(pause):
+                request.wfile.write(piece)
+        request.close_connection = True
 
     def _serve(self, request, manner):
         body = bytes(255 - b for b in self.body) if manner == "wrong" else self.body

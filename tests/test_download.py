@@ -1,5 +1,7 @@
 """kstyle.download against servers that stall, cut off, lie and fail."""
 
+import errno
+import gzip
 import hashlib
 import os
 import socket
@@ -180,3 +182,57 @@ def test_processes_that_want_one_file_share_one_download(tmp_path):
         assert [process.wait(20) for process in both] == [0, 0]
     assert (tmp_path / "x").read_bytes() == BODY and left(tmp_path) == ["x"]
     assert len(server.requests) == 3
+
+
+def test_a_body_that_does_not_end(tmp_path):
+    """Failure: the disk is full of a .part."""
+    with Server(BODY, ["endless"]) as server:
+        said = fails(server.url, tmp_path / "x", most=10**6)
+    assert "it has more than the 1,000,000 bytes that it may have (attempt 1)" in said and left(tmp_path) == []
+    with Server(BODY) as server:
+        assert "it has 300,008 bytes, and may have 300,007" in fails(server.url, tmp_path / "x", most=len(BODY) - 1)
+        assert download.fetch(server.url, tmp_path / "x", most=len(BODY)).read_bytes() == BODY
+
+
+def test_a_disk_without_room(tmp_path, monkeypatch):
+    """Failure: what cannot fit is begun, and the disk stays full of it."""
+    usage = download.shutil.disk_usage(tmp_path)
+    with Server(BODY) as server, monkeypatch.context() as patched:
+        patched.setattr(download.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        assert "takes 300,008 bytes more, and the disk has 1,000 free" in fails(server.url, tmp_path / "x")
+
+    def full(done, total):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Server(BODY) as server, pytest.raises(DataError, match="No space left"):
+        download.fetch(server.url, tmp_path / "x", progress=full)
+    assert left(tmp_path) == []
+
+
+def test_a_header_that_does_not_end(tmp_path, monkeypatch):
+    """Failure: a server that sends a byte now and then is waited for, for ever."""
+    monkeypatch.setattr(download.answers, "HEADER_SECONDS", 0.2)
+    with Server(BODY, ["slow", "ok"]) as server:
+        assert download.fetch(server.url, tmp_path / "x").read_bytes() == BODY
+    with Server(BODY, ["slow"]) as server:
+        assert "stalled beyond the time limit (attempt 1)" in fails(server.url, tmp_path / "y", retries=0)
+
+
+def test_a_body_that_drips(tmp_path, monkeypatch):
+    """Failure: as above, in the body."""
+    monkeypatch.setattr(download, "WINDOW", 0.2)
+    with Server(BODY, ["drip"]) as server:
+        assert "less than 1000 bytes a second came" in fails(server.url, tmp_path / "x", retries=0)
+    monkeypatch.setattr(download, "LONGEST", 0.1)
+    with Server(BODY, ["drip"]) as server:
+        assert "it took more than" in fails(server.url, tmp_path / "y")
+
+
+@pytest.mark.parametrize("checksum", [SHA, None])
+def test_what_is_packed_for_the_way_is_unpacked(tmp_path, checksum):
+    """Failure: a file without a checksum is kept packed, and nothing can read it."""
+    with Server(BODY, ["gzip"]) as server:
+        assert download.fetch(server.url, tmp_path / "x", sha256=checksum).read_bytes() == BODY
+        assert gzip.decompress(download.fetch(server.url, tmp_path / "x.gz").read_bytes()) == BODY
+    with Server(bytes(10**6), ["gzip"]) as server:
+        assert "it has more than the 10,000 bytes" in fails(server.url, tmp_path / "y", most=10**4)

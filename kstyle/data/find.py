@@ -130,7 +130,7 @@ def fetch(source, folder=None, progress=None):
     from kstyle import download  # requests takes longer to import than this whole package
 
     target = (Path(expanded(folder)) if folder else keras_folder()) / source.file
-    return download.fetch(source.url, target, progress=progress, **source.sums)
+    return download.fetch(source.url, target, progress=progress, most=source.size or download.MOST_BYTES, **source.sums)
 
 
 def shown(path):

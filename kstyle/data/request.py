@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 import kstyle
-from kstyle import download
+from kstyle import answers, download
 from kstyle.checkpoints import looks_like_html
 from kstyle.errors import DataError
 from kstyle.files import plain
@@ -75,7 +75,7 @@ class Client:
         self._settings = {}  # {host: proxies and certificates}, by the environment
         self._dead_ends = {}  # {URL that redirects led to: reason}
         # The pool keeps to `per_host` with idle connections included.
-        self._adapter = requests.adapters.HTTPAdapter(pool_connections=64, pool_maxsize=per_host, pool_block=True)
+        self._adapter = answers.Adapter(pool_connections=64, pool_maxsize=per_host, pool_block=True)
 
     def close(self):
         """Ends what is under way, with a `Trouble`, at its next byte."""
@@ -103,14 +103,17 @@ class Client:
         except _FAULTS as error:
             raise _fault(error, answered=False) from error
         with response:
-            pieces = self._pieces(response.raw)
+            packing = answers.packing(response.headers)
+            if packing and packing not in answers.PACKED:
+                raise Trouble(f"the server sent it packed as {plain(packing, 20)}, which was not asked for")
+            pieces = self._pieces(response.raw, bool(packing))
             if response.status_code != 200:
                 _read_out(pieces)
             if response.status_code in _MOVED and "Location" in response.headers:
                 return self._moved(url, hops, response.headers["Location"])
             _check_status(response)
             length = response.headers.get("Content-Length", "")
-            length = int(length) if length.isdigit() else None
+            length = int(length) if length.isdigit() and not packing else None
             size, sha1 = _receive(pieces, length, part)
         if reason := self.unwanted.get(sha1):
             if hops:
@@ -130,7 +133,7 @@ class Client:
                 self._settings[host] = session.merge_environment_settings(url, {}, True, None, None)
         return self._settings[host]
 
-    def _pieces(self, raw):
+    def _pieces(self, raw, packed):
         deadline = time.monotonic() + FILE_SECONDS
         # read1 gives what has come, so that a server that drips is seen to be late; urllib3 1 has no read1.
         read = getattr(raw, "read1", raw.read)
@@ -140,7 +143,7 @@ class Client:
             if time.monotonic() > deadline:
                 raise Trouble(f"it took more than {FILE_SECONDS} s", again=True)
             try:
-                piece = read(download.CHUNK, decode_content=False)
+                piece = read(download.CHUNK, decode_content=packed)
             except _FAULTS as error:
                 raise _fault(error, answered=True) from error
             if not piece:
