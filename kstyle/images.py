@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from kstyle import pages, profiles, samples, spaces
+from kstyle import pages, profiles, samples, spaces, streams
 from kstyle.errors import DataError, UsageError, unknown
-from kstyle.files import expanded, one_line, replacing
+from kstyle.files import expanded, one_line
 
 MAX_PIXELS = 100_000_000  # width × height a file may claim; KSTYLE_MAX_PIXELS in the environment goes before it
 SLACK = 1e-3  # how far outside [0, 1] a float may be (a filter's rounding) before it counts as another range
@@ -64,8 +63,9 @@ def read(source):
     first frame is used. A PNG's gAMA chunk is not looked at.
 
     Args:
-        source: a path; or a `PIL.Image.Image` (its current frame); or an array `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or
-            `(H, W, 4)`, last the alpha, of uint8, uint16, bool, or float in [0, 1]; or a `Picture`, returned as it is.
+        source: a path, `-` for standard input; or a `PIL.Image.Image` (its current frame); or an array `(H, W)`,
+            `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`, last the alpha, of uint8, uint16, bool, or float in [0, 1]; or a
+            `Picture`, returned as it is.
 
     Returns:
         A `Picture`; its arrays share no memory with `source`.
@@ -83,7 +83,7 @@ def read(source):
             return _from_pil(source, label, getattr(source, "fp", None))
     if isinstance(source, (str, os.PathLike)):
         label = one_line(path := expanded(source))
-        with one_line_errors(label), open(path, "rb") as stream:
+        with one_line_errors(label), streams.reading(path) as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
             return _from_pil(open_image(stream, label), label, stream)
@@ -356,10 +356,13 @@ def _levels(values):
 def check_target(path):
     """Check that a picture can be written at `path`, before hours of work are spent on it; returns it as a `Path`.
 
-    UsageError where the extension is not one of `FORMATS`; DataError where the path is a folder, or its folder is
-    missing or cannot be written to.
+    `-` is standard output. UsageError where that cannot take it, or the extension is not one of `FORMATS`; DataError
+    where the path is a folder, or its folder is missing or cannot be written to.
     """
     path = Path(expanded(path))
+    if str(path) == streams.STANDARD:
+        streams.output()
+        return path
     label, folder = one_line(path), path.parent
     try:
         if path.is_dir():
@@ -386,7 +389,8 @@ def write(path, rgb, alpha=None, *, text=None):
     arguments give the same bytes.
 
     Args:
-        path: an existing file is replaced once the new one is complete, which takes over its permissions.
+        path: `-` is standard output, as PNG. An existing file is replaced once the new one is complete, which takes
+            over its permissions.
         rgb, alpha: float in [0, 1], sRGB, straight, as for `to_pil`; no alpha is opaque.
         text: `{key: value}` of strings to keep in the file. A PNG takes each as a text chunk; the others take the
             whole as one line of JSON in the EXIF description, which is left out where it passes JPEG's 64 KB.
@@ -396,7 +400,7 @@ def write(path, rgb, alpha=None, *, text=None):
             nothing new left in the folder and an existing file as it was.
     """
     path = check_target(path)
-    kind = FORMATS[path.suffix.lower()]
+    kind = FORMATS[path.suffix.lower() or ".png"]
     image = to_pil(rgb, alpha)
     if kind == "JPEG" and alpha is not None:
         seen, image = image, Image.new("RGB", image.size, "white")
@@ -409,9 +413,7 @@ def write(path, rgb, alpha=None, *, text=None):
     elif text and len(line := json.dumps(text)) < 65_000:
         options["exif"] = Image.Exif()
         options["exif"][ExifTags.Base.ImageDescription] = line
-    with replacing(path) as beside, open(beside, "w+b") as stream:
-        with contextlib.suppress(OSError):  # most often there is no file to replace
-            shutil.copymode(path, beside)
+    with streams.writing(path) as stream:
         try:
             image.save(stream, format=kind, icc_profile=profiles.srgb(), **options)
         except ValueError as error:  # what the format cannot hold, such as 70,000 pixels

@@ -1,5 +1,6 @@
 """The command line: options, calls and printing. One file a command; a framework is imported only inside one."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -8,7 +9,7 @@ import warnings
 import click
 
 import kstyle
-from kstyle import signals
+from kstyle import signals, streams
 from kstyle.cli.batch import batch
 from kstyle.cli.compare import compare
 from kstyle.cli.data import data
@@ -45,16 +46,32 @@ def main(arguments=None):
     for stream in (sys.stdout, sys.stderr):  # a name or a × that the terminal's encoding lacks is no reason to fail
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    with signals.orderly():
-        _run(arguments, debug)
+    with signals.orderly(), streams.remembered():
+        try:
+            _run(arguments, debug)
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                _flush(stream)
+
+
+def _flush(stream):
+    """Here, where a reader that has gone can be passed over: Python, as it ends, would make exit code 120 of it."""
+    try:
+        if stream and not stream.closed:
+            stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments, debug):
     try:
-        code = cli.main(arguments, prog_name="kstyle", standalone_mode=False)
-        sys.exit(signals.exit_code() if code == 130 else code)
+        # Not cli.main, which makes an error of a reader of our output that has gone.
+        with cli.make_context("kstyle", arguments) as context:
+            cli.invoke(context)
+        sys.exit(0)
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(signals.exit_code() if done.exit_code == 130 else done.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
@@ -66,9 +83,7 @@ def _run(arguments, debug):
         click.echo("kstyle: interrupted", err=True)
         sys.exit(signals.exit_code())
     except BrokenPipeError:
-        # The reader of our output, `head` say, has gone: nothing is wrong. Python must not try to flush to it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(0)  # the reader of our output, `head` say, has gone: nothing is wrong
     except KStyleError as error:
         if debug:
             logging.getLogger("kstyle").exception(error)

@@ -1,12 +1,13 @@
 """`kstyle stylize`: options, progress and files around `kstyle.stylize`."""
 
+import contextlib
 import json
 import logging
 from pathlib import Path
 
 import click
 
-from kstyle import files, signals
+from kstyle import files, signals, streams
 from kstyle.cli import options as painting
 from kstyle.errors import KStyleError, UsageError
 
@@ -68,7 +69,7 @@ def stylize(
     quiet, **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
-    from kstyle import images
+    from kstyle import images, names
 
     given = {name: options.pop(name) for name in _SETTINGS}
     settings, blend = painting.settings_and_blend(preset, len(styles), style_weight, overrides, **given)
@@ -77,12 +78,17 @@ def stylize(
     for name, given in (("mask", masks), ("style-mask", style_masks)):
         if given and len(given) != len(styles):
             raise UsageError(f"--{name} is given {len(given)} times for {len(styles)} styles: once for each, or never.")
-    target = images.check_target(output or _free_name(content, styles))
+    target = images.check_target(output or _default_name(content, styles))
+    names.check_spares([target, *_snapshots_there(target, save_every)], [content, *styles, *masks, *style_masks])
+    if str(target) == streams.STANDARD and (as_json or save_every):
+        raise UsageError(f"-o - is for the picture alone: give a file for {'--json' if as_json else '--save-every'}.")
 
     # Everything above answers at once; from here on a framework is loaded.
     from kstyle.cli.progress import Progress
 
-    with Progress(quiet=quiet or as_json, preview=preview) as progress:
+    # A default name is claimed, so that two who paint the same have two pictures.
+    claim = contextlib.nullcontext(target) if output else files.claimed(target)
+    with claim as target, Progress(quiet=quiet or as_json, preview=preview) as progress:
         from kstyle.style import rescue, transfer
 
         snapshot = _Snapshots(target, save_every)
@@ -117,7 +123,7 @@ class _Snapshots:
 
         if not self._every or (step.step + 1) % self._every:
             return
-        path = files.ending(self._target, f"-step{step.step + 1:04d}")
+        path = _snapshot(self._target, step.step + 1)
         try:
             images.write(path, step.image())
         except KStyleError as error:
@@ -126,13 +132,23 @@ class _Snapshots:
             self._failed = True
 
 
-def _free_name(content, styles):
-    stem = files.cut("-".join(Path(path).stem for path in (content, *styles)), 150)
-    path, number = Path(f"{stem}.png"), 1
-    while path.exists():
-        number += 1
-        path = Path(f"{stem}-{number}.png")
-    return path
+def _snapshots_there(target, every):
+    """The files that snapshots would replace."""
+    found = []
+    for path in target.parent.glob("*-step*") if every else ():
+        number = path.stem.rpartition("-step")[2]
+        if number.isdecimal() and int(number) % every == 0 and path.name == _snapshot(target, int(number)).name:
+            found.append(path)
+    return found
+
+
+def _snapshot(target, number):
+    return files.ending(target, f"-step{number:04d}")
+
+
+def _default_name(content, styles):
+    stems = ["pipe" if streams.is_stream(path) else Path(path).stem for path in (content, *styles)]
+    return Path(f"{files.cut('-'.join(stems), 150)}.png")
 
 
 def _report(result, target, interrupted, as_json, quiet):

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from kstyle import files
+from kstyle import files, streams
 from kstyle.errors import DataError, KStyleError
 from kstyle.files import one_line
 
@@ -41,6 +41,8 @@ def write(result, target):
 
 
 def _elsewhere(result, target):
+    if str(target) == streams.STANDARD:
+        target = Path("painting.png")
     for place in (lambda: target.parent, _temporary, Path.home, Path.cwd):
         folder = None
         try:
