@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import json
+import math
 import os
 import threading
 from pathlib import Path
@@ -28,6 +30,14 @@ def legible(text):
         return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # half a pair, as Windows allows in names
         return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown(value, length=120):
+    """`repr(value)` as `plain` has it, for messages: also of numbers that Python itself does not write out."""
+    try:
+        return plain(repr(value), length)
+    except ValueError:  # over 4300 digits
+        return "a number of thousands of digits"
 
 
 def reason(error):
@@ -89,6 +99,19 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def json_text(value, indent=None):
+    """`value` as JSON that every reader takes: a number that is not finite, which JSON does not have, is null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def expanded(path):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from kstyle import strict_yaml
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
-from kstyle.files import expanded, one_line, plain, read_bytes
+from kstyle.files import expanded, one_line, plain, read_bytes, shown
 
 # A file of settings has a kilobyte or two.
 LARGEST = 1_000_000
@@ -154,7 +154,7 @@ def parse_overrides(texts):
     found = {}
     for key, value in map(parse_override, texts):
         if key in found and found[key] != value:
-            raise UsageError(f"--set {key} is given twice: {plain(repr(found[key]))} and {plain(repr(value))}.")
+            raise UsageError(f"--set {key} is given twice: {shown(found[key])} and {shown(value)}.")
         found.pop(key, None)  # it holds where it was said last: after --set optimizer.name=…, say
         found[key] = value
     return found
@@ -188,7 +188,7 @@ def _set(settings, key, value, whole):
         below = None if isinstance(below, str) and below == "none" else below
         if below is not None and not isinstance(below, (dict, list)):
             name = whole.removesuffix(rest).rstrip(".")
-            raise UsageError(f"'{whole}' cannot be set: '{name}' is the value {plain(repr(below))}, not a section.")
+            raise UsageError(f"'{whole}' cannot be set: '{name}' is the value {shown(below)}, not a section.")
         value = _set({} if below is None else below, rest, value, whole)
     elif "." not in whole and value and isinstance(value, dict) and isinstance(below, dict):
         value = {**below, **value}
@@ -219,7 +219,7 @@ def load(kind, model, name, overrides=None, adjust=None):
     if overrides:
         ((key, value), *more) = overrides.items()
         where += (
-            " with overrides" if more else f" with {plain(key)}={value if isinstance(value, str) else _shown(value)}"
+            " with overrides" if more else f" with {plain(key)}={value if isinstance(value, str) else shown(value)}"
         )
     settings = _overridden(model, settings, overrides)
     return check(model, adjust(settings) if adjust else settings, where), where
@@ -294,14 +294,7 @@ def _check_numbers(given, made, key="", truth=False):
         if isinstance(made, float) and not math.isfinite(made):
             raise _Impossible(f"'{key}': expected a finite number; got {made}.")
         if isinstance(made, int) and not -(2**63) <= made < 2**63:
-            raise _Impossible(f"'{key}': expected a whole number below 2^63, what 64 bits hold; got {_shown(made)}.")
-
-
-def _shown(value):
-    try:
-        return plain(repr(value), 120)
-    except ValueError:  # Python writes out no number of over 4300 digits
-        return "a number of thousands of digits"
+            raise _Impossible(f"'{key}': expected a whole number below 2^63, what 64 bits hold; got {shown(made)}.")
 
 
 def _say(model, problem):
@@ -313,7 +306,7 @@ def _say(model, problem):
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     if problem["type"] in ("value_error", "missing"):
         return f"'{key}': {message}." if key else f"{message}."
-    return f"'{key}': {message[0].lower()}{message[1:]}; got {_shown(problem['input'])}."
+    return f"'{key}': {message[0].lower()}{message[1:]}; got {shown(problem['input'])}."
 
 
 def _section(model, location):

@@ -20,7 +20,7 @@ import yaml
 
 from kstyle import locks
 from kstyle.errors import DataError, UsageError
-from kstyle.files import claim_folder, cut, one_line, reason, replacing
+from kstyle.files import claim_folder, cut, json_text, one_line, reason, replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
 
@@ -92,7 +92,7 @@ def clear(folder):
 
 def write_facts(folder, facts):
     with replacing(Path(folder) / "run.json") as beside:
-        beside.write_text(json.dumps(facts, indent=2), "utf-8")
+        beside.write_text(json_text(facts, indent=2), "utf-8")
 
 
 def facts(folder):

@@ -169,7 +169,7 @@ def test_two_thousand_urls_and_two_kills(tmp_path):
     paths = flickr_style.places(*flickr_style.read_list(listed)[:2])
     expected = {p: picture(n) for n, (m, p) in enumerate(zip(manners, paths)) if m not in bad}
     assert pictures_in(folder) == expected
-    beside = {"train.txt", "test.txt", "failed.csv", "style_names.txt", "subset.json", "journal.jsonl", ".lock"}
+    beside = {"train.txt", "test.txt", "failed.csv", "style_names.txt", "subset.json", "journal.jsonl"}
     assert {p.name for p in folder.iterdir()} == {"train", "test", *beside}
     lines = [line.rsplit(" ", 1) for s in gather.SPLITS for line in (folder / f"{s}.txt").read_text().splitlines()]
     assert {path for path, _ in lines} == set(expected)

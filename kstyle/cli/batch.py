@@ -1,7 +1,6 @@
 """`kstyle batch`: many contents, or the frames of a film, in one style."""
 
 import contextlib
-import json
 import time
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import click
 
 from kstyle.cli import options as painting
 from kstyle.errors import DataError, UsageError
-from kstyle.files import one_line
+from kstyle.files import json_text, one_line
 
 
 @click.command()
@@ -180,7 +179,7 @@ class Summary:
         self.list_failures()
         if as_json:
             counts = {"output": str(target), "done": self.done, "skipped": self.skipped, "failed": self.failed}
-            click.echo(json.dumps({**counts, "seconds": round(seconds, 2), "interrupted": self.interrupted}))
+            click.echo(json_text({**counts, "seconds": round(seconds, 2), "interrupted": self.interrupted}))
         elif self.interrupted:
             ready = self.done + self.skipped
             said = f"stopped with {ready} of {total} pictures done; the same command goes on from there"

@@ -1,10 +1,9 @@
 """`kstyle compare`: pictures side by side in figures."""
 
-import json
-
 import click
 
 from kstyle.cli.options import PATH
+from kstyle.files import json_text
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -41,7 +40,7 @@ def compare(pictures, as_json, **options):
     if as_json:
         # Column by column: DataFrame.to_dict copies .attrs, and names of pictures are free to be anything.
         figures = {label: table[label].to_dict() for label in table}
-        click.echo(json.dumps({**table.attrs, "better": better.to_dict(), "pictures": figures}, indent=2))
+        click.echo(json_text({**table.attrs, "better": better.to_dict(), "pictures": figures}, indent=2))
         return
     width = max(map(len, table.index))
     widths = {label: max(len(label), 8) for label in table}

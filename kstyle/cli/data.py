@@ -1,11 +1,10 @@
 """`kstyle data`: which data sets there are, fetching one, and what is really in it."""
 
-import json
-
 import click
 
 from kstyle.cli import flickr
 from kstyle.cli.options import PATH, Path
+from kstyle.files import json_text
 
 
 @click.group()
@@ -32,7 +31,7 @@ def list_(as_json):
         for name, source in published().items()
     }
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json_text(found, indent=2))
         return
     width = max(map(len, found))
     for name, facts in found.items():
@@ -80,7 +79,7 @@ def check(name, folder, as_json):
 
     report = data.check(name, folder)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json_text(report, indent=2))
         return
     photographs, classes = not report["shape"], report["splits"]["train"]["per_class"]
     shape = "photographs" if photographs else "×".join(map(str, report["shape"]))

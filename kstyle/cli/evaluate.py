@@ -1,11 +1,11 @@
 """`kstyle evaluate`: the scores of a run."""
 
-import json
 from pathlib import Path
 
 import click
 
 from kstyle.cli.options import PATH, data_folder
+from kstyle.files import json_text
 
 
 @click.command()
@@ -37,7 +37,7 @@ def evaluate(run, data, sheet, as_json):
 
         scores = training.evaluate(run, data, progress.download, sheet)
     if as_json:
-        click.echo(json.dumps(scores.as_json(), indent=2))
+        click.echo(json_text(scores.as_json(), indent=2))
         return
     click.echo(f"top-1              {100 * scores.top1:.2f} %")
     if scores.top5 is not None:

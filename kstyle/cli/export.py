@@ -1,10 +1,9 @@
 """`kstyle export`: a run's network as a file for other programs."""
 
-import json
-
 import click
 
 from kstyle.cli.options import PATH
+from kstyle.files import json_text
 
 
 @click.command()
@@ -26,7 +25,7 @@ def export(run, format_, output, check, as_json):
     done = training.export(run, format_, output, check)
     if as_json:
         facts = {"path": str(done.path), "format": done.format, "bytes": done.bytes, "check": done.check}
-        click.echo(json.dumps({**facts, "needs_kstyle": done.needs_kstyle}))
+        click.echo(json_text({**facts, "needs_kstyle": done.needs_kstyle}))
         return
     needs = "; it opens where kstyle.training.export was imported" if done.needs_kstyle else ""
     click.echo(f"{done.path}: {done.format}, {done.bytes / 1e6:.1f} MB; {done.check or 'not checked'}{needs}")

@@ -1,8 +1,8 @@
 """`kstyle info`: what kstyle would run on, and with which weights."""
 
-import json
-
 import click
+
+from kstyle.files import json_text
 
 
 @click.command()
@@ -23,7 +23,7 @@ def info(as_json):
         "weights": {name: weights.locate(network, source) for name, (network, source, _) in EXTRACTORS.items()},
     }
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json_text(facts, indent=2))
         return
     click.echo("versions   " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
     click.echo(f"backend    {facts['backend']} (chosen by: {facts['backend_chosen_by']})")

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import click
 
 from kstyle.cli.options import PATH
+from kstyle.files import json_text
 
 
 @click.command()
@@ -40,7 +40,7 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     bad = [entry for entry in found if "error" in entry]
     pictures = [entry.pop("picture", None) for entry in found]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json_text(found, indent=2))
     elif as_csv:
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")

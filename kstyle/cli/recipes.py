@@ -1,10 +1,9 @@
 """`kstyle recipes`: what training recipes there are, and what is in one."""
 
-import json
-
 import click
 
 from kstyle.cli.options import PATH
+from kstyle.files import json_text
 
 
 def command(name, kind, what, load):
@@ -27,11 +26,11 @@ def command(name, kind, what, load):
             checked = load(name)
             _, path = recipes.read(kind, name)
             as_is = path.read_text("utf-8").rstrip()
-            click.echo(json.dumps(checked.model_dump(mode="json"), indent=2) if as_json else as_is)
+            click.echo(json_text(checked.model_dump(mode="json"), indent=2) if as_json else as_is)
             return
         found = recipes.descriptions(kind)
         if as_json:
-            click.echo(json.dumps(found, indent=2))
+            click.echo(json_text(found, indent=2))
             return
         width = max(map(len, found))
         for file, description in found.items():

@@ -1,7 +1,6 @@
 """`kstyle stylize`: options, progress and files around `kstyle.stylize`."""
 
 import contextlib
-import json
 import logging
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 from kstyle import files, signals, streams
 from kstyle.cli import options as painting
 from kstyle.errors import KStyleError, UsageError
+from kstyle.files import json_text
 
 log = logging.getLogger("kstyle")
 
@@ -163,7 +163,7 @@ def _report(result, target, interrupted, as_json, quiet):
             "steps": steps,
             "seconds": round(seconds, 2),
         }
-        click.echo(json.dumps({**summary, **result.losses, "interrupted": interrupted, "settings": result.settings}))
+        click.echo(json_text({**summary, **result.losses, "interrupted": interrupted, "settings": result.settings}))
     elif interrupted:
         planned = result.settings["steps"]
         click.echo(f"kstyle: stopped after {steps} of {planned} steps; the picture so far is in {target}", err=True)

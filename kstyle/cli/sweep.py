@@ -1,12 +1,11 @@
 """`kstyle sweep`: a grid of settings, painted small, on one sheet."""
 
-import json
-
 import click
 
 from kstyle import files
 from kstyle.cli import options as painting
 from kstyle.errors import UsageError
+from kstyle.files import json_text
 
 
 @click.command()
@@ -93,7 +92,7 @@ def _report(cells, target, interrupted, as_json, quiet):
         rows = [sweeps.row(cell) for cell in cells]
         names = {"sheet": target, "page": files.ending(target, "", ".html"), "table": files.ending(target, "", ".csv")}
         counts = {"done": len(done), "failed": len(failed), "interrupted": interrupted, "rows": rows}
-        click.echo(json.dumps({**{name: str(path) for name, path in names.items()}, **counts}))
+        click.echo(json_text({**{name: str(path) for name, path in names.items()}, **counts}))
     elif interrupted and not (done or failed):
         click.echo("kstyle: stopped before the first picture was done", err=True)
     elif interrupted:

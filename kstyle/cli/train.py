@@ -1,11 +1,11 @@
 """`kstyle train`: options, progress and files around `kstyle.train`."""
 
-import json
 import shlex
 
 import click
 
 from kstyle.cli.options import PATH, data_folder
+from kstyle.files import json_text
 
 
 @click.command()
@@ -55,6 +55,6 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
             "epochs": len(done.history),
             "seconds": round(float(done.history["seconds"].sum()), 1),
         }
-        click.echo(json.dumps({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
+        click.echo(json_text({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
     elif not quiet:
         click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")

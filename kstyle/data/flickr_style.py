@@ -18,15 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from kstyle import locks
 from kstyle.data import find, photos
 from kstyle.data.gather import SPLITS, SUFFIXES, Collection, Row
 from kstyle.errors import DataError, UsageError
 from kstyle.files import expanded, plain
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes in one folder are not kept apart there
-    fcntl = None
 
 URL = "https://raw.githubusercontent.com/BVLC/caffe/master/examples/finetune_flickr_style/flickr_style.csv.gz"
 STYLES = (
@@ -182,9 +178,9 @@ def download(
         `(folder, facts)`: a `Path`, and what is in subset.json.
 
     Raises:
-        UsageError: a setting is out of range, or the folder holds pictures that are not in the subset.
-        DataError: the list cannot be had, the folder not be written, another process is at work in it, or not one
-            picture is there in the end.
+        UsageError: a setting is out of range, the folder holds pictures that are not in the subset, or another process
+            is at work in it.
+        DataError: the list cannot be had, the folder not be written, or not one picture is there in the end.
         KeyboardInterrupt: after the lists have been written.
     """
     from kstyle.data import crowd
@@ -197,7 +193,7 @@ def download(
     root = Path(expanded(folder)) if folder else find.keras_folder() / "flickr_style"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root):
+        with locks.held(root, "download"):
             rows, names, sha256 = read_list(expanded(list_file) or _official(root))
             paths = places(rows, names)
             chosen = {paths[index]: rows[index] for index in choose(rows, images, seed, labels)}
@@ -225,19 +221,6 @@ def _official(root):
         return download.fetch(URL, root / "flickr_style.csv.gz")
     except DataError as error:
         raise DataError(f"{str(error).rstrip('.')}. Without a network, a list can be given with --list.") from error
-
-
-@contextlib.contextmanager
-def _alone(root):
-    with open(root / ".lock", "a") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataError(f"{root}: another process is downloading into it: wait for it, or end it.") from None
-            except OSError:  # a network drive may know no locks
-                pass
-        yield
 
 
 def read(path, *, workers=None, progress=None):

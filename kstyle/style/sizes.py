@@ -3,11 +3,12 @@
 import numpy as np
 
 from kstyle import images
-from kstyle.errors import DataError
+from kstyle.errors import DataError, UsageError
 from kstyle.style import objective
 
 # Four poolings: a side below this has nothing left at block5.
 SMALLEST_SIDE = 16
+LARGEST_STYLE = 16384
 
 
 def plan(scales, content, size, steps):
@@ -42,6 +43,16 @@ def of_style(style, picture, shape):
     else:
         height, width = images.fit(picture.size, round(max(shape) * style.scale))
     return max(height, SMALLEST_SIDE), max(width, SMALLEST_SIDE)
+
+
+def check_scale(style, shape):
+    """UsageError where style pictures would have no or too many pixels beside a result of `shape`."""
+    side = round(max(shape) * style.scale)
+    if not SMALLEST_SIDE // 2 <= side <= LARGEST_STYLE:
+        raise UsageError(
+            f"style.scale: at {style.scale:g} times {max(shape)} the style pictures' long side is {side} pixels; "
+            f"expected {SMALLEST_SIDE // 2} to {LARGEST_STYLE}."
+        )
 
 
 def noise(settings, shape, margin, seed):

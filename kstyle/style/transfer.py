@@ -12,7 +12,7 @@ import numpy as np
 
 from kstyle import images, signals
 from kstyle.errors import UsageError
-from kstyle.files import expanded
+from kstyle.files import expanded, shown
 from kstyle.models import features
 from kstyle.style import colour, loop, objective, regions, sizes
 from kstyle.style import settings as style_settings
@@ -253,6 +253,7 @@ class Painter:
         return [self._result(painting, seed) for painting in paintings]
 
     def _ready(self, seed, final):
+        sizes.check_scale(self.settings.style, final)
         backend.seed(seed)
         backend.configure(self.deterministic, final[0] * final[1])
         self.load()
@@ -338,13 +339,19 @@ def _check_blend(blend, count):
 
 def check_numbers(size, steps, seed):
     """UsageError: one of them is not a whole number, or out of range."""
+    for name, number in (("size", size), ("steps", steps), ("seed", seed)):
+        if isinstance(number, bool):
+            raise UsageError(f"{name} must be a whole number; got {number}.")
     smallest = sizes.SMALLEST_SIDE
     if not isinstance(size, (int, np.integer)) or not smallest <= size <= 16384:
-        raise UsageError(f"size must be a whole number of pixels from {smallest} to 16384; got {size!r}.")
+        raise UsageError(f"size must be a whole number of pixels from {smallest} to 16384; got {shown(size)}.")
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
-        raise UsageError(f"steps must be a whole number, 1 or more; got {steps!r}.")
+        raise UsageError(f"steps must be a whole number, 1 or more; got {shown(steps)}.")
     if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise UsageError(f"seed must be a whole number, 0 or more; got {seed!r}.")
+        raise UsageError(f"seed must be a whole number, 0 or more; got {shown(seed)}.")
+    for name, number, most, said in (("steps", steps or 1, 10**9, "10^9"), ("seed", seed, 2**63 - 1, "2^63 - 1")):
+        if number > most:
+            raise UsageError(f"{name} must be at most {said}; got {shown(number)}.")
 
 
 def check_init(init):

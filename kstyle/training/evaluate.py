@@ -3,17 +3,16 @@
 from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 
 import numpy as np
 
-from kstyle import images, runs
+from kstyle import images, locks, runs
 from kstyle.data import opening
 from kstyle.data.classes import listed, matched
 from kstyle.errors import DataError
-from kstyle.files import expanded
+from kstyle.files import expanded, json_text
 from kstyle.training import build, checkpoint, metrics, mistakes, plots, settings, steps
 
 log = logging.getLogger("kstyle")
@@ -50,9 +49,17 @@ def evaluate(folder, data=None, progress=None, sheet=None):
 
     Raises:
         DataError: it is no run, the data cannot be had or used, or have no class that the run has.
+        UsageError: it is being trained or evaluated meanwhile.
     """
     folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
-    recipe, facts, model, normalise = load(folder)
+    facts = runs.facts(folder)  # before anything is written there
+    with locks.held(folder, "evaluation"):
+        return _evaluated(folder, facts, data, progress, sheet)
+
+
+def _evaluated(folder, facts, data, progress, sheet):
+    """What `evaluate` does, in a folder that nobody else writes into."""
+    recipe, _, model, normalise = load(folder)
     found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
     _matched(found, facts["classes"])  # before pictures are decoded
@@ -96,7 +103,7 @@ def score(model, normalise, parts, folder, sheet=None, facts=None):
     about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
     scores = dataclasses.replace(metrics.scores(probabilities, labels, classes), unknown=unknown, data=about)
     with runs.replacing(folder / about["file"]) as beside:
-        beside.write_text(json.dumps(scores.as_json(), indent=2), "utf-8")
+        beside.write_text(json_text(scores.as_json(), indent=2), "utf-8")
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):
         with runs.replacing(folder / f"{name}{ending}.csv") as beside:
             table.to_csv(beside)
