@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py regions.py transfer.py)
+# Tests run side by side, a process for each core but not more than this; each takes about 2 GB.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 SOURCES := kstyle tests examples benchmarks cli.py
 
 .PHONY: demo test parity lint format lock clean
@@ -13,13 +15,13 @@ demo: $(VENV)/.torch
 	@echo "Look at out/demo.png"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The tests of what is written once, on the other two backends; a process each, since Keras settles on one at import.
 # (tests/parity, part of `make test`, compares whole runs on all three.)
 parity: $(VENV)/.dev
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(SHARED_TESTS)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(SHARED_TESTS)
+	KERAS_BACKEND=tensorflow $(PYTEST) $(SHARED_TESTS)
+	KERAS_BACKEND=jax $(PYTEST) $(SHARED_TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
