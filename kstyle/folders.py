@@ -104,12 +104,10 @@ def pictures(paths: str | os.PathLike | Iterable, recursive: bool = True, skip: 
 
 
 @functools.cache
-def suffixes() -> frozenset:
-    """The list of `kstyle.images`, lower case: a file of such a name is a picture, whatever is in it."""
-    from kstyle import images  # here: it loads Pillow
+def _suffixes():
+    from kstyle.formats import SUFFIXES_READ  # here: it loads Pillow
 
-    stand_in = ".png .apng .jpg .jpeg .jpe .jfif .mpo .webp .tif .tiff .bmp .gif .avif .jp2 .ppm .pgm .pnm .tga"
-    return frozenset(getattr(images, "SUFFIXES_READ", stand_in.split()))
+    return SUFFIXES_READ
 
 
 def hidden(name: str) -> bool:
@@ -180,10 +178,10 @@ def _why_not(entry):
     except OSError as error:
         itself = error.errno == errno.ELOOP
         why = f"is a link to {'itself' if itself else 'nothing'}" if entry.is_symlink() else error.strerror
-        return Left(entry.path, why, "link", suffix in suffixes())
+        return Left(entry.path, why, "link", suffix in _suffixes())
     if not regular:  # to open a pipe is to wait for ever
         return Left(entry.path, "is no file", "special")
-    if suffix in suffixes() or _begins_as_picture(entry.path):
+    if suffix in _suffixes() or _begins_as_picture(entry.path):
         return None
     ending = f"is called {suffix} and" if suffix else "has no suffix and"
     return Left(entry.path, f"{ending} does not begin as a picture", "content")

@@ -8,18 +8,16 @@ import contextlib
 import json
 import os
 import re
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
-from kstyle import pages, profiles, samples, spaces, streams
+from kstyle import formats, pages, profiles, samples, spaces, streams
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.files import expanded, one_line
 
-MAX_PIXELS = 100_000_000  # width × height a file may claim; KSTYLE_MAX_PIXELS in the environment goes before it
 SLACK = 1e-3  # how far outside [0, 1] a float may be (a filter's rounding) before it counts as another range
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -72,99 +70,28 @@ def read(source):
 
     Raises:
         DataError: the file is missing, unreadable, not a picture, damaged, or by its header, before anything is
-            decoded, above `MAX_PIXELS`; the array has another shape, type or range.
+            decoded, above `kstyle.formats.MAX_PIXELS`; the array has another shape, type or range.
         UsageError: `KSTYLE_MAX_PIXELS` is not a whole number above 0.
     """
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
         label = one_line(getattr(source, "filename", "") or "image")
-        with one_line_errors(label):
+        with formats.one_line_errors(label):
             return _from_pil(source, label, getattr(source, "fp", None))
     if isinstance(source, (str, os.PathLike)):
         label = one_line(path := expanded(source))
-        with one_line_errors(label), streams.reading(path) as stream:
+        with formats.one_line_errors(label), streams.reading(path) as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
-            return _from_pil(open_image(stream, label), label, stream)
+            return _from_pil(formats.open_image(stream, label), label, stream)
     if hasattr(source, "__array__"):
         return _picture(*from_values(np.asarray(source), "array"), "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
 
 
-@contextlib.contextmanager
-def one_line_errors(label):
-    """Turn whatever opening and decoding raise into a DataError of one line."""
-    try:
-        yield
-    except (DataError, UsageError):
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{label}: there is no such file.") from None
-    except IsADirectoryError:
-        raise DataError(f"{label}: is a folder, not a picture.") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{label}: is not a picture, or not in a format that Pillow can read.") from None
-    except Exception as error:  # on damaged files Pillow's readers raise nearly anything, SyntaxError and KeyError too
-        reason = one_line(getattr(error, "strerror", None) or error) or type(error).__name__
-        raise DataError(f"{label}: cannot be read as a picture ({reason}).") from error
-
-
-def _limit():
-    text = os.environ.get("KSTYLE_MAX_PIXELS", MAX_PIXELS)
-    with contextlib.suppress(ValueError):
-        if (limit := int(text)) > 0:
-            return limit
-    raise UsageError(f"KSTYLE_MAX_PIXELS is '{text}': expected a whole number of pixels above 0.")
-
-
-def _check_pixels(size, label):
-    """Refuse a picture of `size` (width, height) above the limit. `(n, None)` says n pixels of unknown shape."""
-    width, height = size
-    pixels, limit = width * (height or 1), _limit()
-    if pixels > limit:
-        shape = f"{width}×{height} is " if height else ""
-        way = f"if the file is to be trusted, set KSTYLE_MAX_PIXELS={pixels}"
-        raise DataError(f"{label}: {shape}{pixels:,} pixels, the limit is {limit:,}; {way}.")
-
-
-class _Limit(int):
-    """Pillow warns above its limit and refuses above twice its limit. Twice this is itself: it refuses, never warns."""
-
-    def __rmul__(self, other):
-        return self
-
-
-_pillow = threading.Lock()
-
-
-@contextlib.contextmanager
-def pillow_limit(off=False):
-    """Pillow's own limit, a module global, set to ours or off for the block: one thread at a time, put back after."""
-    with _pillow:
-        theirs = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None if off else _Limit(_limit())
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = theirs
-
-
-def open_image(stream, label):
-    """The picture in `stream` with its header read and its pixels not, or a DataError where it is too large."""
-    try:
-        with pillow_limit():  # some formats (GIF, WebP) allocate as they open: a later check is late
-            return Image.open(stream)
-    except Image.DecompressionBombError as error:
-        # The error counts the pixels. For width and height ask again, only the formats that allocate nothing for it.
-        with contextlib.suppress(UnidentifiedImageError), pillow_limit(off=True):
-            _check_pixels(Image.open(stream, formats=("PNG", "JPEG", "TIFF", "BMP", "PPM")).size, label)
-        _check_pixels((int(re.search(r"\d+", str(error))[0]), None), label)
-        raise
-
-
 def _from_pil(image, label, stream):
-    _check_pixels(image.size, label)
+    formats.check_pixels(image.size, label)
     samples.check_whole(image, label)
     tags = samples.tags(image)
     head, notes = _head(stream), []
@@ -176,7 +103,7 @@ def _from_pil(image, label, stream):
         notes.append("16 bits a channel, read as 8")
     # TIFF and a few others look at Pillow's limit again here. Small pictures never come near it, and without the lock
     # threads decode them side by side.
-    with pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
+    with formats.pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
         image.load()
 
     space, before, note = spaces.of_file(image, head)  # before it is turned, which loses its format
@@ -185,7 +112,7 @@ def _from_pil(image, label, stream):
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             image = ImageOps.exif_transpose(image)
             notes.append("turned as its EXIF orientation says")
-    except Exception:  # as in one_line_errors; a picture is worth more than its metadata
+    except Exception:  # as in formats.one_line_errors; a picture is worth more than its metadata
         notes.append("its EXIF data is broken and was ignored")
 
     if image.mode.startswith(("I", "F")):

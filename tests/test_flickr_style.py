@@ -112,8 +112,8 @@ def test_names_from_a_hostile_list():
         ("image_url,label,_split\n", None, "no picture"),
         ("url,label\n", None, "_split"),
         ("image_url,label,_split\n" + "x" * 200_000, None, "row 1"),
-        (gzip.compress(b"image_url,label,_split\nhttp://h/a.jpg,0,train\n" * 99)[:-9], None, "cannot be read"),
-        (gzip.compress(bytes(3 << 20)), None, "refused"),
+        (gzip.compress(b"image_url,label,_split\nhttp://h/a.jpg,0,train\n" * 99, mtime=0)[:-9], None, "cannot be read"),
+        (gzip.compress(bytes(3 << 20), mtime=0), None, "refused"),
     ],
 )  # fmt: skip
 def test_a_list_that_cannot_be(tmp_path, monkeypatch, text, styles, words):

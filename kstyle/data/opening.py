@@ -10,15 +10,10 @@ import os
 import numpy as np
 from PIL import Image
 
-from kstyle import images, samples
-from kstyle.errors import DataError, UsageError
+from kstyle import formats, images, samples
+from kstyle.errors import UsageError
 from kstyle.files import one_line
 
-# What a photograph may be stored as. EPS and WMF are not among them: for these Pillow starts other programs.
-FORMATS = (
-    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA",
-    "TIFF", "WEBP",
-)  # fmt: skip
 TURNS = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2)))  # EXIF's orientation: Pillow's Transpose
 LONG = 16  # beyond this aspect a resized picture is cut as it is resized: of 20000×4 all would be 1280000×256
 SIDEWAYS = (2, 4, 5, 6)  # of these, the ones that make a wide picture high
@@ -35,7 +30,7 @@ def open_rgb(path, least=None):
             fraction of the time. Default: at its own size.
 
     Raises:
-        DataError: no such file, no picture, damaged, or above the pixel limit of `kstyle.images`.
+        DataError: no such file, no picture, damaged, or above the pixel limit of `kstyle.formats`.
     """
     return _read(path, lambda width, height: (None, min(width, height) / least if least else 1))[0]
 
@@ -46,10 +41,8 @@ def _read(path, plan):
     Returns: the image in RGB and the box in its pixels.
     """
     label = one_line(os.fsdecode(path))
-    with images.one_line_errors(label), open(path, "rb") as stream:
-        image = images.open_image(stream, label)
-        if image.format not in FORMATS:
-            raise DataError(f"{label}: is {image.format}, which is not taken for a photograph.")
+    with formats.one_line_errors(label), open(path, "rb") as stream:
+        image = formats.open_image(stream, label)
         samples.check_whole(image, label)
         tags, reducible = samples.tags(image), image.format in ("JPEG", "MPO")
         if not reducible:
@@ -71,7 +64,7 @@ def _read(path, plan):
 
 def _load(image):
     # Above 2²⁵ pixels Pillow would warn of them here; the limit is checked already.
-    with images.pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
+    with formats.pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
         image.load()
 
 

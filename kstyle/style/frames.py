@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kstyle import files, images
+from kstyle import files, formats, images
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line
 from kstyle.style import colour, transfer, video
@@ -251,8 +251,8 @@ def put_together(film, pictures, target):
 @contextlib.contextmanager
 def _opened(path):
     label = one_line(path)
-    with images.one_line_errors(label), open(path, "rb") as stream:
-        yield images.open_image(stream, label)
+    with formats.one_line_errors(label), open(path, "rb") as stream:
+        yield formats.open_image(stream, label)
 
 
 def _take_animation_apart(path, folder):
