@@ -10,7 +10,7 @@ import pictures
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from kstyle import images
+from kstyle import images, streams
 from kstyle.errors import DataError, UsageError
 
 RNG = np.random.default_rng(5)
@@ -256,7 +256,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         def denied(*_, **__):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(images, "open", denied, raising=False)
+        monkeypatch.setattr(streams, "open", denied, raising=False)
     refusal(path, "a.png", "Permission denied")
 
 
