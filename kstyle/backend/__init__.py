@@ -17,6 +17,7 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
 | `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
+| `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; memory, by a picture's size |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
@@ -101,6 +102,7 @@ Random = _framework.Random
 reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
+zeros_to_fill = _framework.zeros_to_fill
 put_row = _framework.put_row
 configure = _framework.configure
 fast_bfloat16 = _framework.fast_bfloat16

@@ -116,6 +116,10 @@ def gram(features):
     return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
 
 
+def zeros_to_fill(shape, dtype="float32"):
+    return jnp.zeros(shape, dtype)
+
+
 def put_row(variable, index, row):
     variable.assign(jnp.asarray(variable.value).at[index].set(row))
 

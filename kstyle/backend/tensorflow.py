@@ -91,6 +91,10 @@ def gram(features):
     return tf.matmul(f, f, transpose_a=True)
 
 
+def zeros_to_fill(shape, dtype="float32"):
+    return tf.zeros(shape, dtype)
+
+
 def put_row(variable, index, row):
     variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
 

@@ -5,6 +5,7 @@ import ctypes
 import sys
 
 import keras
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -195,6 +196,14 @@ def _gram_in_chunks(f, rows=2048):
 
 def gram(features):
     return _Gram.apply(features.reshape(-1, features.shape[-1]))
+
+
+def zeros_to_fill(shape, dtype="float32"):
+    if torch.cuda.is_available():
+        return torch.zeros(shape, dtype=getattr(torch, dtype), device=_device())
+    # torch writes its zeros. NumPy asks the system for cleared memory, which of a large array comes page by page with
+    # the first writing: reading it before takes none.
+    return torch.from_numpy(np.zeros(shape, dtype))
 
 
 def put_row(variable, index, row):

@@ -71,7 +71,9 @@ class LBFGS(keras.optimizers.Optimizer):
 
     def _number(self, name, shape):
         dtype = "int32" if name == "length" else "float32"
-        return self.add_variable(shape, initializer="zeros", dtype=dtype, name=name)
+        # A hundred pairs of a picture of 512 pixels are half a gigabyte: they take memory as they come.
+        zeros = backend.zeros_to_fill if name in ("s", "y") else "zeros"
+        return self.add_variable(shape, initializer=zeros, dtype=dtype, name=name)
 
     def update_step(self, gradient, variable, learning_rate):
         state = self._state[self._get_variable_index(variable)]
