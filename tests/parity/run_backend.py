@@ -1,66 +1,108 @@
-"""Runs style transfers on the backend that KERAS_BACKEND names and prints their losses as JSON, for test_backends.py.
+"""Computes on the backend that KERAS_BACKEND names what must be the same on all, for test_backends.py.
 
-Arguments: names from RUNS; none: all.
+Arguments: an .npz file to write, and names from PARTS; none: all.
 """
 
-import json
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
+from keras import ops
+
 import kstyle
+from kstyle import images
+from kstyle.models import features
+from kstyle.style import objective, optimizers, settings
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 11  # losses are those before a step, so these are the losses after 0, 1, … 10 steps
-
+SIDE = 64
+STEPS = 6  # losses are those before a step, so these are the losses after 0, 1, … 5 steps
+# Average pooling has no window whose two largest values are the same but for rounding.
+SMOOTH = {"network.pool": "average", "style_weight": 10}
 # An epsilon of 1e-4 keeps Adam from dividing gradients that are nothing but rounding by their own size.
 ADAM = {"optimizer": {"name": "adam", "learning_rate": 0.01, "beta_2": 0.99, "epsilon": 1e-4}}
 SGD = {"optimizer": {"name": "sgd", "learning_rate": 0.2, "momentum": 0.5}}
-# Average pooling has no window whose two largest values are the same but for rounding, and a style weight of 10 no step
-# long enough to multiply an error: only the arithmetic is left to be compared.
-SMOOTH = {"network.pool": "average", "style_weight": 10}
-# The preset's own objective, max pooling and all, on a picture without the astronaut's flat, saturated areas.
-COFFEE = {"content": "coffee", "size": 160}
-RUNS = {
-    "kstyle": {},
-    "gatys": {"preset": "gatys", **SMOOTH},
-    "adam": {**ADAM, **SMOOTH},
-    "sgd": {**SGD, **SMOOTH},
-    "kstyle-adam": {**ADAM, **COFFEE},
-}
+RULE_STEPS = 7  # L-BFGS forgets its oldest pair after five
 
 
-def history(content="astronaut", **options):
-    """{"loss": […], each term: […]} of 11 steps, at 96 pixels unless told otherwise."""
+def numpy(value):
+    return ops.convert_to_numpy(value)
+
+
+def picture(name):
+    found = images.read(ROOT / f"examples/{name}.jpg")
+    return images.resize_picture(found, images.fit(found.size, SIDE)).rgb
+
+
+def terms(preset, changes=None):
+    """Terms of a preset and their gradient at one picture, the content with noise, where no term is zero."""
+    own = settings.load(preset, changes or {}).at(SIDE)
+    content, style = picture("coffee"), picture("wave")
+    start = content + 0.1 * np.random.default_rng(0).normal(size=content.shape)
+    start = objective.to_space(start, own.space).astype("float32")
+    extractor = features.load("vgg19", own.taps, **own.network.model_dump(exclude={"extractor"}))
+    aims = objective.content_targets(extractor, own, content)
+    targets = objective.style_targets(extractor, own, [style], [1])
+    loss = objective.objective(extractor, own, aims, targets)
+    image = keras.Variable(start)
+    gradient = backend.value_and_grad(lambda values: loss(values))
+    (total, parts), slope = backend.compile(lambda: gradient(image.value), [image])()
+    return {"loss": numpy(total), **{name: numpy(value) for name, value in parts.items()}, "gradient": numpy(slope)}
+
+
+def painted(**options):
+    """{each term: its values before each step} of a painting, and the picture's mean and spread."""
     result = kstyle.stylize(
-        ROOT / f"examples/{content}.jpg",
+        ROOT / "examples/astronaut.jpg",
         ROOT / "examples/wave.jpg",
         steps=STEPS,
+        size=SIDE,
         precision="float32",
         deterministic=True,
-        **{"size": 96, "scales.smallest": None, **options},
+        **{"scales.smallest": None, **options},
     )
     table = result.history.drop(columns=["seconds", "scale", "step"])
-    return {**table.to_dict("list"), "pixels": [float(result.rgb.mean()), float(result.rgb.std())]}
+    return {**table.to_dict("list"), "pixels": [result.rgb.mean(), result.rgb.std()]}
+
+
+def rule():
+    """Where L-BFGS goes from each of a row of pictures, given their gradients: a bowl's, steep and flat, and noise."""
+    rng, shape = np.random.default_rng(0), (10, 12, 3)
+    steep, goal = 10 ** rng.uniform(-4, 1, shape), rng.uniform(0, 1, shape)
+    x = keras.Variable(np.zeros(shape, "float32"))
+    optimizer = optimizers.make("lbfgs", history=5, first_step=1 / 255)
+    optimizer.build([x])
+    moved = []
+    for _ in range(RULE_STEPS):
+        here = rng.uniform(0, 1, shape).astype("float32")
+        x.assign(here)
+        optimizer.apply([ops.convert_to_tensor((steep * (here - goal)).astype("float32"))], [x])
+        moved.append(numpy(x.value) - here)
+    return {"moved": np.stack(moved)}
 
 
 def taps():
     """{tap: [mean, root mean square]} of the content picture's features, before and after each ReLU."""
-    import numpy as np
-    from keras import ops
-
-    from kstyle import images
-    from kstyle.models import features
-
     names = [f"{kind}{b}_1" for b in range(1, 6) for kind in ("conv", "relu")]
-    picture = images.read(ROOT / "examples/astronaut.jpg")
-    picture = images.resize_picture(picture, images.fit(picture.size, 96)).rgb
-    found = features.load("vgg19", names)(ops.convert_to_tensor(picture))
-    values = {tap: ops.convert_to_numpy(f).astype("float64") for tap, f in found.items()}
+    found = features.load("vgg19", names)(ops.convert_to_tensor(picture("astronaut")))
+    values = {tap: numpy(f).astype("float64") for tap, f in found.items()}
     return {tap: [v.mean(), np.sqrt(np.mean(v * v))] for tap, v in values.items()}
 
 
+PARTS = {
+    "kstyle": lambda: terms("kstyle"),
+    "gatys": lambda: terms("gatys", {"network.pool": "average"}),
+    "adam": lambda: painted(**ADAM, **SMOOTH),
+    "sgd": lambda: painted(**SGD, **SMOOTH),
+    "rule": rule,
+    "taps": taps,
+    "repeat": lambda: painted(),  # for torch, which is the reference
+}
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or RUNS
-    found = {name: history(**RUNS[name]) for name in wanted}
-    found["taps"] = taps()
-    print(json.dumps(found))
+    wanted = sys.argv[2:] or [name for name in PARTS if name != "repeat" or backend.NAME == "torch"]
+    np.savez(sys.argv[1], **{f"{part}/{key}": value for part in wanted for key, value in PARTS[part]().items()})
