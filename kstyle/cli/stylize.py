@@ -125,7 +125,7 @@ class _Snapshots:
             return
         path = _snapshot(self._target, step.step + 1)
         try:
-            images.write(path, step.image())
+            images.write(path, step.image(), step.alpha())
         except KStyleError as error:
             if not self._failed:
                 log.warning("%s The painting goes on; of snapshots that fail only this one is told.", error)

@@ -36,6 +36,7 @@ class Step:
     seconds: float
     _losses: dict = field(repr=False)
     _picture: object = field(repr=False)
+    _alpha: object = field(repr=False, default=lambda: None)
 
     @property
     def losses(self):
@@ -49,6 +50,10 @@ class Step:
     def image(self):
         """The picture after the step, averaged if the preset averages: (H, W, 3) float32 in [0, 1]."""
         return self._picture()
+
+    def alpha(self):
+        """The content's opacity at the size of `image()`: (H, W) float32 in [0, 1]; None where it has none."""
+        return self._alpha()
 
 
 class Canvas:

@@ -63,7 +63,7 @@ class Painting:
         self.canvas = canvas = loop.Canvas(begun, settings, fresh(), margin, fresh)
         if coarse is not None and settings.scales.carry and not settings.pyramid:
             optimizers.carry(coarse.optimizer, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
-        self.history.begin(max(shape), lambda: self._finished(_picture(canvas)))
+        self.history.begin(max(shape), lambda: self._finished(_picture(canvas)), lambda: self._alpha_at(shape))
         return loss
 
     def rgb(self):
@@ -75,8 +75,11 @@ class Painting:
 
     def alpha(self):
         """(H, W) in [0, 1], the content's; None where it has none."""
+        return self._alpha_at(self.final)
+
+    def _alpha_at(self, shape):
         alpha = self.content.alpha
-        return None if alpha is None else np.clip(images.resize(alpha, self.final), 0, 1)
+        return None if alpha is None else np.clip(images.resize(alpha, shape), 0, 1)
 
     def _finished(self, rgb):
         seen = images.resize_picture(self.content, rgb.shape[:2]).rgb
@@ -130,15 +133,16 @@ class History:
         self._rows, self._pending = [], []
         self._start = time.perf_counter()
 
-    def begin(self, scale, picture):
-        """A new size: its long side in pixels, and a function that returns the picture in work."""
-        self._scale, self._picture = scale, picture
+    def begin(self, scale, picture, alpha):
+        """A new size: its long side in pixels, and functions that return the picture in work, and its opacity."""
+        self._scale, self._picture, self._alpha = scale, picture, alpha
 
     def on_step(self, losses):
         number, seconds = len(self._rows) + len(self._pending), time.perf_counter() - self._start
         self._pending.append((number, seconds, losses))
         if self._callback is not None:
-            self._callback(loop.Step(self._scale, number, self._total, seconds, losses, self._picture))
+            step = loop.Step(self._scale, number, self._total, seconds, losses, self._picture, self._alpha)
+            self._callback(step)
 
     def complete(self, rows):
         """Takes the losses of all steps at this size, as floats."""

@@ -1,13 +1,18 @@
 """Regions: which part of the picture is to have which style, and which part of a style is looked at."""
 
 import functools
+import logging
 
 import numpy as np
 
 from kstyle import images
 from kstyle.errors import DataError, UsageError
 
+log = logging.getLogger("kstyle")
+
 ALPHA, ALL = "alpha", "all"  # in place of a mask: the picture's own opacity, and no mask
+# A mask that is nowhere brighter than the first is one of labels, 0 and 1; than the second, perhaps not what was meant.
+LABELS, FAINT = 0.1, 0.5
 
 
 class Region:
@@ -53,8 +58,8 @@ def read(masks, pictures, of):
     """Masks for pictures.
 
     Args:
-        masks: None, or one for each picture: a path, `PIL.Image` or array as for `kstyle.images.read` (white is 1),
-            `"alpha"` for the picture's own opacity, None or `"all"` for all of it.
+        masks: None, or one for each picture: a path, `PIL.Image` or array as for `kstyle.images.read` (white is 1, what
+            is black or clear 0), `"alpha"` for the picture's own opacity, None or `"all"` for all of it.
         pictures: the `Picture`s that they belong to; one may stand for several masks.
         of: what they are masks of, for messages.
 
@@ -63,7 +68,7 @@ def read(masks, pictures, of):
 
     Raises:
         UsageError: another number of masks than pictures.
-        DataError: a mask cannot be read, is black everywhere, or has another shape than its picture.
+        DataError: a mask cannot be read, is black everywhere or nowhere bright, or has another shape than its picture.
     """
     masks = [None] * len(pictures) if masks is None else masks
     masks = list(masks) if isinstance(masks, (list, tuple)) else [masks]
@@ -82,6 +87,8 @@ def _read(mask, picture):
     else:
         read = images.read(mask)
         found, name = read.rgb.mean(-1), read.name
+        if read.alpha is not None:  # drawn in white on nothing, as programs that have layers save it
+            found = found * read.alpha
     height, width = found.shape
     expected = picture.size
     # Sizes are rounded to pixels when pictures are scaled.
@@ -91,7 +98,15 @@ def _read(mask, picture):
             "may have another size, but not another shape."
         )
     if not found.any():
-        raise DataError(f"{name} is black everywhere: as a mask it leaves nothing.")
+        raise DataError(f"{name} is black everywhere, or clear: as a mask it leaves nothing.")
+    brightest = round(255 * float(found.max()))
+    if found.max() < LABELS:
+        raise DataError(
+            f"{name} is nowhere brighter than {brightest} of 255: in a mask white counts as 1, so one of labels, 0 and "
+            "1, has to be multiplied by 255."
+        )
+    if found.max() < FAINT:
+        log.warning("%s is nowhere brighter than %d of 255: as a mask it counts that much.", name, brightest)
     return found.astype("float32")
 
 

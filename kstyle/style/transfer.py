@@ -11,7 +11,7 @@ from kstyle import backend  # isort: skip  # first: it settles what Keras runs o
 import numpy as np
 
 from kstyle import images, signals
-from kstyle.errors import UsageError
+from kstyle.errors import DataError, UsageError
 from kstyle.files import expanded, shown
 from kstyle.models import features
 from kstyle.style import colour, loop, objective, regions, sizes
@@ -181,6 +181,9 @@ class Painter:
         self.deterministic, self._progress = deterministic, progress
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = [_read(style) for style in styles]
+        for style in self.styles:
+            if style.alpha is not None and not style.alpha.any():
+                raise DataError(f"{style.name} is transparent everywhere: there is nothing in it to paint after.")
         if style_masks is None:
             self.style_masks = [style.alpha for style in self.styles]
         else:
