@@ -1,10 +1,12 @@
 """Files written whole or not at all, and files of strangers read with limits. No framework is needed."""
 
 import contextlib
+import glob
 import itertools
 import json
 import math
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -90,7 +92,7 @@ def replacing(path):
     path = Path(path)
     # Beside the target, as a rename is only atomic within a file system. Hidden from globs of results, cut to what a
     # file name may have, and of this process and thread, so that no two write the same one.
-    beside = path.with_name(f".{cut(path.name, 80)}.{os.getpid()}.{threading.get_ident()}.part")
+    beside = path.with_name(f"{_beside(path)}{os.getpid()}.{threading.get_ident()}.part")
     try:
         yield beside
         os.replace(beside, path)
@@ -99,6 +101,20 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def _beside(path):
+    return f".{cut(path.name, 80)}."
+
+
+def clear_parts(path):
+    """Removes what killed processes left of writing `path` by `replacing`; nobody may be writing it meanwhile."""
+    path = Path(path)
+    for part in path.parent.glob(f"{glob.escape(_beside(path))}*.part"):
+        numbers = part.name.removeprefix(_beside(path)).removesuffix(".part")
+        if re.fullmatch(r"\d+\.\d+", numbers):
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def json_text(value, indent=None):

@@ -10,6 +10,8 @@ from kstyle.cli import options as painting
 from kstyle.errors import DataError, UsageError
 from kstyle.files import json_text, one_line
 
+MOST_NAMED = 5  # files that were left out
+
 
 @click.command()
 @click.argument("contents", type=painting.PATH, metavar="CONTENT...", nargs=-1, required=True)
@@ -67,10 +69,11 @@ def batch(
     from kstyle.cli.progress import PicturesProgress
 
     with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
-        from kstyle import scratch
+        from kstyle import names, scratch
         from kstyle.style import batch as batches
         from kstyle.style import frames as films
         from kstyle.style import transfer, video
+        from kstyle.style.record import RECORD
 
         with _not_begun():
             film = contents[0] if len(contents) == 1 and films.is_film(contents[0], frames) else None
@@ -81,24 +84,25 @@ def batch(
             painter = transfer.Painter(
                 list(styles), preset, blend=blend, progress=progress.download, **options, **settings
             )
-            folder = Path(output)
+            folder, left = Path(output), ()
             if film:
                 video.need_ffmpeg(film)
                 apart = stack.enter_context(scratch.folder())
                 film = films.take_apart(film, apart, size)
                 target, folder = folder / f"{film.path.stem}{film.suffix}", folder / film.path.stem
-                if target.resolve() == film.path.resolve():
-                    raise UsageError(f"{one_line(target)} would be replaced by its painting: give another folder.")
+                names.check_spares([target], [film.path, *styles, init])
+                if target.exists() and not (folder / RECORD).is_file():
+                    raise UsageError(f"{one_line(target)} is there, and no painting of this film: give another folder.")
                 key = film.path.absolute()
                 found = [batches.Content(frame, frame.stem, f"{key}#{frame.stem}") for frame in film.frames]
             else:
-                found = batches.collect(contents, recursive, folder)
+                found, left = batches.survey(contents, recursive, folder)
             progress.pictures(len(found))
             outcomes = batches.stylize_all(
                 painter, found, folder, size, steps, seed, progress.step,
                 suffix=f".{form}", force=force, motion=motion, jobs=jobs, together=together,
             )  # fmt: skip
-        summary = Summary(found)
+        summary = Summary(found, left)
         try:
             for content, outcome in outcomes:
                 summary.add(content, outcome)
@@ -147,8 +151,10 @@ def _put_together(films, film, found, summary, target):
 class Summary:
     """What became of the contents so far."""
 
-    def __init__(self, contents):
+    def __init__(self, contents, left=()):
         self._numbers = {content.key: number for number, content in enumerate(contents)}
+        # What nobody takes for a picture is not spoken of: previews and other hidden files, folders read elsewhere.
+        self.left = [each for each in left if each.kind in ("name", "content", "special", "link")]
         self._failed = {}
         self.done, self.skipped, self.results = 0, 0, {}
         self.film, self.interrupted = None, False
@@ -178,7 +184,9 @@ class Summary:
         seconds = time.perf_counter() - self._begun
         self.list_failures()
         if as_json:
+            left = [{"file": str(each.path), "why": each.why} for each in self.left]
             counts = {"output": str(target), "done": self.done, "skipped": self.skipped, "failed": self.failed}
+            counts["left_out"] = left
             click.echo(json_text({**counts, "seconds": round(seconds, 2), "interrupted": self.interrupted}))
         elif self.interrupted:
             ready = self.done + self.skipped
@@ -189,5 +197,9 @@ class Summary:
             parts += [f"{self.skipped} skipped, done before"] if self.skipped else []
             parts += [f"{len(self.failed)} failed"] if self.failed else []
             click.echo(f"{target}: {', '.join(parts)}", err=True)
+            if self.left:
+                said = ", ".join(f"{one_line(Path(each.path).name)} ({each.why})" for each in self.left[:MOST_NAMED])
+                more = f" and {len(self.left) - MOST_NAMED} more" if len(self.left) > MOST_NAMED else ""
+                click.echo(f"left out, {len(self.left)} that are no pictures: {said}{more}", err=True)
         if self.interrupted or self.failed:
             raise click.exceptions.Exit(130 if self.interrupted else 1)

@@ -19,7 +19,7 @@ from kstyle.files import json_text
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
 def predict(run, paths, top, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders."""
-    from kstyle import folders, runs
+    from kstyle import folders, names, runs
     from kstyle import sheet as contact
     from kstyle.errors import UsageError
     from kstyle.files import legible, one_line
@@ -33,6 +33,8 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     faults = [{"path": left.path, "error": f"{left.path}: {left.why}."} for left in seen.left if left.fault]
     if not seen.pictures and not faults:
         raise UsageError(f"No picture in {', '.join(map(one_line, paths))}.")
+
+    names.check_spares([sheet], [picture.path for picture in seen.pictures])
 
     from kstyle.training import evaluate as training
 

@@ -36,11 +36,15 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     Beside the sheet are a page (.html), a table (.csv), both with the command for each picture at full size, and a
     folder of the pictures.
     """
-    from kstyle import images, sheet, signals
+    from kstyle import images, names, sheet, signals
     from kstyle.cli.progress import PicturesProgress
+    from kstyle.style import sweep_files
 
     target = images.check_target(output)
     sheet.kind(target)
+    page, table, folder = sweep_files.beside(target)
+    names.check_spares([target, page, table], [content, *styles])
+    sweep_files.check_own(page, table, folder)
     with PicturesProgress(quiet=quiet or as_json) as progress:
         from kstyle.style import sweep as sweeps
 
@@ -67,7 +71,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
                     if cell is None:
                         break
                     if cell.picture is not None:
-                        sweeps.write_picture(folder, cell)
+                        sweep_files.write_picture(folder, cell)
                     progress.picture(cell.state)
         except KeyboardInterrupt:
             interrupted = True
@@ -75,8 +79,8 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
         if "done" in states or "failed" in states:
             page, table = (files.ending(target, "", suffix) for suffix in (".html", ".csv"))
             sweeps.write_sheet(target, cells, vary, content, styles, options["size"])
-            sweeps.write_page(page, cells, vary, content, styles, folder)
-            sweeps.write_csv(table, cells)
+            sweep_files.write_page(page, cells, vary, content, styles, folder)
+            sweep_files.write_csv(table, cells)
     _report(cells, target, interrupted, as_json, quiet)
 
 
@@ -87,9 +91,9 @@ def _report(cells, target, interrupted, as_json, quiet):
         where = ", ".join(f"{key}={value}" for key, value in cell.varied.items())
         click.echo(f"kstyle: {where}: {cell.error}", err=True)
     if as_json:
-        from kstyle.style import sweep as sweeps
+        from kstyle.style import sweep_files
 
-        rows = [sweeps.row(cell) for cell in cells]
+        rows = [sweep_files.row(cell) for cell in cells]
         names = {"sheet": target, "page": files.ending(target, "", ".html"), "table": files.ending(target, "", ".csv")}
         counts = {"done": len(done), "failed": len(failed), "interrupted": interrupted, "rows": rows}
         click.echo(json_text({**{name: str(path) for name, path in names.items()}, **counts}))

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
 
-from kstyle import folders, images, pool, signals
+from kstyle import folders, images, locks, pool, signals
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line, reason
 from kstyle.style import frames, rescue, transfer
-from kstyle.style.record import Record, made_with
+from kstyle.style.record import Record, made, made_with
 
 log = logging.getLogger("kstyle")
 
@@ -142,8 +142,8 @@ def stylize_all(
         generator, the next run goes on.
 
     Raises:
-        UsageError: contents as `collect`, another suffix, several at a time for a film or in both ways, and settings
-            that no content can be painted with.
+        UsageError: contents as `collect`, another suffix, several at a time for a film or in both ways, settings that
+            no content can be painted with, and a folder that another process paints into.
         DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
             ended, for want of memory most likely.
         Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
@@ -159,16 +159,31 @@ def stylize_all(
         given = collect(given, folder=folder)
     if motion is not None:
         frames.check(motion, painter.settings)
-    record = Record(folder)
-    names = record.assign(given, suffix)
-    digest = record.settings(made_with(painter, size, steps, seed, motion), names)
-    record.save()
+    stack = contextlib.ExitStack()
+    try:
+        stack.enter_context(locks.held(made(folder), "painting pictures"))
+        record = Record(folder)
+        names = record.assign(given, suffix)
+        record.clear(names)
+        digest = record.settings(made_with(painter, size, steps, seed, motion), names)
+        record.save()
+    except BaseException:
+        stack.close()
+        raise
     contents, options = dict(zip(names, given)), (size, steps, seed)
     if jobs > 1:
-        return _at_once(painter, contents, record, digest, options, force, jobs)
-    if together > 1:
-        return _in_batches(painter, contents, record, digest, (*options, callback), force, together)
-    return _one_by_one(painter, contents, record, digest, (*options, callback), force, motion)
+        outcomes = _at_once(painter, contents, record, digest, options, force, jobs)
+    elif together > 1:
+        outcomes = _in_batches(painter, contents, record, digest, (*options, callback), force, together)
+    else:
+        outcomes = _one_by_one(painter, contents, record, digest, (*options, callback), force, motion)
+    return _until(outcomes, stack)
+
+
+def _until(outcomes, stack):
+    """`outcomes`, then `stack` is closed; also where the generator is closed before its end, or never begun."""
+    with stack, contextlib.closing(outcomes):
+        yield from outcomes
 
 
 def _one_by_one(painter, contents, record, digest, options, force, motion):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kstyle import files, images, runs
+from kstyle import files, images
 from kstyle.errors import DataError
 from kstyle.files import one_line, reason
 from kstyle.style import transfer
@@ -42,14 +42,7 @@ class Record:
     made_with: dict = field(init=False)
 
     def __post_init__(self):
-        self.folder = Path(self.folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{one_line(self.folder)}: cannot be made a folder ({reason(error)}).") from error
-        if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise DataError(f"{one_line(self.folder)}: cannot be written to.")
-        runs.clear(self.folder)
+        self.folder = made(self.folder)
         self._file = self.folder / RECORD
         self.entries, self.made_with = self._read() if self._file.exists() else ({}, {})
 
@@ -75,6 +68,11 @@ class Record:
         head = f'{{"version": 1,\n"settings": {json.dumps(settings)},\n"results": {{\n'
         with files.replacing(self._file) as beside:
             beside.write_text(head + ",\n".join(lines) + "\n}}\n", "utf-8")
+
+    def clear(self, names):
+        """Removes what a killed run was writing of these results. Other people's files of the kind are left."""
+        for path in (self._file, *(self.folder / name for name in names)):
+            files.clear_parts(path)
 
     def note(self, name, entry):
         """What is now known of a result; `save` writes it."""
@@ -137,6 +135,18 @@ class Record:
         kept = self.entries[name]
         same = all(kept.get(key) == stamp[key] for key in ("sha256", "settings"))
         return same and (self.folder / name).is_file() and (chain is None or chain.goes_on(kept))
+
+
+def made(folder):
+    """The `Path` of a folder for results, made if need be. DataError: it cannot be made or written to."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{one_line(folder)}: cannot be made a folder ({reason(error)}).") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{one_line(folder)}: cannot be written to.")
+    return folder
 
 
 def _is_below(name):
