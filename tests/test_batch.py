@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from batches import STYLE, picture, summary
 from PIL import Image
+from waiting import until
 
 from kstyle import cli
 from kstyle.cli import progress as cli_progress
@@ -169,28 +169,37 @@ def test_a_batch_that_is_too_large_is_painted_one_by_one(painter, monkeypatch):
 
 
 @torch_only
-def test_several_at_once_are_stopped_and_gone_on_with(place):
+def test_several_at_once_are_stopped_and_gone_on_with(place, capsys):
     """Failure: Ctrl-C leaves processes, tracebacks or half-written pictures, or what was done is done again."""
-    for number in range(24):
+    for number in range(100):  # far more than are done before the signal comes
         picture(f"in/{number}.png", number)
-    command = [sys.executable, ROOT / "cli.py", "batch", "in", "--style", STYLE, "-o", "out", "--jobs", "2"]
+    command = [sys.executable, str(ROOT / "cli.py"), "batch", "in", "--style", STYLE, "-o", "out", "--jobs", "2"]
     command += ["-p", str(place / "shallow.yaml"), "--size", "48", "--steps", "20", "--json"]
     process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, start_new_session=True)
-    while len(modified()) < 3 and process.poll() is None:
-        time.sleep(0.02)
+    until(lambda: len(modified()) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     printed, errors = process.communicate(timeout=60)
     got = json.loads(printed)
-    assert (process.returncode, got["interrupted"], errors) == (130, True, "") and 2 <= got["done"] < 24
-    with pytest.raises(ProcessLookupError):
-        for _ in range(200):  # they end a moment later
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
+    assert (process.returncode, got["interrupted"], errors) == (130, True, "") and 2 <= got["done"] < 100
+    until(lambda: gone(process.pid))  # they end a moment later
     before = modified()
-    again = subprocess.run([*command[:-1], "--jobs", "1", "-q"], capture_output=True, text=True)
-    assert (again.returncode, again.stderr, len(modified())) == (0, "", 24)
-    record = json.loads(Path("out/batch.json").read_text())
-    assert len(record["results"]) == 24 and len(before.items() & modified().items()) >= got["done"]
+    for path in [path for path in Path("in").iterdir() if path.name not in before][3:]:
+        path.unlink()
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command[2:-1], "--jobs", "1", "-q"])
+    assert (ended.value.code or 0, capsys.readouterr().err, len(modified())) == (0, "", len(before) + 3)
+    results = json.loads(Path("out/batch.json").read_text())["results"].values()
+    assert sum("bytes" in entry for entry in results) == len(before) + 3
+    assert len(before.items() & modified().items()) >= got["done"]
+
+
+def gone(group):
+    """Whether a process group has no process left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def test_a_job_that_is_killed_ends_it(painter, monkeypatch):

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures import SHALLOW
 from PIL import Image
+from waiting import until
 
 from kstyle import cli, recipes, weights
 from kstyle.cli import progress as cli_progress
@@ -79,13 +79,14 @@ def test_presets_load_no_framework():
     assert done.stderr == "set()\n" and json.loads(done.stdout)["optimizer"]["name"] == "lbfgs"
 
 
-def test_a_picture_with_its_recipe_in_it(tmp_path):
+def test_a_picture_with_its_recipe_in_it(tmp_path, capsys):
     """Failure: the plain command does not run, or its picture cannot be made again from what it carries."""
     out = tmp_path / "out.png"
-    command = [sys.executable, "cli.py", "stylize", CONTENT, STYLE, "-o", out, "--size", "64", "--steps", "3"]
-    command += ["--style-weight", "21"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "") and f"{out}: 64×43, 3 steps in " in done.stderr
+    command = ["stylize", CONTENT, STYLE, "-o", out, "--size", 64, "--steps", 3, "--style-weight", 21]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*map(str, command)])
+    printed, errors = capsys.readouterr()
+    assert (ended.value.code or 0, printed) == (0, "") and f"{out}: 64×43, 3 steps in " in errors
     with Image.open(out) as image:
         assert image.size == (64, 43) and image.text["Software"].startswith("kstyle 0.")
         recipe = json.loads(image.text["kstyle"])
@@ -242,9 +243,7 @@ def test_a_real_interrupt(tmp_path):
     command = [sys.executable, ROOT / "cli.py", "stylize", CONTENT, STYLE, "-p", "p.yaml", "-o", "a.png", "-q"]
     command += ["--size", "64", "--steps", "100000", "--save-every", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 60
-    while not (tmp_path / "a-step0004.png").exists() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.02)
+    until((tmp_path / "a-step0004.png").exists, process)
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "of 100000 steps; the picture so far is in a.png" in one_line(errors)

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from crowd_server import CrowdServer
+from waiting import until
 
 from kstyle.cli import main
 
@@ -80,7 +81,7 @@ def test_without_a_network_it_ends_soon(run, tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nothing listens there, whatever the network
     start = time.monotonic()
     code, out, err = run("flickr_style", "--to", tmp_path, "--list", REAL, "--images", 2000)
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
     assert code == 1 and out == "" and "not one of 2000 pictures" in err and err.count("given up") == 10
     failed = (tmp_path / "failed.csv").read_text().splitlines()
     assert len(failed) == 2001 and all("given up after 3 failed connections" in line for line in failed[1:])
@@ -93,10 +94,9 @@ def test_ctrl_c_leaves_lists_and_goes_on(tmp_path):
         listed = write_list(tmp_path / "list.csv", [server.url("ok", n) for n in range(250)])
         command += ["--list", listed, "--to", tmp_path / "data"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"})
-        while len(server.requests) < 100:
-            time.sleep(0.01)
+        until(lambda: len(server.requests) >= 100, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
         assert process.returncode == 130 and "goes on from there" in err and "Traceback" not in err
         facts = json.loads((tmp_path / "data/subset.json").read_text())
         here = {p.relative_to(tmp_path / "data").as_posix() for p in (tmp_path / "data").glob("t*/*/*")}

@@ -10,12 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import until
 
 from kstyle import checkpoints, cli, data, recipes, runs
 
@@ -156,9 +156,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     command = [sys.executable, str(ROOT / "cli.py"), "train"]
     first = ["digits_cnn", "--run", "a run", *SMALL, "--epochs", "5000", "--set", "checkpoint.every_steps=20"]
     process = subprocess.Popen([*command, *first], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 60
-    while not (tmp_path / "a run" / runs.STATE).exists() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.05)
+    until((tmp_path / "a run" / runs.STATE).exists, process)
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "kstyle train --resume --run 'a run'" in errors.splitlines()[-1]

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from waiting import until
 
 from kstyle.data import arrays, decode, opening, workers
 from kstyle.data.photos import Photos
@@ -261,7 +261,7 @@ def test_workers_end_with_their_parent(photos, tmp_path):
         "batches = decode.FileBatches(Photos(paths, np.zeros(len(paths), np.int32)), 4, 0, side=16, workers=2)\n"
         "next(batches(0))\n"
         "print(*[process.pid for process in batches._decoder._processes], flush=True)\n"
-        "time.sleep(60)\n"  # without a guard for __main__: the workers do not run this
+        "time.sleep(600)\n"  # without a guard for __main__: the workers do not run this
     )
     for number in (signal.SIGINT, signal.SIGKILL):
         process = subprocess.Popen(
@@ -271,12 +271,9 @@ def test_workers_end_with_their_parent(photos, tmp_path):
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2, process.stderr.read()
         os.killpg(process.pid, number)
-        _, printed = process.communicate(timeout=20)
+        _, printed = process.communicate(timeout=60)
         assert printed.count("Traceback") == (number == signal.SIGINT)  # the parent's own
-        deadline = time.monotonic() + 10
-        while any(running(pid) for pid in pids):
-            assert time.monotonic() < deadline, "workers are left"
-            time.sleep(0.05)
+        until(lambda pids=pids: not any(running(pid) for pid in pids))  # else workers are left
 
 
 def running(pid):

