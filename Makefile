@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py regions.py transfer.py)
+TRAJECTORIES := $(addprefix tests/test_,presets.py optimizers.py crowson.py transfer.py)
 # Tests run side by side, a process for each core but not more than this; each takes about 2 GB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 SOURCES := kstyle tests examples benchmarks cli.py
 
-.PHONY: demo test parity lint format lock clean
+.PHONY: demo test parity processors lint format lock clean
 
 demo: $(VENV)/.torch
 	mkdir -p out
@@ -22,6 +23,11 @@ test: $(VENV)/.dev
 parity: $(VENV)/.dev
 	KERAS_BACKEND=tensorflow $(PYTEST) $(SHARED_TESTS)
 	KERAS_BACKEND=jax $(PYTEST) $(SHARED_TESTS)
+
+# The tests that follow an optimiser, on what other processors have: shorter vectors, one core.
+processors: $(VENV)/.dev
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PYTEST) $(TRAJECTORIES)
+	OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default $(PYTEST) $(TRAJECTORIES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
