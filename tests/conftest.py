@@ -3,16 +3,17 @@
 import os
 import signal
 
+# Workers of one machine (pytest -n) share its cores. NumPy and the frameworks read this as they are loaded, so it is
+# said before anything below loads one.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, share)
+
 import pytest
 from batches import STYLE
 
 from kstyle.files import legible
-
-# Workers of one machine (pytest -n) share its cores; frameworks read this as they are loaded, after this file.
-if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
-    share = str(max(1, (os.cpu_count() or 1) // workers))
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ.setdefault(name, share)
 
 # Ctrl-C reaches the tests' programs, which a shell that starts the tests in the background would have ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
