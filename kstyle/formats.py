@@ -24,7 +24,7 @@ FORMATS_READ = (
 # What pictures in these are called, lower case. A folder is searched for files of these names.
 SUFFIXES_READ = frozenset((
     ".apng", ".avif", ".bmp", ".dds", ".dib", ".gif", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jfif", ".jp2",
-    ".jpe", ".jpeg", ".jpg", ".jxl", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras",
+    ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras",
     ".sgi", ".tga", ".tif", ".tiff", ".webp",
 ))  # fmt: skip
 
@@ -37,11 +37,7 @@ def _is_jxl(head):
     return head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"))
 
 
-# Formats that take a package of their own: (Pillow's name, whether a file begins so, package, what makes it known).
-EXTRAS = (
-    ("HEIF", _is_heif, "pillow_heif", lambda package: package.register_heif_opener()),
-    ("JXL", _is_jxl, "pillow_jxl", lambda package: None),  # by being imported
-)
+_HEIF = "pillow_heif"  # the package that reads HEIC and HEIF, the extra heif
 _PROGRAMS = (b"%!", b"\xc5\xd0\xd3\xc6", b"%PDF", b"\xd7\xcd\xc6\x9a")  # PostScript, EPS with a preview, PDF, WMF
 _HEAD = 16  # bytes that tell
 
@@ -53,13 +49,13 @@ def _known(stream, label):
     stream.seek(0)
     if head.startswith(_PROGRAMS):
         raise DataError(f"{label}: is a drawing (PostScript, PDF or WMF), not a picture of pixels: save it as PNG.")
-    for name, begins, package, register in EXTRAS:
-        if begins(head):
-            if importlib.util.find_spec(package) is None:
-                extra = name.lower()
-                raise DataError(f"{label}: is {name}, which takes a package more: pip install 'kstyle[{extra}]'.")
-            register(importlib.import_module(package))
-            return (name,)
+    if _is_jxl(head):  # the package that reads it decodes before a picture's size can be checked
+        raise DataError(f"{label}: is JPEG XL, which kstyle does not read: save it as PNG, JPEG or AVIF.")
+    if _is_heif(head):
+        if importlib.util.find_spec(_HEIF) is None:
+            raise DataError(f"{label}: is HEIC, which takes a package more: pip install 'kstyle[heif]'.")
+        importlib.import_module(_HEIF).register_heif_opener()
+        return ("HEIF",)
     return FORMATS_READ
 
 

@@ -27,7 +27,7 @@ def check_spares(targets, inputs):
     """
     inputs = [path for path in inputs if path is not None]
     for target in targets:
-        for path in inputs if target is not None else ():
+        for path in inputs if target is not None and os.path.exists(target) else ():
             if same_file(target, path):
                 raise UsageError(
                     f"{one_line(target)} would be replaced, and it is read too ({one_line(path)}): give another name."

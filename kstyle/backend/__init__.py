@@ -22,6 +22,7 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; memory, by a picture's size |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
 | `accelerated()`, `device()` | whether a GPU or TPU runs it, and its name |
+| `out_of_memory(error)` | whether an exception says that memory is full |
 | `memory()`, `synchronize()` | bytes in use; wait for the queue |
 """
 
@@ -122,6 +123,11 @@ def versions():
         NAME: version(),
         "python": platform.python_version(),
     }
+
+
+def out_of_memory(error):
+    """Whether an exception says that the machine, or the device, has no memory left."""
+    return isinstance(error, MemoryError) or _framework.out_of_memory(error)
 
 
 def precision(name):

@@ -111,6 +111,10 @@ def lay_out_kernel(variable):
     pass  # XLA chooses its own layouts
 
 
+def out_of_memory(error):
+    return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)  # its exception has no class of its own
+
+
 def gram(features):
     f = features.reshape(-1, features.shape[-1])
     return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)

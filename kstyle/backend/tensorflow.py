@@ -86,6 +86,10 @@ def lay_out_kernel(variable):
     pass  # TensorFlow reads HWIO as it is
 
 
+def out_of_memory(error):
+    return isinstance(error, tf.errors.ResourceExhaustedError)
+
+
 def gram(features):
     f = tf.cast(tf.reshape(features, (-1, features.shape[-1])), tf.float32)
     return tf.matmul(f, f, transpose_a=True)

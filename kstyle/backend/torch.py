@@ -248,6 +248,14 @@ def fast_bfloat16():
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
+def out_of_memory(error):
+    # The processor's allocator has no exception of its own; a layer's error may be Keras' copy with the same text.
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "not enough memory" in said)
+    )
+
+
 def accelerated():
     return torch.cuda.is_available()
 

@@ -28,8 +28,8 @@ log = logging.getLogger("kstyle")
 # machine is busy, on a processor measured (docs/benchmarks.md); and the most pictures, as those in work are lost if it
 # is stopped.
 AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
-# Decoded pictures that wait for others of their shape.
-MOST_WAITING = 64
+# Bytes of decoded pictures that wait for others of their shape; one of 9 megapixels is 108 million.
+MOST_WAITING = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -247,11 +247,15 @@ def _in_batches(painter, contents, record, digest, options, force, together):
         batch.append((name, content, picture, stamp))
         if len(batch) == together:
             yield from painted(waiting.pop(shape))
-        elif sum(map(len, waiting.values())) > MOST_WAITING:
-            yield from painted(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
+        elif sum(map(_bytes, waiting.values())) > MOST_WAITING:
+            yield from painted(waiting.pop(max(waiting, key=lambda shape: _bytes(waiting[shape]))))
     for batch in waiting.values():
         yield from painted(batch)
     record.save()
+
+
+def _bytes(batch):
+    return sum(picture.rgb.nbytes for _, _, picture, _ in batch)
 
 
 def _paint_together(painter, batch, record, options):

@@ -8,7 +8,7 @@ from kstyle.style import objective
 
 # Four poolings: a side below this has nothing left at block5.
 SMALLEST_SIDE = 16
-LARGEST_STYLE = 16384
+LARGEST_SIDE = 16384
 
 
 def plan(scales, content, size, steps):
@@ -27,9 +27,10 @@ def plan(scales, content, size, steps):
     if min(final) < SMALLEST_SIDE:
         longer, shorter = max(content.size), min(content.size)
         needed = -(-SMALLEST_SIDE * longer // shorter)
+        way = f"Use --size {needed} or crop it" if needed <= LARGEST_SIDE else "Crop it"
         raise DataError(
             f"{content.name} is {content.size[1]}×{content.size[0]}: at size {size} its short side is {min(final)} "
-            f"pixels, and the network needs {SMALLEST_SIDE}. Use --size {needed} or crop it."
+            f"pixels, and the network needs {SMALLEST_SIDE}. {way}."
         )
     # Coarse sizes at which a narrow picture has next to nothing left are left out.
     at_least = 2 * SMALLEST_SIDE * max(final) / min(final)
@@ -48,10 +49,10 @@ def of_style(style, picture, shape):
 def check_scale(style, shape):
     """UsageError where style pictures would have no or too many pixels beside a result of `shape`."""
     side = round(max(shape) * style.scale)
-    if not SMALLEST_SIDE // 2 <= side <= LARGEST_STYLE:
+    if not SMALLEST_SIDE // 2 <= side <= LARGEST_SIDE:
         raise UsageError(
             f"style.scale: at {style.scale:g} times {max(shape)} the style pictures' long side is {side} pixels; "
-            f"expected {SMALLEST_SIDE // 2} to {LARGEST_STYLE}."
+            f"expected {SMALLEST_SIDE // 2} to {LARGEST_SIDE}."
         )
 
 

@@ -216,6 +216,10 @@ class Painter:
                 raise
             signals.hold(stopped=True)
             raise Interrupted(self._result(painting, seed)) from interrupt
+        except Exception as error:
+            if backend.out_of_memory(error):
+                raise DataError(_too_large(painting, number, self.precision)) from error
+            raise
         return self._result(painting, seed)
 
     def paint_together(self, contents, size=512, steps=None, seed=0, callback=None):
@@ -327,6 +331,15 @@ class Painter:
         """A word, or the `Picture` that init names."""
         check_init(self.settings.init)
         return self.settings.init if self.settings.init in INITS else _read(self.settings.init)
+
+
+def _too_large(painting, number, precision):
+    """What to say where pass `number` of a painting takes more memory than there is."""
+    height, width = painting.plan[number][0]
+    smaller = [max(shape) for shape, _ in painting.plan[:number] if max(shape) < max(height, width)]
+    fits = f"--size {max(smaller)} fits" if smaller else f"try --size {max(height, width) // 2}, a quarter of it"
+    half = ", or --precision bfloat16" if precision == "float32" else ""
+    return f"{painting.content.name}: at {width}×{height} a step takes more memory than there is: {fits}{half}."
 
 
 def _check_blend(blend, count):

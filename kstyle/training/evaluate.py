@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kstyle import images, locks, runs
+from kstyle import images, locks, names, runs
 from kstyle.data import opening
 from kstyle.data.classes import listed, matched
 from kstyle.errors import DataError
@@ -63,6 +63,7 @@ def _evaluated(folder, facts, data, progress, sheet):
     found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
     _matched(found, facts["classes"])  # before pictures are decoded
+    names.check_spares([sheet], [path for part in (found.train, found.test) for path in getattr(part, "paths", ())])
     if not own:
         log.warning(
             "The data are not those of the run: %s now, %s then. The scores go to %s.",

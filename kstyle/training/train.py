@@ -216,6 +216,15 @@ def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
             except Stopped:
                 log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
                 raise Interrupted(folder) from None
+            except Exception as error:
+                if backend.out_of_memory(error):
+                    parts = 2 * recipe.accumulate
+                    raise DataError(
+                        f"A step of {recipe.batch} pictures takes more memory than there is: a smaller batch "
+                        f"(--set batch={max(1, recipe.batch // 2)}), or the same in {parts} parts "
+                        f"(--set accumulate={parts}), takes less."
+                    ) from error
+                raise
     for callback in everyone:
         callback.on_train_end()
     state.tell(history, last=True)

@@ -1,0 +1,85 @@
+"""Memory that is full: one line that says what would fit, and batches that hold few decoded pictures."""
+
+from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
+
+import numpy as np
+import pytest
+from batches import STYLE, picture, summary
+
+import kstyle
+from kstyle.errors import DataError
+from kstyle.style import batch, loop, transfer
+from kstyle.training import train
+
+# What each framework raises, as seen of it.
+FULL = {
+    "torch": RuntimeError(
+        "Exception encountered when calling Pool2D.call().\n\n[enforce fail at alloc_cpu.cpp:124] err == 0. "
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1073741824 bytes. Error code 12"
+    ),
+    "jax": RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1073741824 bytes."),
+}
+
+
+def full():
+    if backend.NAME == "tensorflow":
+        import tensorflow as tf
+
+        return tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    return FULL[backend.NAME]
+
+
+def test_what_counts_as_full():
+    """Failure: another error is taken for a want of memory, and hidden behind advice on sizes."""
+    assert backend.out_of_memory(full()) and backend.out_of_memory(MemoryError())
+    assert not backend.out_of_memory(RuntimeError("shapes (3, 4) and (5, 6) do not match"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_painting_that_is_too_large(place, monkeypatch, precision):
+    """Failure: 'unexpected RuntimeError: … Pool2D.call()' where one line could say which size fits."""
+    preset = str(place / "shallow.yaml")
+    painter = transfer.Painter(
+        STYLE, preset, precision=precision, **{"scales.smallest": 64, "scales.factor": 2, "scales.steps": [1, 1]}
+    )
+    run = loop.run
+
+    def at(side):
+        def full_from(canvas, *arguments):
+            if max(canvas.shape) - 2 * canvas.margin >= side:
+                raise full()
+            return run(canvas, *arguments)
+
+        monkeypatch.setattr(loop, "run", full_from)
+
+    content = np.full((96, 128, 3), 0.5, "float32")
+    at(128)
+    with pytest.raises(DataError, match=r"^array: at 128×96 a step takes more memory .*: --size 64 fits") as caught:
+        painter.paint(content, 128)
+    assert ("bfloat16" in str(caught.value)) == (precision == "float32")
+    at(0)
+    with pytest.raises(DataError, match="try --size 32, a quarter"):
+        painter.paint(content, 128)
+
+
+def test_a_training_that_is_too_large(tmp_path, monkeypatch):
+    """Failure: a batch that does not fit ends in a traceback of the framework's allocator."""
+
+    def fit(*_, **__):
+        raise full()
+
+    monkeypatch.setattr(train, "fit", fit)
+    with pytest.raises(DataError, match=r"more memory than there is: a smaller batch .*accumulate=2"):
+        kstyle.train("digits_cnn", run=tmp_path / "run")
+
+
+def test_few_decoded_pictures_wait(run, monkeypatch):
+    """Failure: 64 photographs of 9 megapixels wait for others of their shape: 11 GB."""
+    monkeypatch.setattr(batch, "MOST_WAITING", 3 * 36 * 28 * 3 * 4)
+    for number in range(9):  # of three shapes, so that none is full before the memory is
+        picture(f"in/{number}.png", seed=number, size=((36, 28), (28, 36), (36, 36))[number % 3])
+    held, bytes_of = [], batch._bytes
+    monkeypatch.setattr(batch, "_bytes", lambda waiting: held.append(len(waiting)) or bytes_of(waiting))
+    code, got = summary(run("in", "--json", "--together", "4"))
+    assert (code, got["done"]) == (0, 9)
+    assert max(held) < 4
