@@ -138,7 +138,7 @@ def stylize_all(
 
     Returns:
         A generator of `(Content, Outcome)` in natural order, with several at a time as they get done. Names are settled
-        and the record is written before the first; after each picture it is written again, so whatever stops the
+        and the record is written before the first; each picture that got done is noted, so whatever stops the
         generator, the next run goes on.
 
     Raises:
@@ -177,13 +177,20 @@ def stylize_all(
         outcomes = _in_batches(painter, contents, record, digest, (*options, callback), force, together)
     else:
         outcomes = _one_by_one(painter, contents, record, digest, (*options, callback), force, motion)
-    return _until(outcomes, stack)
+    return _until(outcomes, record, stack)
 
 
-def _until(outcomes, stack):
-    """`outcomes`, then `stack` is closed; also where the generator is closed before its end, or never begun."""
-    with stack, contextlib.closing(outcomes):
-        yield from outcomes
+def _until(outcomes, record, stack):
+    """`outcomes`, then the record is saved and `stack` closed; also where the generator is closed before its end."""
+    with stack:
+        try:
+            with contextlib.closing(outcomes):
+                yield from outcomes
+        except BaseException:
+            with contextlib.suppress(DataError):  # what got done is in the journal; what was raised says more
+                record.save()
+            raise
+        record.save()
 
 
 def _one_by_one(painter, contents, record, digest, options, force, motion):
@@ -196,12 +203,10 @@ def _one_by_one(painter, contents, record, digest, options, force, motion):
             with signals.kept():
                 outcome, result = _paint(paint, content, record.folder / name)
                 if result is not None:
-                    record.note(name, {**stamp, **(chain.facts(result) if chain else {})})
-                    record.save()
+                    record.keep(name, {**stamp, **(chain.facts(result) if chain else {})})
         if chain and outcome.path:
             chain.add(content, outcome.path, record.entries[name])
         yield content, outcome
-    record.save()
 
 
 def _together(asked, size, possible, deterministic):
@@ -225,8 +230,7 @@ def _in_batches(painter, contents, record, digest, options, force, together):
                     paint = partial(painter.paint, picture, *options)
                     outcome, _ = _paint(lambda _, paint=paint: paint(), content, record.folder / name)
                     if outcome.state == "done":
-                        record.note(name, stamp)
-                        record.save()
+                        record.keep(name, stamp)
                 yield content, outcome
         else:
             yield from ((content, outcome) for (_, content, _, _), outcome in zip(batch, outcomes))
@@ -251,7 +255,6 @@ def _in_batches(painter, contents, record, digest, options, force, together):
             yield from painted(waiting.pop(max(waiting, key=lambda shape: _bytes(waiting[shape]))))
     for batch in waiting.values():
         yield from painted(batch)
-    record.save()
 
 
 def _bytes(batch):
@@ -281,11 +284,10 @@ def _paint_together(painter, batch, record, options):
                     log.warning("%s", error)
                 fault = fault or error
                 continue
-            record.note(name, stamp)
+            record.keep(name, stamp)
             outcomes.append(dataclasses.replace(outcome, seconds=seconds))
         if fault:
             raise fault
-        record.save()
     return outcomes
 
 
@@ -306,8 +308,7 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
                 for level, message in said:
                     log.log(level, "%s: %s", contents[name].path, message)
                 if outcome.state == "done":
-                    record.note(name, stamps[name])
-                    record.save()
+                    record.keep(name, stamps[name])
                 yield contents[name], outcome
         except BrokenProcessPool as error:
             raise DataError(
@@ -317,7 +318,6 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
         finally:
             with warnings.catch_warnings(action="ignore"):  # that some are still in work, whoever stopped this
                 painted.close()
-    record.save()
 
 
 def _look(content, name, record, digest, force, chain=None):

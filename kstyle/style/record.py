@@ -1,5 +1,6 @@
 """`batch.json`: which content each result in a folder is of, and what it was made with."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,6 +18,8 @@ from kstyle.style import transfer
 log = logging.getLogger("kstyle")
 
 RECORD = "batch.json"
+# While a run goes on, a line a picture that got done: to write the whole record each time takes longer with each.
+JOURNAL = ".batch.jsonl"
 LARGEST_RECORD = 1 << 28  # bytes; a picture takes about 300
 MOST_BYTES = 200  # of a result's stem: file systems allow 255 with all that is put around it
 
@@ -44,7 +47,11 @@ class Record:
     def __post_init__(self):
         self.folder = made(self.folder)
         self._file = self.folder / RECORD
-        self.entries, self.made_with = self._read() if self._file.exists() else ({}, {})
+        self._journal = self.folder / JOURNAL
+        self.entries, self.made_with = {}, {}
+        if self._file.exists():
+            self.entries, self.made_with = self._read()
+            self.entries |= self._killed()
 
     def _read(self):
         try:
@@ -60,14 +67,30 @@ class Record:
             ) from error
         return entries, made_with
 
+    def _killed(self):
+        """What a run that was killed had noted and not saved. The last line may be cut short."""
+        try:
+            lines = files.read_bytes(self._journal, LARGEST_RECORD).decode("utf-8", "replace").splitlines()
+        except (OSError, DataError):
+            return {}
+        found = {}
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                ((name, entry),) = json.loads(line).items()
+                if _is_below(name) and isinstance(entry["content"], str):
+                    found[name] = entry
+        return found
+
     def save(self):
-        """Writes it beside its place and renames."""
+        """Writes it beside its place and renames; the journal is in it then, and goes."""
         used = {entry.get("settings") for entry in self.entries.values()}
         settings = {digest: made for digest, made in self.made_with.items() if digest in used}
         lines = [f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in self.entries.items()]
         head = f'{{"version": 1,\n"settings": {json.dumps(settings)},\n"results": {{\n'
         with files.replacing(self._file) as beside:
             beside.write_text(head + ",\n".join(lines) + "\n}}\n", "utf-8")
+        with contextlib.suppress(OSError):
+            self._journal.unlink()
 
     def clear(self, names):
         """Removes what a killed run was writing of these results. Other people's files of the kind are left."""
@@ -77,6 +100,19 @@ class Record:
     def note(self, name, entry):
         """What is now known of a result; `save` writes it."""
         self.entries[name] = entry
+
+    def keep(self, name, entry):
+        """`note` of a result that got done: known to the next run from now on, however this one ends.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        self.note(name, entry)
+        try:
+            with open(self._journal, "a", encoding="utf-8") as journal:
+                journal.write(json.dumps({name: entry}) + "\n")
+        except OSError as error:
+            raise DataError(f"{one_line(self._journal)}: cannot be written ({reason(error)}).") from error
 
     def assign(self, contents, suffix):
         """A file name for the result of each, the same in every run."""
