@@ -7,6 +7,7 @@ import pytest
 from batches import STYLE, picture, summary
 
 import kstyle
+from kstyle import images
 from kstyle.errors import DataError
 from kstyle.style import batch, loop, transfer
 from kstyle.training import train
@@ -83,3 +84,23 @@ def test_few_decoded_pictures_wait(run, monkeypatch):
     code, got = summary(run("in", "--json", "--together", "4"))
     assert (code, got["done"]) == (0, 9)
     assert max(held) < 4
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_picture_that_is_too_large_to_decode(run, monkeypatch, together):
+    """Failure: 'unexpected MemoryError' of one picture of a folder, where one line could say what is the matter."""
+    picture("in/a.png")
+    monkeypatch.setattr(images, "read", lambda source, read=images.read: read(source) if source == STYLE else fail())
+
+    def fail():
+        raise MemoryError("Unable to allocate 3.2 GiB")
+
+    code, got = summary(run("in", "--json", "--together", together))
+    (failed,) = got["failed"]
+    assert code == 1 and failed["error"].startswith("takes more memory than there is")
+
+
+def test_transparency_that_waits_is_counted():
+    """Failure: cut-outs take a third more than the bound."""
+    waiting = images.Picture(np.zeros((4, 5, 3), "float32"), np.zeros((4, 5), "float32"))
+    assert batch._bytes([("a.png", None, waiting, None)]) == 4 * 5 * (3 + 1) * 4

@@ -54,3 +54,17 @@ def test_a_journal_without_its_record_says_nothing(run):
     Path("out/batch.json").unlink()
     Path("out/a.png").unlink()
     assert summary(run("in", "--json"))[1]["done"] == 1
+
+
+def test_settings_of_a_killed_run_are_known(painter, monkeypatch, caplog):
+    """Failure: after SIGKILL a run with other steps says that everything has changed, and from what is lost."""
+    for number in range(2):
+        picture(f"in/{number}.png", seed=number)
+    with monkeypatch.context() as killed:
+        outcomes = batch.stylize_all(painter, "in", "out", 32, 1, together=1)
+        next(outcomes)
+        killed.setattr(Record, "save", lambda self: None)  # a killed process writes nothing more
+        outcomes.close()
+    with caplog.at_level("INFO", "kstyle"):
+        assert [o.state for _, o in batch.stylize_all(painter, "in", "out", 32, 2, together=1)] == ["done"] * 2
+    assert "1 pictures (steps 1, now 2)" in caplog.text

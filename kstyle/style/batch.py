@@ -258,7 +258,7 @@ def _in_batches(painter, contents, record, digest, options, force, together):
 
 
 def _bytes(batch):
-    return sum(picture.rgb.nbytes for _, _, picture, _ in batch)
+    return sum(part.nbytes for _, _, picture, _ in batch for part in (picture.rgb, picture.alpha) if part is not None)
 
 
 def _paint_together(painter, batch, record, options):
@@ -390,5 +390,7 @@ def _said(error, content):
         return f"{reason(error)}."
     text = one_line(error)
     if not isinstance(error, DataError):
+        if backend.out_of_memory(error):  # as it is read or written; Painter.paint says which size fits
+            return "takes more memory than there is: make the file smaller."
         return f"unexpected {type(error).__name__}: {text[:300]}"
     return text.removeprefix(f"{one_line(content.path)}: ")

@@ -48,7 +48,7 @@ class Record:
         self.folder = made(self.folder)
         self._file = self.folder / RECORD
         self._journal = self.folder / JOURNAL
-        self.entries, self.made_with = {}, {}
+        self.entries, self.made_with, self._now = {}, {}, None
         if self._file.exists():
             self.entries, self.made_with = self._read()
             self.entries |= self._killed()
@@ -83,7 +83,8 @@ class Record:
 
     def save(self):
         """Writes it beside its place and renames; the journal is in it then, and goes."""
-        used = {entry.get("settings") for entry in self.entries.values()}
+        # Those of this run too, though nothing has them yet: the journal of a run that is killed names them alone.
+        used = {self._now, *(entry.get("settings") for entry in self.entries.values())}
         settings = {digest: made for digest, made in self.made_with.items() if digest in used}
         lines = [f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in self.entries.items()]
         head = f'{{"version": 1,\n"settings": {json.dumps(settings)},\n"results": {{\n'
@@ -151,7 +152,7 @@ class Record:
         if others:
             changes = _changes(self.made_with.get(others[-1]), json.loads(text))
             log.info("made again, with other settings than before: %d pictures (%s)", len(others), changes)
-        self.made_with[digest] = made_with
+        self.made_with[digest], self._now = made_with, digest
         return digest
 
     def stamp(self, name, content):
