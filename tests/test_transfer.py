@@ -170,8 +170,9 @@ def test_painted_together(paint, tmp_path, settings):
     every = painter.paint_together(squares, 64, steps)
     for together, content in zip(every, squares):
         alone = painter.paint(content, 64, steps)
+        # The content's loss begins at 0 but for the square of float32's rounding, which is another for a batch.
         np.testing.assert_allclose(
-            together.history.drop(columns="seconds"), alone.history.drop(columns="seconds"), 1e-3
+            together.history.drop(columns="seconds"), alone.history.drop(columns="seconds"), 1e-3, atol=1e-9
         )
         assert np.abs(together.rgb - alone.rgb).mean() < 1e-4 and together.settings == alone.settings
     with pytest.raises(UsageError, match="differ in shape"):
