@@ -7,7 +7,7 @@ import os
 import re
 import threading
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from kstyle.errors import DataError, UsageError
 from kstyle.files import one_line
@@ -115,6 +115,14 @@ def pillow_limit(off=False):
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = theirs
+
+
+def check_format(image, label):
+    """DataError for a `PIL.Image.Image` that somebody else opened, in a format that is not read here, and that is not
+    decoded yet: decoding is what starts a program."""
+    undecoded = bool(getattr(image, "tile", None)) or isinstance(image, ImageFile.StubImageFile)
+    if undecoded and image.format not in (*FORMATS_READ, "MPO", "HEIF"):
+        raise DataError(f"{label}: is {image.format}, which kstyle does not decode: give it decoded, or as PNG.")
 
 
 def open_image(stream, label):

@@ -91,6 +91,7 @@ def read(source):
 
 
 def _from_pil(image, label, stream):
+    formats.check_format(image, label)
     formats.check_pixels(image.size, label)
     samples.check_whole(image, label)
     tags = samples.tags(image)

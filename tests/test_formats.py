@@ -41,6 +41,17 @@ def test_a_picture_starts_no_program(tmp_path, no_program, reader, raw, name):
         reader(tmp_path / name)
 
 
+def test_an_opened_picture_starts_no_program(no_program):
+    """Failure: an EPS that a caller has opened with Pillow is decoded here, by Ghostscript."""
+    image = Image.open(io.BytesIO(EPS))
+    assert image.format == "EPS"
+    with pytest.raises(DataError, match="is EPS, which kstyle does not decode"):
+        images.read(image)
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(stream, "PNG")
+    assert images.read(Image.open(stream)).size == images.read(Image.new("RGB", (4, 4))).size == (4, 4)
+
+
 def test_formats_are_those_of_pixels():
     """Failure: a format that starts programs, or reads other files, comes back into the list."""
     assert not {"EPS", "WMF", "PDF", "GRIB", "HDF5", "BUFR", "FPX", "MIC", "GBR"} & set(formats.FORMATS_READ)
