@@ -26,6 +26,13 @@ def plain(value, length=80):
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def listed(texts, most=5, length=80):
+    """`"a, b, c and 4 more"`: the first `most` of some texts, each as `plain` has it."""
+    texts = list(texts)
+    more = f" and {len(texts) - most:,} more" if len(texts) > most else ""
+    return ", ".join(plain(text, length) for text in texts[:most]) + more
+
+
 def legible(text):
     r"""`text` as it can be written in UTF-8: what the system could not decode in a file's name becomes `\xe9`."""
     try:

@@ -117,6 +117,13 @@ def pillow_limit(off=False):
             Image.MAX_IMAGE_PIXELS = theirs
 
 
+def load(image):
+    """Decodes an opened picture whose size was checked. TIFF and a few others look at Pillow's limit again here. Small
+    pictures never come near it, and without the lock threads decode them side by side."""
+    with pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
+        image.load()
+
+
 def check_format(image, label):
     """DataError for a `PIL.Image.Image` that somebody else opened, in a format that is not read here, and that is not
     decoded yet: decoding is what starts a program."""

@@ -102,10 +102,7 @@ def _from_pil(image, label, stream):
         notes.append(f"{frames} frames, {'the first' if number == 0 else f'number {number + 1}'} is used")
     if image.mode[0] != "I" and re.search(";16[BLN]", str(getattr(image, "tile", ""))):
         notes.append("16 bits a channel, read as 8")
-    # TIFF and a few others look at Pillow's limit again here. Small pictures never come near it, and without the lock
-    # threads decode them side by side.
-    with formats.pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
-        image.load()
+    formats.load(image)
 
     space, before, note = spaces.of_file(image, head)  # before it is turned, which loses its format
     notes += [note] if note else []

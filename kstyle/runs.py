@@ -143,27 +143,23 @@ def load_arrays(path):
     Raises:
         DataError: no such file, or not one of kstyle's.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            notes = json.loads((file.metadata() or {}).get("kstyle", "null"))
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({one_line(error)}).") from error
+    with _opened(path) as (file, notes):
+        return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
 
 
 def load_notes(path):
-    """The notes of what `save_arrays` wrote, without the arrays.
+    """The notes of what `save_arrays` wrote, without the arrays. Raises: as `load_arrays`."""
+    with _opened(path) as (_, notes):
+        return notes
 
-    Raises:
-        DataError: as `load_arrays`.
-    """
+
+@contextlib.contextmanager
+def _opened(path):
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            return json.loads((file.metadata() or {}).get("kstyle", "null"))
+            yield file, json.loads((file.metadata() or {}).get("kstyle", "null"))
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({one_line(error)}).") from error
 

@@ -8,7 +8,7 @@ import click
 
 from kstyle.cli import options as painting
 from kstyle.errors import DataError, UsageError
-from kstyle.files import json_text, one_line
+from kstyle.files import json_text, listed, one_line
 
 MOST_NAMED = 5  # files that were left out
 
@@ -198,8 +198,7 @@ class Summary:
             parts += [f"{len(self.failed)} failed"] if self.failed else []
             click.echo(f"{target}: {', '.join(parts)}", err=True)
             if self.left:
-                said = ", ".join(f"{one_line(Path(each.path).name)} ({each.why})" for each in self.left[:MOST_NAMED])
-                more = f" and {len(self.left) - MOST_NAMED} more" if len(self.left) > MOST_NAMED else ""
-                click.echo(f"left out, {len(self.left)} that are no pictures: {said}{more}", err=True)
+                said = listed((f"{Path(each.path).name} ({each.why})" for each in self.left), MOST_NAMED, 400)
+                click.echo(f"left out, {len(self.left)} that are no pictures: {said}", err=True)
         if self.interrupted or self.failed:
             raise click.exceptions.Exit(130 if self.interrupted else 1)

@@ -22,8 +22,7 @@ def evaluate(run, data, sheet, as_json):
     """
     from kstyle import runs
     from kstyle import sheet as contact
-    from kstyle.data.classes import listed
-    from kstyle.files import plain
+    from kstyle.files import listed, plain
 
     # Both answer before a framework is loaded.
     runs.facts(run)

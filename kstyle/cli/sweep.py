@@ -2,7 +2,6 @@
 
 import click
 
-from kstyle import files
 from kstyle.cli import options as painting
 from kstyle.errors import UsageError
 from kstyle.files import json_text
@@ -58,7 +57,6 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
             )
         given = {"extractor": extractor, "weights": weights}
         cells = sweeps.grid(content, styles, vary, options, overrides, given)
-        folder = files.ending(target, "-pictures", "")
         progress.pictures(count)
         interrupted = False
         try:
@@ -77,14 +75,14 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
             interrupted = True
         states = [cell.state for cell in cells]
         if "done" in states or "failed" in states:
-            page, table = (files.ending(target, "", suffix) for suffix in (".html", ".csv"))
             sweeps.write_sheet(target, cells, vary, content, styles, options["size"])
             sweep_files.write_page(page, cells, vary, content, styles, folder)
             sweep_files.write_csv(table, cells)
-    _report(cells, target, interrupted, as_json, quiet)
+    _report(cells, {"sheet": target, "page": page, "table": table}, interrupted, as_json, quiet)
 
 
-def _report(cells, target, interrupted, as_json, quiet):
+def _report(cells, written, interrupted, as_json, quiet):
+    target = written["sheet"]
     done = [cell for cell in cells if cell.state == "done"]
     failed = [cell for cell in cells if cell.state == "failed"]
     for cell in failed:
@@ -94,18 +92,15 @@ def _report(cells, target, interrupted, as_json, quiet):
         from kstyle.style import sweep_files
 
         rows = [sweep_files.row(cell) for cell in cells]
-        names = {"sheet": target, "page": files.ending(target, "", ".html"), "table": files.ending(target, "", ".csv")}
         counts = {"done": len(done), "failed": len(failed), "interrupted": interrupted, "rows": rows}
-        click.echo(json_text({**{name: str(path) for name, path in names.items()}, **counts}))
+        click.echo(json_text({**{name: str(path) for name, path in written.items()}, **counts}))
     elif interrupted and not (done or failed):
         click.echo("kstyle: stopped before the first picture was done", err=True)
     elif interrupted:
         click.echo(f"kstyle: stopped with {len(done)} of {len(cells)} painted; they are on {target}", err=True)
     elif not quiet:
         seconds = sum(cell.seconds for cell in cells)
-        said = (
-            f"{len(done)} of {len(cells)} painted in {seconds:.0f} s; commands in {files.ending(target, '', '.html')}"
-        )
+        said = f"{len(done)} of {len(cells)} painted in {seconds:.0f} s; commands in {written['page']}"
         click.echo(f"{target}: {said}", err=True)
     if interrupted or failed:
         raise click.exceptions.Exit(130 if interrupted else 1)

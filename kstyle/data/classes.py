@@ -38,10 +38,3 @@ def matched(names, known):
 
 def _folded(name):
     return unicodedata.normalize("NFC", name.strip()).casefold()
-
-
-def listed(names, most=5):
-    """`"a, b, c and 4 more"`, printable."""
-    names = list(names)
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(plain(name) for name in names[:most]) + more

@@ -3,7 +3,6 @@
 ICC profiles are not applied, as in all published training code; `kstyle.images` reads pictures faithfully.
 """
 
-import contextlib
 import math
 import os
 
@@ -46,7 +45,7 @@ def _read(path, plan):
         samples.check_whole(image, label)
         tags, reducible = samples.tags(image), image.format in ("JPEG", "MPO")
         if not reducible:
-            _load(image)  # first: of a PNG or TIFF the orientation, of an icon the size is known only then
+            formats.load(image)  # first: of a PNG or TIFF the orientation, of an icon the size is known only then
         turn = _turn(image)
         width, height = image.size
         box, reduction = plan(*((height, width) if turn in SIDEWAYS else (width, height)))
@@ -55,17 +54,11 @@ def _read(path, plan):
             factor = next(f for f in (8, 4, 2, 1) if f <= max(1, reduction))
             if factor > 1 and image.draft(None, (width // factor, height // factor)) is None:
                 factor = 1
-            _load(image)
+            formats.load(image)
         image = _in_rgb(image, tags, label)
         if turn is not None:
             image = image.transpose(turn)
         return image, box and [min(v / factor, end) for v, end in zip(box, image.size * 2)]
-
-
-def _load(image):
-    # Above 2²⁵ pixels Pillow would warn of them here; the limit is checked already.
-    with formats.pillow_limit() if image.width * image.height > 2**25 else contextlib.nullcontext():
-        image.load()
 
 
 def _turn(image):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kstyle.data import division, verdicts
-from kstyle.data.classes import listed, matched
+from kstyle.data.classes import matched
 from kstyle.errors import DataError, UsageError
-from kstyle.files import plain
+from kstyle.files import listed, plain
 
 log = logging.getLogger("kstyle")
 
@@ -135,8 +135,7 @@ class PhotoSet:
 
 
 def _list_of(skipped):
-    names = [f"{plain(os.path.basename(path))} ({plain(reason)})" for path, reason in skipped[:3]]
-    return ", ".join(names) + (f" and {len(skipped) - 3:,} more" if len(skipped) > 3 else "")
+    return listed((f"{plain(os.path.basename(path))} ({plain(reason)})" for path, reason in skipped), 3, 200)
 
 
 def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, progress, origin=None, declared=False):

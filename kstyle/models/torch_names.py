@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
-from kstyle.files import plain
+from kstyle.files import listed
 from kstyle.models.feature_layers import LAYERS
 
 
@@ -223,6 +223,4 @@ def _prefix(state, expected):
 
 def _complain(where, model, what, names):
     if names:
-        shown = ", ".join(plain(name, 120) for name in names[:3])
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise DataError(f"{where}: not the weights of this {model.name}: {what} {shown}{more}.")
+        raise DataError(f"{where}: not the weights of this {model.name}: {what} {listed(names, 3, 120)}.")

@@ -18,8 +18,7 @@ LARGEST, HEAD = 1 << 26, 1 << 16  # bytes of a page or table, and of a picture, 
 
 def beside(target):
     """Paths of the page, the table and the folder of pictures that belong to a sheet."""
-    target = Path(target)
-    return target.with_suffix(".html"), target.with_suffix(".csv"), target.with_name(f"{target.stem}-pictures")
+    return files.ending(target, "", ".html"), files.ending(target, "", ".csv"), files.ending(target, "-pictures", "")
 
 
 def check_own(page, table, folder):

@@ -358,9 +358,9 @@ def check_numbers(size, steps, seed):
     for name, number in (("size", size), ("steps", steps), ("seed", seed)):
         if isinstance(number, bool):
             raise UsageError(f"{name} must be a whole number; got {number}.")
-    smallest = sizes.SMALLEST_SIDE
-    if not isinstance(size, (int, np.integer)) or not smallest <= size <= 16384:
-        raise UsageError(f"size must be a whole number of pixels from {smallest} to 16384; got {shown(size)}.")
+    smallest, largest = sizes.SMALLEST_SIDE, sizes.LARGEST_SIDE
+    if not isinstance(size, (int, np.integer)) or not smallest <= size <= largest:
+        raise UsageError(f"size must be a whole number of pixels from {smallest} to {largest}; got {shown(size)}.")
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
         raise UsageError(f"steps must be a whole number, 1 or more; got {shown(steps)}.")
     if not isinstance(seed, (int, np.integer)) or seed < 0:

@@ -10,10 +10,9 @@ import numpy as np
 
 from kstyle import data as datasets
 from kstyle.data import arrays, decode
-from kstyle.data.classes import listed
 from kstyle.data.photos import Photos, PhotoSet
 from kstyle.errors import UsageError, unknown
-from kstyle.files import plain
+from kstyle.files import listed, plain
 from kstyle.models import classifiers, finetune
 
 log = logging.getLogger("kstyle")

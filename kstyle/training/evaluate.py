@@ -10,9 +10,9 @@ import numpy as np
 
 from kstyle import images, locks, names, runs
 from kstyle.data import opening
-from kstyle.data.classes import listed, matched
+from kstyle.data.classes import matched
 from kstyle.errors import DataError
-from kstyle.files import expanded, json_text
+from kstyle.files import expanded, json_text, listed
 from kstyle.training import build, checkpoint, metrics, mistakes, plots, settings, steps
 
 log = logging.getLogger("kstyle")
