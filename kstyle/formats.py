@@ -70,6 +70,8 @@ def one_line_errors(label):
         raise DataError(f"{label}: there is no such file.") from None
     except IsADirectoryError:
         raise DataError(f"{label}: is a folder, not a picture.") from None
+    except MemoryError:
+        raise DataError(f"{label}: takes more memory than there is: make the file smaller.") from None
     except UnidentifiedImageError:
         raise DataError(f"{label}: is not a picture, or not in a format that kstyle reads.") from None
     except Exception as error:  # on damaged files Pillow's readers raise nearly anything, SyntaxError and KeyError too

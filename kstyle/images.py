@@ -78,22 +78,21 @@ def read(source):
     if isinstance(source, Image.Image):
         label = one_line(getattr(source, "filename", "") or "image")
         with formats.one_line_errors(label):
+            formats.check_format(source, label)
             return _from_pil(source, label, getattr(source, "fp", None))
     if isinstance(source, (str, os.PathLike)):
         label = one_line(path := expanded(source))
         with formats.one_line_errors(label), streams.reading(path) as stream:
             if not stream.read(1):
                 raise DataError(f"{label}: the file is empty.")
-            return _from_pil(formats.open_image(stream, label), label, stream)
+            return _from_pil(samples.whole(formats.open_image(stream, label), label), label, stream)
     if hasattr(source, "__array__"):
         return _picture(*from_values(np.asarray(source), "array"), "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
 
 
 def _from_pil(image, label, stream):
-    formats.check_format(image, label)
     formats.check_pixels(image.size, label)
-    samples.check_whole(image, label)
     tags = samples.tags(image)
     head, notes = _head(stream), []
     frames = pages.count(image)

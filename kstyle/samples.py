@@ -1,5 +1,7 @@
 """What the numbers in a file of more than 8 bits mean: which is white, which is black."""
 
+import contextlib
+
 import numpy as np
 from PIL import TiffImagePlugin
 
@@ -9,6 +11,7 @@ from kstyle.errors import DataError
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
 _SUBFILE, _SUB_IFDS, _DNG = 254, 330, 50706
 SIGNED, WHITE_IS_ZERO, REDUCED = 2, 0, 1
+MOST_PREVIEWS = 16  # pages among which the first that is no preview is looked for
 
 
 def tags(image):
@@ -48,16 +51,33 @@ def grey(image, tags, label):
     return values, notes
 
 
-def check_whole(image, label):
-    """DataError where a TIFF is a camera's raw file, of which Pillow reads a preview of a few pixels."""
+def whole(image, label):
+    """An opened picture at its first page that is no preview; one of another format than TIFF as it is.
+
+    Raises:
+        DataError: a camera's raw file, of which Pillow reads nothing but a preview of a few pixels.
+    """
     found = tags(image)
-    reduced = bool(_first(found, _SUBFILE, 0) & REDUCED)
+    reduced = _is_preview(found)
     if _DNG in found or (reduced and _SUB_IFDS in found):
         width, height = image.size
         raise DataError(
             f"{label}: is a camera's raw file, of which only a preview of {width}×{height} can be read: "
             "develop it and save it as JPEG, PNG or TIFF first."
         )
+    if reduced:
+        page = image.tell()
+        with contextlib.suppress(EOFError):
+            for other in range(MOST_PREVIEWS):
+                image.seek(other)
+                if not _is_preview(tags(image)):
+                    return image
+        image.seek(page)
+    return image
+
+
+def _is_preview(tags):
+    return bool(_first(tags, _SUBFILE, 0) & REDUCED)
 
 
 def _first(tags, tag, default):

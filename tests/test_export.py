@@ -212,6 +212,15 @@ def test_impossible_targets(digits, format, name, error, message):
         export.target(digits, format, name and digits / name)
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_the_runs_weights_by_another_name(digits, tmp_path, link):
+    """Failure: the run's own weights are replaced through a link to them."""
+    other = tmp_path / "mine.safetensors"
+    link(digits / runs.RESULT, other)
+    with pytest.raises(UsageError, match="belongs to the run"):
+        export.target(digits, path=other)
+
+
 def test_what_cannot_be_exported_says_what_can(digits, monkeypatch):
     """Failure: a traceback of an exporter's, where a package or another format was meant."""
     with pytest.raises(UsageError, match="no counterpart in PyTorch"):

@@ -40,8 +40,10 @@ def test_masks_of_labels(caplog):
     """Failure: a mask of 0 and 1 paints next to nothing, and nobody says why."""
     labels = np.zeros((20, 30), "uint8")
     labels[:, :15] = 1
-    for source in (labels, labels * 3, labels.astype("uint16") * 300, np.dstack([labels] * 3)):
-        with pytest.raises(DataError, match="multiplied by 255"):
+    deep = labels.astype("uint16")
+    coloured = np.dstack([labels] * 3)
+    for source, times in ((labels, 255), (labels * 3, 85), (deep, 65535), (deep * 257, 255), (coloured, 255)):
+        with pytest.raises(DataError, match=f"multiplied by {times}"):
             regions.read([source], [CONTENT], "content")
     for source in (labels * 255, labels.astype(bool), labels.astype("float32")):
         regions.read([source], [CONTENT], "content")

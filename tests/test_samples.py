@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from kstyle import images
 from kstyle.data import opening
@@ -174,6 +174,18 @@ def test_what_pillow_reads_a_preview_of_is_refused(tmp_path):
         for reader in (images.read, opening.open_rgb):
             with pytest.raises(DataError, match=r"raw file.*preview of 2×2"):
                 reader(path)
+
+
+def test_previews_before_the_picture_are_passed_over(tmp_path):
+    """Failure: a scan whose first page is its thumbnail is painted as a thumbnail."""
+    path = tmp_path / "scan.tif"
+    with TiffImagePlugin.AppendingTiffWriter(path, new=True) as pages:
+        Image.new("L", (4, 3), 10).save(pages, "TIFF", tiffinfo={254: 1})
+        pages.newFrame()
+        Image.new("L", (40, 30), 200).save(pages, "TIFF")
+    found = images.read(path)
+    assert found.size == (30, 40) and any("number 2 is used" in note for note in found.notes)
+    assert opening.open_rgb(path).size == (40, 30)
 
 
 def test_floats_to_255_are_refused_with_the_way(tmp_path):

@@ -13,6 +13,7 @@ from batches import STYLE, picture
 from PIL import Image
 
 from kstyle import cli, images
+from kstyle.data import opening
 from kstyle.errors import DataError
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="pipes with names")
@@ -52,6 +53,13 @@ def test_a_picture_from_standard_input_and_to_standard_output(kstyle):
     assert kstyle("stylize", "-", STYLE, stdin=raw) == (0, b"", "") and Path("pipe-night.png").is_file()
     # A sweep reads its pictures for the painting and for the sheet.
     assert kstyle("sweep", "-", STYLE, "-o", "s.png", "--vary", "seed=1", stdin=raw) == (0, b"", "")
+
+
+def test_a_picture_for_a_network_from_standard_input(place, monkeypatch):
+    """Failure: `curl … | kstyle predict RUN -` says that there is no file `-`."""
+    raw = picture("a.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    assert (np.asarray(opening.open_rgb("-")) == pixels("a.png")).all()
 
 
 @posix_only

@@ -248,11 +248,17 @@ def fast_bfloat16():
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
+# What the processor's allocator, C++, cuBLAS and cuDNN say of it.
+FULL_MEMORY = (
+    "can't allocate memory", "not enough memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+
+
 def out_of_memory(error):
     # The processor's allocator has no exception of its own; a layer's error may be Keras' copy with the same text.
-    said = str(error)
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "not enough memory" in said)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in FULL_MEMORY)
     )
 
 

@@ -89,6 +89,14 @@ def _run(arguments, debug):
             logging.getLogger("kstyle").exception(error)
         click.echo(f"kstyle: {error}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError:
+        if debug:
+            raise
+        click.echo(
+            "kstyle: this takes more memory than there is: make the pictures, or what is asked of them, smaller.",
+            err=True,
+        )
+        sys.exit(1)
     except Exception as error:
         if debug:
             raise

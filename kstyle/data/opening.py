@@ -9,7 +9,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from kstyle import formats, images, samples
+from kstyle import formats, images, samples, streams
 from kstyle.errors import UsageError
 from kstyle.files import one_line
 
@@ -40,9 +40,8 @@ def _read(path, plan):
     Returns: the image in RGB and the box in its pixels.
     """
     label = one_line(os.fsdecode(path))
-    with formats.one_line_errors(label), open(path, "rb") as stream:
-        image = formats.open_image(stream, label)
-        samples.check_whole(image, label)
+    with formats.one_line_errors(label), streams.reading(path) as stream:
+        image = samples.whole(formats.open_image(stream, label), label)
         tags, reducible = samples.tags(image), image.format in ("JPEG", "MPO")
         if not reducible:
             formats.load(image)  # first: of a PNG or TIFF the orientation, of an icon the size is known only then

@@ -99,13 +99,13 @@ def _read(mask, picture):
         )
     if not found.any():
         raise DataError(f"{name} is black everywhere, or clear: as a mask it leaves nothing.")
-    brightest = round(255 * float(found.max()))
     if found.max() < LABELS:
         raise DataError(
-            f"{name} is nowhere brighter than {brightest} of 255: in a mask white counts as 1, so one of labels, 0 and "
-            "1, has to be multiplied by 255."
+            f"{name} is nowhere brighter than {100 * found.max():.2g} % of white: in a mask white counts as 1, so one "
+            f"of labels, such as 0 and 1, has to be multiplied by {round(1 / float(found.max()))}."
         )
     if found.max() < FAINT:
+        brightest = round(255 * float(found.max()))
         log.warning("%s is nowhere brighter than %d of 255: as a mask it counts that much.", name, brightest)
     return found.astype("float32")
 

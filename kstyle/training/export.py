@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 import kstyle
-from kstyle import checkpoints, layers, runs
+from kstyle import checkpoints, layers, names, runs
 from kstyle.backend import exchange
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.files import expanded
@@ -127,7 +127,9 @@ def target(folder, format=None, path=None):
     suffixes = SUFFIXES[format] if format else tuple(by_suffix)
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"{path}: expected a name that ends in {' or '.join(suffixes)}.")
-    if path.name in (runs.STATE, runs.BEST, runs.RESULT) and (path.parent / "run.json").exists():
+    own = (runs.STATE, runs.BEST, runs.RESULT)
+    known = path.name in own and (path.parent / "run.json").exists()
+    if known or any(names.same_file(path, Path(folder) / name) for name in own):
         raise UsageError(f"{path} belongs to the run: choose another name.")
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}.")
