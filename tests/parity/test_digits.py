@@ -27,5 +27,6 @@ def test_digits_on_every_backend(backend, tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    # Four seeds on torch gave what the recipe's header says; two pictures of 359 are 0.6 %.
-    assert json.loads(done.stdout)["top1"] >= 0.975
+    # The recipe's header: 98.6 % on the average. Of 359 pictures that is 1.4 % ± 0.6 % wrong, by chance alone: each backend
+    # draws its own start and its own shifts, and each processor rounds in its own way. Four deviations below:
+    assert json.loads(done.stdout)["top1"] >= 0.96
