@@ -7,7 +7,8 @@ import signal
 # said before anything below loads one.
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     share = str(max(1, (os.cpu_count() or 1) // workers))
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    told = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC")
+    for name in told:
         os.environ.setdefault(name, share)
 
 import pytest

@@ -155,7 +155,7 @@ def test_starting_from_detail(paint):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"optimizer": {"name": "lbfgs", "max_step": 0.05}, "scales": {"smallest": 32, "steps": [3, 4], "margin": 4}},
+        {"optimizer": {"name": "lbfgs", "max_step": 0.05}, "scales": {"smallest": 32, "steps": [2, 1], "margin": 4}},
         {"terms": [{"loss": "moments", "layers": {"pixels": 1, "block1_conv1": 0.01}, "samples": 64}], "steps": 4},
         {"pyramid": 4, "clamp": None, "average": 0.9, "steps": 4},
     ],

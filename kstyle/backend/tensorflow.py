@@ -1,5 +1,7 @@
 """TensorFlow's side of the seam. See `kstyle.backend` for what each function is for."""
 
+import functools
+
 import tensorflow as tf
 
 from kstyle.backend import portable
@@ -34,6 +36,31 @@ def compile(step, variables):
     return tf.function(step, autograph=False)
 
 
+@functools.cache
+def _bfloat16_layers():
+    """Whether TensorFlow convolves and pools bfloat16 here: on processors without AVX-512 it does not."""
+    try:
+        with tf.init_scope():  # at once, also where a step is being traced
+            tf.nn.conv2d(tf.zeros((1, 8, 8, 3), tf.bfloat16), tf.zeros((3, 3, 3, 8), tf.bfloat16), 1, "VALID")
+    except tf.errors.OpError:
+        return False
+    return True
+
+
+def _where_bfloat16_is_missing(layer):
+    """The layer in float32 where there is none of bfloat16; what it returns is bfloat16 all the same."""
+
+    @functools.wraps(layer)
+    def call(x, *tensors, **options):
+        if x.dtype != tf.bfloat16 or _bfloat16_layers():
+            return layer(x, *tensors, **options)
+        tensors = [tf.cast(t, tf.float32) if tf.is_tensor(t) and t.dtype == tf.bfloat16 else t for t in tensors]
+        return tf.cast(layer(tf.cast(x, tf.float32), *tensors, **options), tf.bfloat16)
+
+    return call
+
+
+@_where_bfloat16_is_missing
 def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
     """x: (B, H, W, C); kernel: (kh, kw, C, F); padding: pixels on each side, or (top, bottom, left, right)."""
     top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
@@ -44,11 +71,13 @@ def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
     return tf.nn.relu(y) if activation == "relu" else y
 
 
+@_where_bfloat16_is_missing
 def max_pool(x, size, strides, padding=0):
     pads = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
     return tf.nn.max_pool2d(x, size, strides, pads if padding else "VALID")
 
 
+@_where_bfloat16_is_missing
 def avg_pool(x, size, strides, padding=0):
     if padding:
         x = tf.pad(x, [[0, 0], [padding, padding], [padding, padding], [0, 0]])

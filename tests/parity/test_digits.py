@@ -27,6 +27,6 @@ def test_digits_on_every_backend(backend, tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    # The recipe's header: 98.6 % on the average. Of 359 pictures that is 1.4 % ± 0.6 % wrong, by chance alone: each backend
-    # draws its own start and its own shifts, and each processor rounds in its own way. Four deviations below:
+    # By the recipe's header 98.6 % are right, of 359 pictures 98.6 ± 0.6 % by chance alone: each backend draws its own
+    # start and its own shifts, and each processor rounds in its own way. Four deviations below:
     assert json.loads(done.stdout)["top1"] >= 0.96
