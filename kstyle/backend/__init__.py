@@ -20,6 +20,7 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; memory, by a picture's size |
+| `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
 | `accelerated()`, `device()` | whether a GPU or TPU runs it, and its name |
 | `out_of_memory(error)` | whether an exception says that memory is full |
@@ -70,7 +71,7 @@ def choose():
 # Threads that share a layer's work wait for one another hundreds of times a step. By default GNU's OpenMP (torch's on
 # Linux) looks 300,000 times before it sleeps, Intel's and LLVM's for 200 ms: whoever else needs the core, another
 # painting say, waits for a thread that does nothing. So few looks cost an idle machine little (docs/benchmarks.md).
-WAITING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+WAITING = {"GOMP_SPINCOUNT": "6000", "KMP_BLOCKTIME": "0"}
 
 
 def share_cores():
@@ -106,6 +107,7 @@ gram = _framework.gram
 zeros_to_fill = _framework.zeros_to_fill
 put_row = _framework.put_row
 configure = _framework.configure
+adapt_threads = _framework.adapt_threads
 fast_bfloat16 = _framework.fast_bfloat16
 accelerated = _framework.accelerated
 device = _framework.device

@@ -132,6 +132,10 @@ def seed(number):
     pass  # JAX has no global generator: its seeds are values
 
 
+def adapt_threads():
+    pass  # its threads take the next part of a layer as they are done with one
+
+
 def configure(deterministic, pixels=None):
     jax.config.update("jax_default_matmul_precision", "highest" if deterministic else None)
 

@@ -136,6 +136,10 @@ def seed(number):
     tf.random.set_seed(number)
 
 
+def adapt_threads():
+    pass  # its threads take the next part of a layer as they are done with one
+
+
 def configure(deterministic, pixels=None):
     tf.config.experimental.enable_tensor_float_32_execution(not deterministic)
     if deterministic:

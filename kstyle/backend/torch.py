@@ -2,12 +2,15 @@
 
 import contextlib
 import ctypes
+import os
 import sys
 
 import keras
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+from kstyle.backend.neighbours import Neighbours, cores
 
 
 def version():
@@ -219,8 +222,26 @@ def reseed(number):
     torch.manual_seed(number)
 
 
+# Torch divides a layer into one part a thread, and all wait for the slowest. Where another program keeps a core busy
+# for this share of the time, parts half as large are shared out more evenly (docs/benchmarks.md, "Beside other work").
+CROWDED = 0.25
+_neighbours, _threads = Neighbours(), torch.get_num_threads()
+
+
+def adapt_threads():
+    if torch.cuda.is_available() or torch.are_deterministic_algorithms_enabled() or "OMP_NUM_THREADS" in os.environ:
+        return
+    others = _neighbours.cores()
+    if others is not None:
+        wanted = 2 * _threads if others > cores() - _threads + CROWDED else _threads
+        if torch.get_num_threads() == 3 * _threads - wanted:  # the other of the two, and nobody else's number
+            torch.set_num_threads(wanted)
+
+
 def configure(deterministic, pixels=None):
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    if deterministic and torch.get_num_threads() != _threads:
+        torch.set_num_threads(_threads)
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = not deterministic
     torch.set_float32_matmul_precision("highest" if deterministic else "high")

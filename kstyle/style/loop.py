@@ -235,6 +235,7 @@ def _advance(canvases, step, last, steps, on_steps):
     interval = 10 if backend.accelerated() else 1
     courses, pending = [Course(canvas, steps) for canvas in canvases], []
     for number in range(steps):
+        backend.adapt_threads()
         pending.append(step())
         for course, on_step, losses in zip(courses, on_steps, pending[-1]):
             if not course.ended:
