@@ -16,8 +16,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from kstyle import recipes
-from kstyle.training import augment
+from kstyle import config
+from kstyle.training.augment import policy as augment
 
 COLOURS = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 KSTYLE = {
@@ -36,7 +36,7 @@ KSTYLE = {
 
 
 def kstyle_step(settings, images, targets):
-    run = augment.build(recipes.check(augment.AugmentSettings, settings, "benchmark"))
+    run = augment.build(config.check(augment.AugmentSettings, settings, "benchmark"))
     random = backend.Random(0)
     return backend.compile(lambda: run(images, targets, random)[0], [])
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kstyle.data import decode
-from kstyle.data.photos import Photos
+from kstyle.data.batches import decode
+from kstyle.data.photos.tree import Photos
 
 HERE = Path(__file__).resolve().parent
 

@@ -22,8 +22,8 @@ import torch  # isort: skip
 import torch.nn.functional as F  # isort: skip
 from PIL import Image  # isort: skip
 
-from kstyle import weights  # isort: skip
-from kstyle.models.squeezenet import LAYERS  # isort: skip
+from kstyle.models import weights
+from kstyle.models.networks.squeezenet import LAYERS
 
 SIZE, RESIZE = 224, 256
 CAFFE_MEAN = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)

@@ -21,7 +21,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from crowd_server import CrowdServer
 
-from kstyle.data import flickr_style
+from kstyle.data.lists import flickr_style
 
 ONE_BY_ONE = 100  # pictures that are enough to tell the rate of one at a time
 

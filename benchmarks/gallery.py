@@ -18,8 +18,9 @@ import click
 import numpy as np
 
 import kstyle
-from kstyle import images, sheet, weights
-from kstyle.files import replacing
+from kstyle.io.files import replacing
+from kstyle.models import weights
+from kstyle.pictures import images, sheet
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PAIRS = [("chelsea", "night"), ("astronaut", "glass"), ("rocket", "wave"), ("coffee", "night")]

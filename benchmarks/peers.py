@@ -20,7 +20,7 @@ import click
 import numpy as np
 import style as by_step
 
-from kstyle import images
+from kstyle.pictures import images
 
 
 def authors(size, steps):
@@ -82,7 +82,8 @@ def authors(size, steps):
 def with_kstyle(size, steps):
     from kstyle import backend
     from kstyle.models import features
-    from kstyle.style import loop, objective, painting, settings
+    from kstyle.style import settings
+    from kstyle.style.engine import loop, objective, painting
 
     preset = settings.load("gatys")
     extractor = features.load("vgg19", preset.taps, precision="float32")

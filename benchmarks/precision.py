@@ -8,7 +8,7 @@ import time
 import click
 
 import kstyle
-from kstyle import images
+from kstyle.pictures import images
 
 
 def final_loss(result, content, style):
@@ -16,8 +16,8 @@ def final_loss(result, content, style):
     import keras
 
     from kstyle.models import features
-    from kstyle.style import objective
     from kstyle.style import settings as style_settings
+    from kstyle.style.engine import objective
 
     fields = style_settings.StyleSettings.model_fields
     settings = style_settings.StyleSettings.model_validate({k: v for k, v in result.settings.items() if k in fields})

@@ -14,8 +14,8 @@ import click
 from style_time import PAIRS
 
 import kstyle
-from kstyle import images
-from kstyle.style import measures
+from kstyle.pictures import images
+from kstyle.style.judge import measures
 
 
 @click.command()

@@ -28,7 +28,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from kstyle import images
+from kstyle.pictures import images
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TAPS, GOAL = [f"block{i}_conv1" for i in range(1, 6)], "block4_conv2"
@@ -38,8 +38,9 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}  # of the first loss
 def with_kstyle(precision):
     from kstyle import backend
     from kstyle.models import features
-    from kstyle.style import loop, objective, optimizers
+    from kstyle.nn import optimizers
     from kstyle.style import settings as style_settings
+    from kstyle.style.engine import loop, objective
 
     settings = style_settings.load("gatys", {"optimizer": {"name": "adam", "learning_rate": 1.0}})
     extractor = features.load("vgg19", settings.taps, precision=precision)
@@ -67,7 +68,7 @@ def _torch():
 
 
 def _weights(blocks=(2, 2, 4, 4, 4)):
-    from kstyle import weights
+    from kstyle.models import weights
 
     names = [f"block{b}_conv{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1)]
     return names, weights.resolve("vgg19", "caffe", layers=names).arrays

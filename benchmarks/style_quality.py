@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 import kstyle
-from kstyle import images
+from kstyle.pictures import images
 
 TAPS = [f"block{block}_conv1" for block in range(1, 6)]
 

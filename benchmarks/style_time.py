@@ -31,10 +31,10 @@ import keras
 import yaml
 
 import kstyle
-from kstyle import images
 from kstyle.models import features
-from kstyle.style import objective, sizes
+from kstyle.pictures import images
 from kstyle.style import settings as style_settings
+from kstyle.style.engine import objective, sizes
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # (content, style) in the folders content/ and style/ of --data.

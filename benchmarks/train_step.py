@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from kstyle.models import classifiers
-from kstyle.training import optimizers, settings, steps
+from kstyle.training.loop import optimizers, steps
+from kstyle.training.setup import settings
 
 WIDTHS = (64, 64, "P", 128, 128, "P", 256, 256, 256, 256, "P", 512, 512, 512, 512, "P", 512, 512, 512, 512)
 

@@ -5,7 +5,7 @@ import re
 import yaml
 
 from kstyle.errors import UsageError
-from kstyle.files import one_line, plain
+from kstyle.io.files import one_line, plain
 
 # Far more than any recipe has. Aliases count as often as they stand for something.
 MOST_LEVELS, MOST_VALUES, MOST_DIGITS = 50, 100_000, 100

@@ -14,7 +14,7 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
 import pytest
 from batches import STYLE
 
-from kstyle.files import legible
+from kstyle.io.files import legible
 
 # Ctrl-C reaches the tests' programs, which a shell that starts the tests in the background would have ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

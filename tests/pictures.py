@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kstyle import images
+from kstyle.pictures import images
 
 # Colorants of the RGB spaces relative to D50, as their published ICC profiles have them: columns are red, green, blue.
 SRGB_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])

@@ -8,9 +8,9 @@ import functools
 import numpy as np
 import pytest
 
-from kstyle import weights
-from kstyle.models import feature_layers
-from kstyle.style import terms
+from kstyle.models import weights
+from kstyle.models.networks import feature_layers
+from kstyle.style.losses import terms
 
 torch = pytest.importorskip("torch", reason="the reference is written in torch")
 F = torch.nn.functional

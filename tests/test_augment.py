@@ -1,16 +1,15 @@
 """Augmentation against its definitions: distributions that are measured, and colours and places from other code."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import colorsys
 
 import numpy as np
 import pytest
 from keras import ops
 
-from kstyle import recipes
+from kstyle import backend, config
 from kstyle.errors import UsageError
-from kstyle.training import augment, geometry, mixing
+from kstyle.training.augment import geometry, mixing
+from kstyle.training.augment import policy as augment
 
 RNG = np.random.default_rng(5)
 EVERYTHING = {
@@ -22,7 +21,7 @@ EVERYTHING = {
 
 
 def settings(**values):
-    return recipes.check(augment.AugmentSettings, values, "test")
+    return config.check(augment.AugmentSettings, values, "test")
 
 
 def noise(batch=4, height=9, width=12, channels=3):
@@ -284,7 +283,7 @@ def test_randaugment_operations():
     """Failure: an operation does not do what the paper says, or some are never drawn. PIL is the reference."""
     from PIL import Image, ImageEnhance, ImageOps
 
-    from kstyle.training import colour
+    from kstyle.training.augment import colour
 
     byte = RNG.integers(30, 200, (12, 12, 3), dtype=np.uint8)
     picture = Image.fromarray(byte)

@@ -1,8 +1,7 @@
 """The seam: the same functions on every backend, and how one is chosen."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kstyle import backend, startup
 from kstyle.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +155,7 @@ def test_precision():
 def test_import_is_light():
     """Failure: `kstyle --help` waits seconds for a framework that it does not need."""
     code = (
-        "import kstyle, kstyle.recipes, kstyle.style.settings, sys;"
+        "import kstyle, kstyle.config, kstyle.style.settings, sys;"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'keras', 'torch', 'jax', 'tensorflow'}))"
     )
     done = python(code)
@@ -177,7 +177,7 @@ def test_unknown_backend(use, name, near):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch, the first choice, is not installed")
-@pytest.mark.parametrize("use", ["kstyle.stylize", "import kstyle.models.vgg"])
+@pytest.mark.parametrize("use", ["kstyle.stylize", "import kstyle.models.networks.vgg", "pass"])
 def test_torch_is_the_default(use, tmp_path):
     """Failure: with KERAS_BACKEND unset, Keras chooses TensorFlow, or fails because that is not installed."""
     code = f"import kstyle; {use}; import keras; print(keras.backend.backend())"
@@ -185,14 +185,36 @@ def test_torch_is_the_default(use, tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, "torch"), done.stderr[-1000:]
 
 
-@pytest.mark.parametrize("path", [str(p.relative_to(ROOT)) for p in sorted((ROOT / "kstyle").rglob("*.py"))])
-def test_the_backend_is_settled_before_keras(path):
-    """Failure: whoever imports this module first gets Keras' default backend, not kstyle's."""
-    lines = (ROOT / path).read_text("utf-8").splitlines()
-    keras_at = next((i for i, line in enumerate(lines) if re.match(r"(import|from) keras\b", line)), None)
-    settled = ("kstyle/backend/", "kstyle/models/")  # their __init__.py has done it
-    if keras_at is not None and not path.startswith(settled):
-        assert any(line.startswith("from kstyle import backend") for line in lines[:keras_at])
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"backend": "jax"}, "jax"),
+        ({"backend": "tensorflow", "floatx": "float16"}, "tensorflow"),
+        (startup._KERAS_DEFAULT, startup.KNOWN[0]),  # nobody said that
+        ({"backend": "theano"}, startup.KNOWN[0]),
+        (["jax"], startup.KNOWN[0]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_backend_of_keras_own_settings(said, expected, tmp_path, monkeypatch):
+    """Failure: a user whose keras.json names a backend gets another, or every user gets the one that Keras writes there
+    by itself."""
+    (tmp_path / "keras.json").write_text(json.dumps(said))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(startup.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.delitem(sys.modules, "keras")
+    assert startup.choose()[0] == expected
+
+
+def test_a_backend_named_after_kstyle_was_imported():
+    """Failure: in a notebook KERAS_BACKEND is set a line too late, and kstyle and Keras run on two backends."""
+    known = [name for name in startup.KNOWN if importlib.util.find_spec(name)]
+    if len(known) < 2:
+        pytest.skip("one backend is installed")
+    later = f"import kstyle, os; os.environ['KERAS_BACKEND'] = '{known[1]}'; kstyle.stylize"
+    done = python(f"{later}; import keras; print(keras.backend.backend())")
+    assert (done.returncode, done.stdout.strip()) == (0, known[1]), done.stderr[-1000:]
 
 
 def test_only_the_seam_names_a_framework():
@@ -201,26 +223,26 @@ def test_only_the_seam_names_a_framework():
     files = [p for p in (ROOT / "kstyle").rglob("*.py") if (ROOT / "kstyle/backend") not in p.parents]
     assert len(files) > 10
     assert not [str(p) for p in files if pattern.search(p.read_text("utf-8"))]
-    assert all(pattern.search((ROOT / f"kstyle/backend/{name}.py").read_text("utf-8")) for name in backend.KNOWN)
+    assert all(pattern.search((ROOT / f"kstyle/backend/{name}.py").read_text("utf-8")) for name in startup.KNOWN)
 
 
 @pytest.mark.skipif(backend.NAME != "torch" or sys.platform != "linux", reason="GNU's OpenMP, in torch for Linux")
 def test_waiting_threads_give_their_core_up():
     """Failure: two paintings on one machine take ten times as long, as each one's threads spin while they wait."""
-    inherited = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", *backend.WAITING)}
+    inherited = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", *startup.WAITING)}
     done = subprocess.run(
         [sys.executable, "-c", "import kstyle.backend"],
         env={**inherited, "OMP_DISPLAY_ENV": "VERBOSE"}, cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     # What each copy of the library says it has read as it was loaded: set later, it would be without effect.
-    assert set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)) == {backend.WAITING["GOMP_SPINCOUNT"]}
+    assert set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)) == {startup.WAITING["GOMP_SPINCOUNT"]}
 
 
 def test_what_the_user_says_of_waiting_threads_holds(monkeypatch):
     """Failure: OMP_WAIT_POLICY=ACTIVE, on a machine that does nothing else, is overridden."""
-    for name in ("OMP_WAIT_POLICY", *backend.WAITING):
+    for name in ("OMP_WAIT_POLICY", *startup.WAITING):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    backend.share_cores()
-    assert not set(backend.WAITING) & os.environ.keys()
+    startup.share_cores()
+    assert not set(startup.WAITING) & os.environ.keys()

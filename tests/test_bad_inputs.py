@@ -1,7 +1,5 @@
 """Fifteen odd things people pass, through the command line: a picture comes out, or one line that names the file."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import io
 import os
 

@@ -1,7 +1,5 @@
 """kstyle batch: folders of pictures in one style, stopped and gone on with."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import os
 import shutil
@@ -16,10 +14,11 @@ from batches import STYLE, picture, summary
 from PIL import Image
 from waiting import until
 
-from kstyle import cli
-from kstyle.cli import progress as cli_progress
+from kstyle import backend, cli
+from kstyle.cli.common import progress as cli_progress
 from kstyle.errors import DataError, UsageError
-from kstyle.style import batch, transfer
+from kstyle.style import transfer
+from kstyle.style.jobs import batch
 
 ROOT = Path(__file__).parents[1]
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")

@@ -1,7 +1,5 @@
 """Small files that would take all memory or hours if they were believed."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import struct
 import tracemalloc
 import zipfile
@@ -12,9 +10,11 @@ import pytest
 from PIL import TiffImagePlugin
 from weight_files import LAYERS, arrays, hide_weights, torch_arrays
 
-from kstyle import checkpoints, images, weights
-from kstyle.data import flickr_style
+from kstyle.data.lists import flickr_style
 from kstyle.errors import DataError
+from kstyle.io import checkpoints
+from kstyle.models import weights
+from kstyle.pictures import images
 
 
 def header(shape):

@@ -1,5 +1,5 @@
-"""kstyle.checkpoints, and what kstyle.weights makes of what it reads: every format, and files that are not what they
-say."""
+"""kstyle.io.checkpoints, and what kstyle.models.weights makes of what it reads: every format, and files that are not
+what they say."""
 
 import collections
 import io
@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 from weight_files import LAYERS, arrays, keras1, same, tensors, torch_arrays, write_h5
 
-from kstyle import (
-    backend,  # noqa: F401 - first: it settles what Keras runs on
-    checkpoints,
-    weights,
-)
 from kstyle.errors import DataError
+from kstyle.io import checkpoints
+from kstyle.models import weights
 
 # ------------------------------------------------------------------------------------------------------- formats
 

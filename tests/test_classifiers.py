@@ -1,7 +1,5 @@
 """The classification networks: their sizes worked out from the posts and papers, their options, real photographs."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import inspect
 from pathlib import Path
 
@@ -11,8 +9,10 @@ import pytest
 from keras import ops
 from PIL import Image
 
+from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.models import classifiers, finetune, options
+from kstyle.models import classifiers, finetune
+from kstyle.models.networks import options
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 SQUEEZENET = DATA / "weights/squeezenet1.1_imagenet_full.npz"
@@ -243,7 +243,7 @@ def test_zero_gamma_is_the_identity():
 
 def test_local_response_by_hand():
     """Failure: CaffeNet's published weights meet another normalisation than they were trained with."""
-    from kstyle.models.alexnet import LocalResponse
+    from kstyle.models.networks.alexnet import LocalResponse
 
     x = np.array([1, 2, 3, 4, 5, 6], "float32").reshape(1, 1, 1, 6) * 100
     expected = x.ravel() / (1 + 1e-4 / 5 * 1e4 * np.array([14, 30, 55, 90, 86, 77])) ** 0.75

@@ -1,7 +1,5 @@
 """The command line: what it writes, prints and exits with."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import os
 import signal
@@ -15,8 +13,9 @@ from pictures import SHALLOW
 from PIL import Image
 from waiting import until
 
-from kstyle import cli, recipes, weights
-from kstyle.cli import progress as cli_progress
+from kstyle import backend, cli, config
+from kstyle.cli.common import progress as cli_progress
+from kstyle.models import weights
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = str(ROOT / "examples/chelsea.jpg"), str(ROOT / "examples/night.jpg")
@@ -201,7 +200,7 @@ def test_presets(run):
     """Failure: a preset cannot be found, or is listed as another."""
     code, printed, _ = run("presets")
     listed = [line.split(maxsplit=1) for line in printed.splitlines()]
-    assert code == 0 and [name for name, _ in listed] == sorted(recipes.names("stylize")) and "gatys" in printed
+    assert code == 0 and [name for name, _ in listed] == sorted(config.names("stylize")) and "gatys" in printed
     assert json.loads(run("presets", "--json")[1]) == dict(listed)
     text = run("presets", "tf-tutorial")[1]
     assert text.strip() == (ROOT / "configs/stylize/tf-tutorial.yaml").read_text().strip()

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from kstyle import data, download
-from kstyle.cli.data import data as command
+from kstyle import data
+from kstyle.cli.training.data import data as command
 from kstyle.errors import DataError, UsageError
+from kstyle.net import download
 
 sys.path.insert(0, str(Path(__file__).parent))
 from server import Server

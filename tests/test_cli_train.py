@@ -1,7 +1,5 @@
 """The command line of training: what a run leaves, prints and exits with. One short run serves all."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import csv
 import io
 import json
@@ -17,7 +15,8 @@ import pytest
 from PIL import Image
 from waiting import until
 
-from kstyle import checkpoints, cli, data, recipes, runs
+from kstyle import backend, cli, config, data
+from kstyle.io import checkpoints, runs
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--set", "data.train_limit=600", "--set", "data.test_limit=100", "--set", "batch=16"]
@@ -167,8 +166,8 @@ def test_an_interrupted_run_goes_on(tmp_path):
 def test_recipes(run):
     """Failure: a recipe cannot be found, or is shown other than it trains."""
     code, printed, _ = run("recipes")
-    assert code == 0 and [line.split()[0] for line in printed.splitlines()] == recipes.names("train")
-    assert json.loads(run("recipes", "--json")[1]).keys() == set(recipes.names("train"))
+    assert code == 0 and [line.split()[0] for line in printed.splitlines()] == config.names("train")
+    assert json.loads(run("recipes", "--json")[1]).keys() == set(config.names("train"))
     shown = json.loads(run("recipes", "digits_cnn", "--json")[1])
     assert shown["model"]["name"] == "mnist_cnn" and shown["optimizer"]["name"] == "adam" and shown["seed"] == 0
     assert (

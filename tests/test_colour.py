@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pictures import example
 
-from kstyle import images
 from kstyle.errors import DataError, UsageError
-from kstyle.style import colour
+from kstyle.pictures import images
+from kstyle.style.colour import modes as colour
 
 RNG = np.random.default_rng(5)
 

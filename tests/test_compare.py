@@ -1,7 +1,5 @@
 """Measures of pictures: against other libraries, numbers worked out by hand, and the faults they name."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import itertools
 import json
 from pathlib import Path
@@ -11,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from pictures import example
 
-from kstyle import images
-from kstyle.cli.compare import compare as command
+from kstyle.cli.style.compare import compare as command
 from kstyle.errors import DataError, UsageError
-from kstyle.style import measures
-from kstyle.style.compare import EXTRACTORS, compare
+from kstyle.pictures import images
+from kstyle.style.judge import measures
+from kstyle.style.judge.compare import EXTRACTORS, compare
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"

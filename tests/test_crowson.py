@@ -1,12 +1,14 @@
 """What the program that `crowson` is named after does beside its formulas: its root's gradient, its average."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import keras
 import numpy as np
 import pytest
 
-from kstyle.style import loop, optimizers, settings, transport
+from kstyle import backend
+from kstyle.nn import optimizers
+from kstyle.style import settings
+from kstyle.style.engine import loop
+from kstyle.style.losses import transport
 
 ops = keras.ops
 

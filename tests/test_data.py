@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from kstyle import data
-from kstyle.data import arrays, cifar10, mnist
+from kstyle.data.batches import arrays
+from kstyle.data.sets import cifar10, mnist
 from kstyle.errors import DataError, UsageError
 
 SHARED = Path(__file__).parents[2] / "shared/data"

@@ -13,8 +13,8 @@ import pytest
 from PIL import ExifTags, Image
 from waiting import until
 
-from kstyle.data import arrays, decode, opening, workers
-from kstyle.data.photos import Photos
+from kstyle.data.batches import arrays, decode, opening, workers
+from kstyle.data.photos.tree import Photos
 from kstyle.errors import DataError, UsageError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -255,7 +255,7 @@ def test_workers_end_with_their_parent(photos, tmp_path):
     """Failure: Ctrl-C or a killed training leaves processes behind, or a page of their tracebacks; importing this
     takes a framework, which each worker would load."""
     code = (
-        "import sys, time, numpy as np; from kstyle.data import decode; from kstyle.data.photos import Photos\n"
+        "import sys, time, numpy as np; from kstyle.data import decode; from kstyle.data.photos.tree import Photos\n"
         "assert not {'keras', 'torch', 'tensorflow', 'jax', 'pandas', 'sklearn'} & set(sys.modules)\n"
         "paths = np.array(sys.argv[1:], object)\n"
         "batches = decode.FileBatches(Photos(paths, np.zeros(len(paths), np.int32)), 4, 0, side=16, workers=2)\n"

@@ -1,4 +1,4 @@
-"""kstyle.download against servers that stall, cut off, lie and fail."""
+"""kstyle.net.download against servers that stall, cut off, lie and fail."""
 
 import errno
 import gzip
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kstyle import download
 from kstyle.errors import DataError
+from kstyle.net import download
 
 sys.path.insert(0, str(Path(__file__).parent))
 from server import Server
@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="no file locks between processes on Windows")
 def test_processes_that_want_one_file_share_one_download(tmp_path):
-    code = "import sys; from kstyle.download import fetch; fetch(sys.argv[1], sys.argv[2], sha256=sys.argv[3])"
+    code = "import sys; from kstyle.net.download import fetch; fetch(sys.argv[1], sys.argv[2], sha256=sys.argv[3])"
     with Server(BODY, ["truncate", "stall", "ok"]) as server:
         args = [sys.executable, "-W", "error", "-c", code.replace("sha256", "timeout=(1, 0.5), sha256")]
         both = [subprocess.Popen([*args, server.url, tmp_path / "x", SHA]) for _ in range(2)]

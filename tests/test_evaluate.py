@@ -1,7 +1,5 @@
 """Scores of a run on its own pictures and on others: classes are matched by name, and nobody's scores are replaced."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on  # noqa: F401
-
 import hashlib
 import json
 import logging
@@ -11,9 +9,10 @@ import pytest
 from PIL import Image
 
 import kstyle
-from kstyle import cli, data, runs
+from kstyle import cli, data
 from kstyle.errors import DataError
-from kstyle.training import build, settings
+from kstyle.io import runs
+from kstyle.training.setup import build, settings
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 60), "red": (210, 30, 30), "yellow": (220, 210, 40)}
 RECIPE = """
@@ -168,7 +167,7 @@ def test_the_start_of_a_training_names_classes(trained, caplog):
 
 def test_matched():
     """Failure: 007 is taken for 7, or one of two classes that differ in case for the other."""
-    from kstyle.data.classes import matched
+    from kstyle.data.photos.classes import matched
 
     assert matched(["b", "a", "x"], ["a", "b"]) == {"b": "b", "a": "a", "x": None}
     assert matched(["007", "10"], ["7", "10"]) == {"007": None, "10": "10"}

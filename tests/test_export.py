@@ -1,7 +1,5 @@
 """Files for other programs: that those programs get the run's own predictions from them."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import dataclasses
 import importlib.util
 import json
@@ -15,10 +13,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kstyle import checkpoints, layers, runs
+from kstyle import backend
 from kstyle.backend import exchange
 from kstyle.errors import DataError, UsageError
-from kstyle.training import build, checkpoint, export, settings, steps
+from kstyle.io import checkpoints, runs
+from kstyle.nn import layers
+from kstyle.nn import state as checkpoint
+from kstyle.training.loop import steps
+from kstyle.training.results import export
+from kstyle.training.setup import build, settings
 
 TORCH = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

@@ -1,7 +1,5 @@
 """The networks against hand-written torch ones with the same weights, on a real picture."""
 
-import kstyle.backend  # isort: skip  # first: it settles what Keras runs on
-
 import re
 from pathlib import Path
 
@@ -10,9 +8,10 @@ import pytest
 from keras import ops
 from PIL import Image
 
-from kstyle import weights
+import kstyle.backend
 from kstyle.errors import UsageError
-from kstyle.models import features, squeezenet
+from kstyle.models import features, weights
+from kstyle.models.networks import squeezenet
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"

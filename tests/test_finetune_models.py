@@ -1,7 +1,5 @@
 """Pretrained networks with a new head: which layers train, where a network is cut, where its weights come from."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import dataclasses
 import fnmatch
 import hashlib
@@ -18,9 +16,11 @@ from safetensors.numpy import save
 from server import Server
 from weight_files import hide_weights
 
-from kstyle import layers, weights
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.models import classifiers, finetune, torch_names
+from kstyle.models import classifiers, finetune, weights
+from kstyle.models.networks import torch_names
+from kstyle.nn import layers
 
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="takes minutes elsewhere, and shows nothing more")
 

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from waiting import until
 
-from kstyle import download
-from kstyle.data import crowd, flickr_style, gather, request
+from kstyle.data.lists import crowd, flickr_style, gather, request
 from kstyle.errors import DataError, UsageError
+from kstyle.net import download
 
 sys.path.insert(0, str(Path(__file__).parent))
 from crowd_server import UNWANTED, CrowdServer, picture

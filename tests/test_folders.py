@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from kstyle import folders
-from kstyle.cli.compare import compare
-from kstyle.data import photos
+from kstyle.cli.style.compare import compare
+from kstyle.data.photos import tree as photos
 from kstyle.errors import DataError
-from kstyle.style import batch
+from kstyle.pictures import folders
+from kstyle.style.jobs import batch
 
 
 def save(path, form="PNG", side=8):

@@ -7,9 +7,9 @@ import sys
 import pytest
 from PIL import Image
 
-from kstyle import folders, formats, images
-from kstyle.data import opening
+from kstyle.data.batches import opening
 from kstyle.errors import DataError
+from kstyle.pictures import folders, formats, images
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n{ } loop\n%%EOF\n"
 

@@ -1,7 +1,5 @@
 """Films: frames that follow each other, animations and videos in and out."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import shutil
 import subprocess
@@ -13,7 +11,7 @@ import pytest
 from batches import summary
 from PIL import Image
 
-from kstyle.style import batch, frames
+from kstyle.style.jobs import batch, frames
 
 
 def scene(number, height=40, width=48):

@@ -10,8 +10,9 @@ import pictures
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from kstyle import images, streams
 from kstyle.errors import DataError, UsageError
+from kstyle.io import streams
+from kstyle.pictures import images
 
 RNG = np.random.default_rng(5)
 EIGHT = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)

@@ -11,8 +11,8 @@ import pictures
 import pytest
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
-from kstyle import images
 from kstyle.errors import DataError, UsageError
+from kstyle.pictures import images
 
 # --- resizing --------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,5 @@
 """Settings that cannot be: exit code 2 and the key, before anything is painted; and JSON that every reader takes."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import math
 from pathlib import Path
@@ -11,11 +9,12 @@ from pictures import SHALLOW
 from PIL import Image
 
 import kstyle
-from kstyle import cli, files, recipes, runs
+from kstyle import cli, config
 from kstyle.errors import UsageError
+from kstyle.io import files, runs
 from kstyle.style import settings as style_settings
-from kstyle.training import evaluate
-from kstyle.training import settings as train_settings
+from kstyle.training.results import evaluate
+from kstyle.training.setup import settings as train_settings
 
 NUMBER = "9" * 25
 
@@ -84,7 +83,7 @@ def _numbers(model, key=""):
         path = f"{key}{name}"
         if field.annotation is float or (field.annotation is int and name != "stages"):
             yield path
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, recipes.BaseModel):
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, config.BaseModel):
             yield from _numbers(field.annotation, f"{path}.")
 
 
@@ -137,7 +136,7 @@ def test_json_has_no_infinity(small, capsys):
     assert summary["steps"] == 1 and None in summary.values()
     text = files.json_text({"a": [1.5, math.nan, {"b": (-math.inf, "ü")}], 2: None})
     assert json.loads(text, parse_constant=refuse) == {"a": [1.5, None, {"b": [None, "ü"]}], "2": None}
-    for path in Path(cli.__file__).parent.glob("*.py"):
+    for path in Path(cli.__file__).parent.rglob("*.py"):
         assert "json.dumps" not in path.read_text(), f"{path.name} has a JSON of its own"
 
 

@@ -1,14 +1,13 @@
 """kstyle's layers against Keras' own, which they replace: outputs, gradients and saved weights."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from kstyle import layers
-from kstyle.layers import Conv2D, Pool2D
+from kstyle import backend
+from kstyle.nn import layers
+from kstyle.nn.layers import Conv2D, Pool2D
 
 RNG = np.random.default_rng(11)
 

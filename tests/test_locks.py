@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kstyle import files, locks
 from kstyle.errors import DataError, UsageError
+from kstyle.io import files, locks
 
 ROOT = Path(__file__).parents[1]
 

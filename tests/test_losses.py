@@ -1,15 +1,19 @@
 """Every loss against its published formula, written out in float64 NumPy, and against numbers worked out by hand."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import typing
 
 import numpy as np
 import pytest
 from keras import ops
 
-from kstyle.style import losses, objective, patches, settings, terms, transport
-from kstyle.style.scalings import GRAM_LOSSES, GRAM_SCALINGS, STYLE_LOSSES
+from kstyle import backend
+from kstyle.style import settings
+from kstyle.style.engine import objective
+from kstyle.style.losses import patches, terms, transport
+from kstyle.style.losses.content import CONTENT_LOSSES
+from kstyle.style.losses.gram import gram_loss, scaled_gram
+from kstyle.style.losses.scalings import GRAM_LOSSES, GRAM_SCALINGS, STYLE_LOSSES
+from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 
 RNG = np.random.default_rng(7)
 FEATURES = RNG.normal(0.4, 1, (1, 7, 5, 4)).astype("float32")
@@ -127,8 +131,8 @@ def outer_sum(features):
 
 
 def style_loss(features, style, scaling, pixels):
-    target = losses.scaled_gram(ops.convert_to_tensor(style), scaling)
-    return number(losses.gram_loss(ops.convert_to_tensor(features), target, scaling, pixels))
+    target = scaled_gram(ops.convert_to_tensor(style), scaling)
+    return number(gram_loss(ops.convert_to_tensor(features), target, scaling, pixels))
 
 
 def test_every_style_loss_has_a_published_formula():
@@ -292,9 +296,9 @@ def test_content_losses():
         "half_root": distance / (2 * 35**0.5 * 4**0.5),
         "relative": distance / sum(b**2 for b in target.ravel()),
     }
-    assert set(published) == set(losses.CONTENT_LOSSES)
+    assert set(published) == set(CONTENT_LOSSES)
     for name, expected in published.items():
-        loss = losses.CONTENT_LOSSES[name](ops.convert_to_tensor(FEATURES), ops.convert_to_tensor(target, "float32"))
+        loss = CONTENT_LOSSES[name](ops.convert_to_tensor(FEATURES), ops.convert_to_tensor(target, "float32"))
         assert number(loss) == pytest.approx(expected, rel=1e-5), name
 
 
@@ -339,9 +343,9 @@ def published_tv(x):
 def test_total_variation():
     """Failure: a published total-variation weight would smooth more or less than where it was published."""
     published = published_tv(PICTURE.astype("float64"))
-    assert set(published) == set(losses.TV_LOSSES)
+    assert set(published) == set(TV_LOSSES)
     for kind, expected in published.items():
-        value = number(losses.TV_LOSSES[kind](ops.convert_to_tensor(PICTURE)))
+        value = number(TV_LOSSES[kind](ops.convert_to_tensor(PICTURE)))
         assert value == pytest.approx(expected, rel=1e-5), kind
 
 
@@ -360,20 +364,20 @@ def test_total_variation():
 def test_total_variation_by_hand(kind, expected):
     """Failure: as above, in numbers that can be followed on paper."""
     picture = np.array([[1, 3], [7, 4]], "float32")[:, :, None]
-    assert number(losses.TV_LOSSES[kind](ops.convert_to_tensor(picture))) == pytest.approx(expected, rel=1e-6)
+    assert number(TV_LOSSES[kind](ops.convert_to_tensor(picture))) == pytest.approx(expected, rel=1e-6)
 
 
 def test_out_of_range():
     """Failure: the penalty on what no picture can show is of another strength. Below by 0.5, above by 0.25 and 1."""
     rgb = ops.convert_to_tensor(np.array([-0.5, 1.25, 2, 0.3, 0, 1], "float32").reshape(1, 2, 3))
-    assert number(losses.out_of_range(rgb)) == pytest.approx(0.5 / 6 + 1.25 / 6)
+    assert number(out_of_range(rgb)) == pytest.approx(0.5 / 6 + 1.25 / 6)
 
 
 @pytest.mark.parametrize(
     ("section", "key", "registry"),
     [
-        (settings.Content, "loss", {*losses.CONTENT_LOSSES, "self_similarity"}),
-        (settings.TotalVariation, "kind", losses.TV_LOSSES),
+        (settings.Content, "loss", {*CONTENT_LOSSES, "self_similarity"}),
+        (settings.TotalVariation, "kind", TV_LOSSES),
         (settings.StyleSettings, "space", objective.SPACES),
     ],
 )

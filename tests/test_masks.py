@@ -1,16 +1,15 @@
 """Masks as programs save them, styles of which nothing is seen, and opacity on its way into every file."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import numpy as np
 import pytest
 from batches import STYLE
 from PIL import Image
 
 import kstyle
-from kstyle import cli, images
+from kstyle import cli
 from kstyle.errors import DataError
-from kstyle.style import regions
+from kstyle.pictures import images
+from kstyle.style.engine import regions
 
 CONTENT = images.Picture(np.full((20, 30, 3), 0.5, "float32"), name="content")
 

@@ -1,7 +1,5 @@
 """What a picture's optimiser takes of the machine's memory."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import os
 import sys
 from pathlib import Path
@@ -10,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from kstyle.style import optimizers
+from kstyle import backend
+from kstyle.nn import optimizers
 
 ops = keras.ops
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kstyle.errors import DataError
-from kstyle.training.metrics import calibration_error, scores
+from kstyle.training.results.metrics import calibration_error, scores
 
 NAMES = ["ant", "bee", "wasp"]
 # True ant ant ant bee bee, predicted ant bee bee bee wasp; no wasp among the labels.

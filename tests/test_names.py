@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from batches import STYLE, picture
 
-from kstyle import cli, files, images
+from kstyle import cli
 from kstyle.errors import DataError
+from kstyle.io import files
+from kstyle.pictures import images
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_a_sweep_of_odd_names(kstyle):
 
 def test_words_of_a_command():
     """Failure: the line does another thing in a shell than the words say."""
-    from kstyle import names
+    from kstyle.io import names
 
     assert names.command(["kstyle", "a b", "x"]) == shlex.join(["kstyle", "a b", "x"])
     assert names.command([os.fsdecode(b"\xe9'1\\")]) == r"$'\351\'1\\'"

@@ -40,7 +40,9 @@ def test_a_system_that_does_not_say(error):
     assert neighbours.Neighbours(read).cores() is None
 
 
-@pytest.mark.skipif(backend.NAME != "torch" or backend.accelerated(), reason="the others' threads divide work as they go")
+@pytest.mark.skipif(
+    backend.NAME != "torch" or backend.accelerated(), reason="the others' threads divide work as they go"
+)
 def test_threads_follow_the_neighbours(monkeypatch):
     """Failure: a painting crawls beside another program, or keeps too many threads when that has ended, or changes a
     number that the user set."""

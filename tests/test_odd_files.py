@@ -1,7 +1,5 @@
 """Pictures as strangers have them, given to a run: clear backgrounds, names of no encoding, a pixel high."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import csv
 import io
 import json
@@ -13,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kstyle import cli, files
-from kstyle.data import opening, photos
-from kstyle.training import evaluate, plots
+from kstyle import cli
+from kstyle.data.batches import opening
+from kstyle.data.photos import tree as photos
+from kstyle.io import files
+from kstyle.training.results import evaluate, plots
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """L-BFGS against torch's own, carrying an optimiser to another size, and how an optimiser is asked for."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from kstyle import images
+from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.style import optimizers
+from kstyle.nn import optimizers
+from kstyle.pictures import images
 
 
 def ours(function, start, steps, **options):

@@ -1,7 +1,5 @@
 """Nothing that is read, or that somebody else put there, is replaced; and what a folder holds is told."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import os
 from pathlib import Path
@@ -10,9 +8,10 @@ import pytest
 from batches import STYLE, picture
 from PIL import Image
 
-from kstyle import cli, locks
+from kstyle import cli
 from kstyle.errors import UsageError
-from kstyle.style import batch
+from kstyle.io import locks
+from kstyle.style.jobs import batch
 
 
 @pytest.fixture

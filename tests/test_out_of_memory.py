@@ -1,15 +1,16 @@
 """Memory that is full: one line that says what would fit, and batches that hold few decoded pictures."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import numpy as np
 import pytest
 from batches import STYLE, picture, summary
 
 import kstyle
-from kstyle import images
+from kstyle import backend
 from kstyle.errors import DataError
-from kstyle.style import batch, loop, transfer
+from kstyle.pictures import images
+from kstyle.style import transfer
+from kstyle.style.engine import loop
+from kstyle.style.jobs import batch
 from kstyle.training import train
 
 # What each framework raises, as seen of it.

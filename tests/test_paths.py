@@ -1,7 +1,5 @@
 """`~` in paths: written out once, at the door, whoever asks: an option, a setting, the environment, Python."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import os
 import shutil
@@ -14,12 +12,14 @@ from pictures import SHALLOW
 from PIL import Image
 
 import kstyle
-from kstyle import cli, weights
-from kstyle.cli import options
-from kstyle.data import find, verdicts
+from kstyle import cli
+from kstyle.cli.common import options
+from kstyle.data.batches import verdicts
+from kstyle.data.sets import find
 from kstyle.errors import UsageError
+from kstyle.models import weights
 from kstyle.style import settings as style_settings
-from kstyle.training import settings as train_settings
+from kstyle.training.setup import settings as train_settings
 
 # Arguments and options that are paths, or words or paths; those with FILE or DIR in their help are found by it.
 NAMES = {"content", "contents", "styles", "style", "run", "paths", "pictures", "recipe", "list_file", "folder"}
@@ -119,4 +119,4 @@ def test_a_folder_that_is_called_so(home):
     Image.new("RGB", (40, 40), "red").save("./~/a.png")
     shutil.copy("./~/a.png", "~note.png")
     for name in ("./~/a.png", "~note.png"):
-        assert kstyle.images.read(name).size == (40, 40)
+        assert kstyle.pictures.images.read(name).size == (40, 40)

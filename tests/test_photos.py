@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 import kstyle
-from kstyle import runs
-from kstyle.data import arrays, hymenoptera, photos
+from kstyle.data.batches import arrays
+from kstyle.data.photos import tree as photos
+from kstyle.data.sets import hymenoptera
 from kstyle.errors import DataError, UsageError
+from kstyle.io import runs
 
 SHARED = Path(__file__).parents[2] / "shared/data/hymenoptera"
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from kstyle.errors import DataError, UsageError
-from kstyle.sheet import FRAMES, sheet
-from kstyle.training import plots
-from kstyle.training.plots import GREY, TRAIN, VALIDATION, confusion, curves
+from kstyle.pictures.sheet import FRAMES, sheet
+from kstyle.training.results import plots
+from kstyle.training.results.plots import GREY, TRAIN, VALIDATION, confusion, curves
 
 
 def history(epochs=6, validation=True):

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kstyle import backend, recipes, weights  # isort: skip
+from kstyle import backend, config
 from kstyle.cli import cli
 from kstyle.errors import UsageError
+from kstyle.models import weights
 from kstyle.style import settings as style_settings
-from kstyle.training import settings as train_settings
+from kstyle.training.setup import settings as train_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from crowd_server import CrowdServer
@@ -131,7 +132,7 @@ def checked(path, given):
     kind, name = recipe_of(path, given)
     if name is None:
         return None
-    overrides = dict(recipes.parse_override(text) for text in given["overrides"])
+    overrides = dict(config.parse_override(text) for text in given["overrides"])
     for key in ("optimizer", "extractor", "init", "content_weight", "epochs", "seed"):
         if given.get(key) is not None and (kind == "train" or key not in ("epochs", "seed")):
             overrides[key] = given[key]
@@ -165,7 +166,7 @@ def test_settings_are_those_of_the_recipe(title):
 def difference(kind, name, key, value):
     """What is other in a recipe than `key: value`, or ""."""
     try:
-        changed = LOADERS[kind](name, dict([recipes.parse_override(f"{key}={value}")]))
+        changed = LOADERS[kind](name, dict([config.parse_override(f"{key}={value}")]))
     except UsageError as error:
         return str(error)
     return "" if changed == LOADERS[kind](name) else f"{name} has it otherwise."

@@ -7,8 +7,6 @@ that are compared.
 Presets whose weights cannot be had offline run with VGG19's: it is the formula that is tested.
 """
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import functools
 from pathlib import Path
 
@@ -32,9 +30,12 @@ from published import (
 from published_presets import NNST, PRESETS
 from published_rules import levels_of, sum_of
 
-from kstyle import images, recipes
+from kstyle import backend, config
 from kstyle.models import features
-from kstyle.style import loop, objective, optimizers, settings
+from kstyle.nn import optimizers
+from kstyle.pictures import images
+from kstyle.style import settings
+from kstyle.style.engine import loop, objective
 
 ROOT = Path(__file__).parents[1]
 SIDE = 48
@@ -210,7 +211,7 @@ def gradient_of(name, content, style, start, tmp_path):
 
 def test_no_preset_is_forgotten_here():
     """Failure: a preset is added to configs/stylize and nothing checks what it computes."""
-    assert set(recipes.names("stylize")) == {name.split()[0] for name in PRESETS}
+    assert set(config.names("stylize")) == {name.split()[0] for name in PRESETS}
 
 
 # The optimisers, the scalings and the network are the same code on every backend: elsewhere a preset of each new kind.

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kstyle import recipes
+from kstyle import config
 from kstyle.errors import UsageError
-from kstyle.training.settings import TrainSettings
+from kstyle.training.setup.settings import TrainSettings
 
 RECIPE = """
 model: {name: resnet18, stem: small}
@@ -21,7 +21,7 @@ def load(tmp_path):
 
     def load(overrides):
         (tmp_path / "r.yaml").write_text(RECIPE)
-        return recipes.load("train", TrainSettings, tmp_path / "r.yaml", overrides)[0]
+        return config.load("train", TrainSettings, tmp_path / "r.yaml", overrides)[0]
 
     return load
 

@@ -1,14 +1,12 @@
 """The record of a folder of results while it is painted: what got done is known, however the run ends."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import json
 from pathlib import Path
 
 from batches import picture, summary
 
-from kstyle.style import batch
-from kstyle.style.record import JOURNAL, Record
+from kstyle.style.jobs import batch
+from kstyle.style.jobs.record import JOURNAL, Record
 
 
 def states(painter):

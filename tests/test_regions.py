@@ -1,7 +1,5 @@
 """Masks: which part of the picture has which style, and which part of a style counts."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,12 @@ from pictures import example
 from PIL import Image
 
 import kstyle
-from kstyle import images
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.style import objective, regions, sizes, terms, transfer
+from kstyle.pictures import images
+from kstyle.style import transfer
+from kstyle.style.engine import objective, regions, sizes
+from kstyle.style.losses import terms
 from kstyle.style.settings import FurtherTerm
 
 ROOT = Path(__file__).parents[1]

@@ -1,7 +1,5 @@
 """Whose a run folder is, and what a run goes on with."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import time
 from pathlib import Path
@@ -11,9 +9,10 @@ import pytest
 import yaml
 
 import kstyle
-from kstyle import cli, locks, runs
+from kstyle import cli
 from kstyle.errors import DataError, UsageError
-from kstyle.training import build, settings
+from kstyle.io import locks, runs
+from kstyle.training.setup import build, settings
 
 QUICK = {"data.train_limit": 100, "data.test_limit": 50, "batch": 50, "epochs": 1}
 
@@ -147,7 +146,7 @@ def test_what_else_is_said_beside_resume(here, capsys):
 def test_a_folder_can_be_moved_and_asked_from_elsewhere(here, monkeypatch):
     """Failure: what a recipe says of a file is found only from the folder in which the training was started."""
     (here / "w.pth").touch()
-    from kstyle.training import resume
+    from kstyle.training.setup import resume
 
     checked = resume.absolute(settings.load("digits_cnn", {"model.weights": "w.pth", "data.path": "."}))
     assert (checked.model.weights, checked.data.path) == (str(here / "w.pth"), str(here))

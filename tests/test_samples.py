@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from kstyle import images
-from kstyle.data import opening
+from kstyle.data.batches import opening
 from kstyle.errors import DataError
+from kstyle.pictures import images
 
 
 def tiff(rows, bits=16, white_is_zero=False, kind=1, more=()):

@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from kstyle import recipes
+from kstyle import config
+from kstyle.config import Closed
 from kstyle.errors import UsageError
-from kstyle.recipes import Closed
-from kstyle.training import schedules
-from kstyle.training.schedules import AugmentSchedule, Plateau, Schedule, rate, strength
+from kstyle.training.loop import schedules
+from kstyle.training.loop.schedules import AugmentSchedule, Plateau, Schedule, rate, strength
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 lrs = torch.optim.lr_scheduler
@@ -29,7 +29,7 @@ def theirs(make, ticks):
 
 
 def ours(settings, steps_per_epoch, epochs, base=BASE):
-    schedule = recipes.check(Schedule, settings, "test")
+    schedule = config.check(Schedule, settings, "test")
     return [rate(schedule, base, i, steps_per_epoch, epochs) for i in range(steps_per_epoch * epochs)]
 
 
@@ -87,7 +87,7 @@ def test_ends_and_middles_by_hand():
     """Failure: a schedule that starts or ends elsewhere than its settings say."""
 
     def at(settings, step, epochs=10):
-        return rate(recipes.check(Schedule, settings, "test"), 1.0, step, 10, epochs)
+        return rate(config.check(Schedule, settings, "test"), 1.0, step, 10, epochs)
 
     assert [at("cosine", i) for i in (0, 50, 100, 150)] == pytest.approx([1, 0.5, 0, 0])
     assert at({"name": "cosine", "final": 0.2}, 50) == pytest.approx(0.6)
@@ -179,7 +179,7 @@ def test_broken_settings_are_one_clear_line(settings, message):
         schedule: Schedule = Schedule()
 
     with pytest.raises(UsageError, match=message) as caught:
-        recipes.check(Recipe, {"schedule": settings}, "recipe.yaml")
+        config.check(Recipe, {"schedule": settings}, "recipe.yaml")
     assert "\n" not in str(caught.value)
 
 

@@ -1,13 +1,11 @@
 """Presets: what is wrong with one is said in one line, and the published ones are what was published."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 from pathlib import Path
 
 import pytest
 
 import kstyle
-from kstyle import recipes
+from kstyle import config
 from kstyle.errors import DataError, UsageError
 from kstyle.style import settings
 
@@ -132,10 +130,10 @@ def test_numbers_that_yaml_takes_for_text(tmp_path):
     """Failure: 1e-3 is a text to YAML 1.1 and Keras refuses it, or a text such as e3 becomes a number."""
     (tmp_path / "p.yaml").write_text(STYLE + "optimizer: {name: adam, learning_rate: 1e-3, beta_1: 9E-1}\n")
     assert settings.load(tmp_path / "p.yaml").optimizer.arguments == {"learning_rate": 0.001, "beta_1": 0.9}
-    assert recipes.parse_override("optimizer.learning_rate=1e3") == ("optimizer.learning_rate", 1000.0)
-    assert recipes.parse_override("clamp=[-2.5e+0, 3]") == ("clamp", [-2.5, 3])
-    assert recipes.parse_override("init=e3") == ("init", "e3")
-    assert recipes.parse_override("init=1e3.png") == ("init", "1e3.png")
+    assert config.parse_override("optimizer.learning_rate=1e3") == ("optimizer.learning_rate", 1000.0)
+    assert config.parse_override("clamp=[-2.5e+0, 3]") == ("clamp", [-2.5, 3])
+    assert config.parse_override("init=e3") == ("init", "e3")
+    assert config.parse_override("init=1e3.png") == ("init", "1e3.png")
 
 
 def test_an_optimiser_by_its_name_alone(tmp_path):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kstyle import sheet
 from kstyle.errors import DataError
-from kstyle.training import mistakes
+from kstyle.pictures import sheet
+from kstyle.training.results import mistakes
 
 NAMES = ["cat", "dog", "owl"]
 

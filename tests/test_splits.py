@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from kstyle import data
-from kstyle.data import arrays, photos
+from kstyle.data.batches import arrays
+from kstyle.data.photos import tree as photos
 from kstyle.errors import DataError
 
 
@@ -115,7 +116,7 @@ def test_splits_below_a_folder_that_is_alone(tmp_path):
 
 def test_a_test_split_alone(tmp_path):
     """Failure: pictures to test a run on can be had only with others to train on; or a training takes them."""
-    from kstyle.training import build, settings
+    from kstyle.training.setup import build, settings
 
     root = tmp_path / "set"
     fill(root / "Test", a=3, b=2)
@@ -242,7 +243,7 @@ def test_errors_name_classes():
 
 def test_a_mean_needs_no_stratified_draw(tmp_path, monkeypatch):
     """Failure: `normalize: standard` is refused for 3,000 photographs, as one class has a single one of them."""
-    from kstyle.training import build, settings
+    from kstyle.training.setup import build, settings
 
     monkeypatch.setattr(build, "STATISTICS", 4)
     found = photos.read_folder(fill(tmp_path / "set", a=9, b=1))

@@ -1,16 +1,16 @@
 """Fine-tuning in stages: what moves, what does not, and features that are computed once."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 import kstyle
-from kstyle.data import arrays
+from kstyle import backend
+from kstyle.data.batches import arrays
 from kstyle.errors import UsageError
-from kstyle.training import build, optimizers, settings, stages, steps
+from kstyle.training.loop import optimizers, steps
+from kstyle.training.setup import build, settings, stages
 
 SMALL = {
     "data.train_limit": 200, "data.test_limit": 60, "batch": 40, "epochs": None, "precision": "float32",

@@ -1,7 +1,5 @@
 """What `model.weights` takes: runs and what is in them, and PyTorch's files by what they hold, not by their names."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import argparse
 import pickle
 import zipfile
@@ -10,10 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from kstyle import pickles, runs
 from kstyle.errors import DataError
-from kstyle.models import classifiers, finetune, torch_names
-from kstyle.training import checkpoint, settings, start
+from kstyle.io import pickles, runs
+from kstyle.models import classifiers, finetune
+from kstyle.models.networks import torch_names
+from kstyle.nn import state as checkpoint
+from kstyle.training.setup import settings, start
 
 
 def small(classes=4, name="mnist_cnn", **options):

@@ -1,7 +1,5 @@
 """Signals and full disks: what was painted is written somewhere, and nothing is left behind."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import errno
 import os
 import signal
@@ -16,9 +14,11 @@ import pytest
 from batches import STYLE, picture, summary
 from PIL import Image
 
-from kstyle import cli, images
-from kstyle.cli import progress as cli_progress
-from kstyle.style import batch, transfer
+from kstyle import cli
+from kstyle.cli.common import progress as cli_progress
+from kstyle.pictures import images
+from kstyle.style import transfer
+from kstyle.style.jobs import batch
 
 ROOT = Path(__file__).parents[1]
 SIGHUP = getattr(signal, "SIGHUP", signal.SIGTERM)

@@ -12,9 +12,10 @@ import pytest
 from batches import STYLE, picture
 from PIL import Image
 
-from kstyle import cli, images
-from kstyle.data import opening
+from kstyle import cli
+from kstyle.data.batches import opening
 from kstyle.errors import DataError
+from kstyle.pictures import images
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="pipes with names")
 
@@ -91,7 +92,7 @@ def test_what_standard_input_and_output_cannot_be(kstyle, monkeypatch):
 @posix_only
 def test_a_stream_without_an_end(monkeypatch):
     """Failure: /dev/zero is read until the memory is full."""
-    from kstyle import streams
+    from kstyle.io import streams
 
     monkeypatch.setattr(streams, "MOST_BYTES", 1000)
     with pytest.raises(DataError, match="more than 1,000 bytes"):

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from kstyle import cli, recipes
+from kstyle import cli, config
 from kstyle.errors import DataError, UsageError
 from kstyle.style import settings as style_settings
-from kstyle.training import settings as train_settings
+from kstyle.training.setup import settings as train_settings
 
 STYLE = "style: {layers: {block1_conv1: 1}}\n"
 RECIPE = "model: mnist_cnn\ndata: digits\noptimizer: {learning_rate: 0.1}\n"
@@ -61,9 +61,9 @@ def test_a_key_given_twice_on_the_command_line(capsys):
         (["tv.weight=1", "init=noise", "tv.weight=2"], "--set tv.weight is given twice: 1 and 2"),
     ):
         with pytest.raises(UsageError) as caught:
-            recipes.parse_overrides(texts)
+            config.parse_overrides(texts)
         assert said in str(caught.value)
-    assert recipes.parse_overrides(["a=1", "a=1"]) == {"a": 1}
+    assert config.parse_overrides(["a=1", "a=1"]) == {"a": 1}
 
 
 def test_a_merge_key_is_no_second_one(file):
@@ -112,7 +112,7 @@ def test_what_no_settings_have(file, capsys, text, words):
     if words:
         assert words in errors
     with pytest.raises(UsageError) as caught:
-        key, value = recipes.parse_override(f"tv={text}")
+        key, value = config.parse_override(f"tv={text}")
         style_settings.load("kstyle", {key: value, "nonsense": 1})
     assert len(str(caught.value)) < 1200
     assert time.perf_counter() - begun < 20
@@ -137,7 +137,7 @@ def test_no_augmentation(file, text):
     """Failure: `--set augment={}` changes nothing, and the training goes on with flips and crops."""
     path = file(RECIPE + "epochs: 1\naugment: {horizontal_flip: true, rotation: 10}\n")
     assert train_settings.load(path).augment.horizontal_flip == 0.5
-    key, value = recipes.parse_override(text)
+    key, value = config.parse_override(text)
     assert not train_settings.load(path, {key: value}).augment.model_fields_set
     assert train_settings.load(path, {key: value, "augment.rotation": 5}).augment.model_fields_set == {"rotation"}
     assert not train_settings.load(path, {"augment.rotation": 5, key: value}).augment.model_fields_set
@@ -192,7 +192,7 @@ def test_epochs_of_a_recipe_with_stages(file, capsys):
 
 def test_class_weights():
     """Failure: a factor for one class of a thousand takes a list of a thousand numbers; or it is another class's."""
-    from kstyle.training import build
+    from kstyle.training.setup import build
 
     def factors(weights, classes=("ant", "bee", "cow")):
         checked = train_settings.load("digits_cnn", {"loss.class_weights": weights})

@@ -1,7 +1,5 @@
 """kstyle sweep: a grid of settings on one sheet, a page and a table."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import csv
 import html.parser
 import json
@@ -14,10 +12,12 @@ import pytest
 from pictures import SHALLOW
 from PIL import Image
 
-from kstyle import cli, images
-from kstyle.cli import progress as cli_progress
+from kstyle import cli
+from kstyle.cli.common import progress as cli_progress
 from kstyle.errors import DataError, UsageError
-from kstyle.style import sweep, transfer
+from kstyle.pictures import images
+from kstyle.style import transfer
+from kstyle.style.jobs import sweep
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = str(ROOT / "examples/chelsea.jpg"), str(ROOT / "examples/night.jpg")

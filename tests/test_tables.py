@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from kstyle.cli.data import data as command
-from kstyle.data import photos, tables
+from kstyle.cli.training.data import data as command
+from kstyle.data.photos import tables
+from kstyle.data.photos import tree as photos
 from kstyle.errors import DataError
 
 COLUMNS = photos.COLUMNS

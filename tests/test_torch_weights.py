@@ -1,7 +1,5 @@
 """PyTorch's weights in Keras' networks, against the same networks written in torch: logits, and one training step."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import re
 
 import keras
@@ -9,8 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.models import classifiers, feature_layers, torch_names
+from kstyle.models import classifiers
+from kstyle.models.networks import feature_layers, torch_names
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

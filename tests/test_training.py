@@ -1,7 +1,5 @@
 """Training: optimisers against torch's, what a step computes, and runs that are killed and go on."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import os
 import signal
 import subprocess
@@ -14,9 +12,11 @@ import pytest
 from keras import ops
 
 import kstyle
-from kstyle import runs
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.training import optimizers, settings, steps
+from kstyle.io import runs
+from kstyle.training.loop import optimizers, steps
+from kstyle.training.setup import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(3)

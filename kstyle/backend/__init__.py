@@ -1,7 +1,7 @@
 """The seam: the only package that names a framework.
 
-`torch.py`, `tensorflow.py` and `jax.py` hold the same functions; which one is loaded is settled here, once, before
-Keras is imported. Everything else in kstyle is written in `keras.ops` and the functions below.
+`torch.py`, `tensorflow.py` and `jax.py` hold the same functions; which one is loaded was settled as kstyle was
+imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops` and the functions below.
 
 | function | what it does |
 | --- | --- |
@@ -28,8 +28,6 @@ Keras is imported. Everything else in kstyle is written in `keras.ops` and the f
 """
 
 import importlib
-import importlib.util
-import os
 import platform
 import random
 import resource
@@ -38,55 +36,12 @@ import sys
 import numpy as np
 
 import kstyle
-from kstyle.errors import UsageError, unknown
+from kstyle import startup
+from kstyle.errors import unknown
 
-# Order of preference where the user has not said: speed on the machines at hand, measured in docs/benchmarks.md.
-KNOWN = ("torch", "jax", "tensorflow")
-
-
-def choose():
-    """The backend Keras will run on, settled without importing it.
-
-    Returns:
-        `(name, why)`, `why` a few words for `kstyle info`.
-
-    Raises:
-        UsageError: `KERAS_BACKEND` names none of torch, jax, tensorflow, or none of them is installed.
-    """
-    if "keras" in sys.modules:
-        return sys.modules["keras"].backend.backend(), "Keras was already imported with it"
-    name = os.environ.get("KERAS_BACKEND")
-    if name:
-        if name not in KNOWN:
-            raise unknown("KERAS_BACKEND", name, KNOWN)
-        if importlib.util.find_spec(name) is None:
-            raise UsageError(f"KERAS_BACKEND is '{name}', which is not installed: pip install 'kstyle[{name}]'.")
-        return name, "KERAS_BACKEND"
-    for name in KNOWN:
-        if importlib.util.find_spec(name) is not None:
-            return name, "the first installed of " + ", ".join(KNOWN)
-    raise UsageError("No backend is installed: pip install 'kstyle[torch]' (or [jax], [tensorflow]).")
-
-
-# Threads that share a layer's work wait for one another hundreds of times a step. By default GNU's OpenMP (torch's on
-# Linux) looks 300,000 times before it sleeps, Intel's and LLVM's for 200 ms: whoever else needs the core, another
-# painting say, waits for a thread that does nothing. So few looks cost an idle machine little (docs/benchmarks.md).
-WAITING = {"GOMP_SPINCOUNT": "6000", "KMP_BLOCKTIME": "0"}
-
-
-def share_cores():
-    """Lets waiting threads give their core up soon, unless the environment says how threads wait. OpenMP reads this as
-    it is loaded: where torch was imported before kstyle, it is too late."""
-    if not {"OMP_WAIT_POLICY", *WAITING} & os.environ.keys():
-        os.environ.update(WAITING)
-
-
-NAME, WHY = choose()
-os.environ["KERAS_BACKEND"] = NAME
-share_cores()
-if NAME == "tensorflow":
-    # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+NAME, WHY = startup.choose()  # again, as KERAS_BACKEND may have been changed since kstyle was imported
+if NAME == kstyle.BACKEND:
+    WHY = kstyle.BACKEND_WHY
 
 _framework = importlib.import_module(f"kstyle.backend.{NAME}")
 

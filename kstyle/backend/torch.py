@@ -117,7 +117,7 @@ def update(variables, keep, tensors, factor):
 
 
 def sample_affine(images, matrix, mode, value):
-    """images: (B, H, W, C); matrix: six (B,), see `kstyle.training.geometry`."""
+    """images: (B, H, W, C); matrix: six (B,), see `kstyle.training.augment.geometry`."""
     a, b, c, d, e, f = matrix
     height, width = images.shape[1:3]
     # The grid's places run from -1 to 1 over the picture, edge to edge.

@@ -9,21 +9,21 @@ import warnings
 import click
 
 import kstyle
-from kstyle import signals, streams
-from kstyle.cli.batch import batch
-from kstyle.cli.compare import compare
-from kstyle.cli.data import data
-from kstyle.cli.evaluate import evaluate
-from kstyle.cli.export import export
 from kstyle.cli.info import info
-from kstyle.cli.predict import predict
-from kstyle.cli.presets import presets
-from kstyle.cli.recipes import recipes
-from kstyle.cli.stylize import stylize
-from kstyle.cli.sweep import sweep
-from kstyle.cli.train import train
+from kstyle.cli.style.batch import batch
+from kstyle.cli.style.compare import compare
+from kstyle.cli.style.presets import presets
+from kstyle.cli.style.stylize import stylize
+from kstyle.cli.style.sweep import sweep
+from kstyle.cli.training.data import data
+from kstyle.cli.training.evaluate import evaluate
+from kstyle.cli.training.export import export
+from kstyle.cli.training.predict import predict
+from kstyle.cli.training.recipes import recipes
+from kstyle.cli.training.train import train
 from kstyle.errors import KStyleError
-from kstyle.files import one_line
+from kstyle.io import signals, streams
+from kstyle.io.files import one_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,14 +2,15 @@
 
 import click
 
-from kstyle.files import json_text
+from kstyle.io.files import json_text
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(as_json):
     """Print versions, backend, device, precision and where weights would come from."""
-    from kstyle import backend, weights
+    from kstyle import backend
+    from kstyle.models import weights
     from kstyle.models.features import EXTRACTORS
 
     memory = backend.memory()["total"]

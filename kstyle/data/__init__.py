@@ -9,15 +9,11 @@ mine = kstyle.data.photographs("folder", "my_pictures")
 import functools
 from pathlib import Path
 
-from kstyle.data import cifar10, digits, find, flickr_style, hymenoptera, mnist, photos, report, tiny_imagenet
-from kstyle.data.arrays import (
-    Dataset,
-    Split,
-    channel_statistics,
-    hold_out,
-    order,
-    take,
-)
+from kstyle.data import report
+from kstyle.data.batches.arrays import Dataset, Split, channel_statistics, hold_out, order, take
+from kstyle.data.lists import flickr_style
+from kstyle.data.photos import tree as photos
+from kstyle.data.sets import cifar10, digits, find, hymenoptera, mnist, tiny_imagenet
 from kstyle.errors import DataError, UsageError, unknown
 
 __all__ = [
@@ -36,7 +32,7 @@ __all__ = [
     "take",
 ]
 
-# {name: kstyle.data.find.Source}
+# {name: kstyle.data.sets.find.Source}
 DATASETS = {
     "mnist": mnist.SOURCE,
     "cifar10": cifar10.SOURCE,
@@ -44,7 +40,7 @@ DATASETS = {
     "digits": digits.SOURCE,
 }
 
-# {name: kstyle.data.find.Source, or None where the user's own pictures are meant}
+# {name: kstyle.data.sets.find.Source, or None where the user's own pictures are meant}
 PHOTOGRAPHS = {
     "folder": None,
     "list": None,
@@ -105,12 +101,13 @@ def photographs(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, d
         name: a key of `PHOTOGRAPHS`: a published set, or the layout of one's own: `folder`, a folder for each class;
             `list`, lists of `path label` lines; `csv`, a table.
         folder: of the pictures, or of their lists. A published set is looked for as `load` does.
-        test_fraction, seed: of one's own pictures, where they are not divided: see `kstyle.data.photos.read_folder`.
+        test_fraction, seed: of one's own pictures, where they are not divided: see
+            `kstyle.data.photos.tree.read_folder`.
         workers: processes that open the pictures to see whether they can be.
         download: whether a published set that is not there is downloaded.
         progress: `progress(done, total)` in bytes; with `what="pictures"`, in files looked at.
 
-    Returns: a `kstyle.data.photos.PhotoSet`.
+    Returns: a `kstyle.data.photos.tree.PhotoSet`.
 
     Raises:
         UsageError: no such data set, or no folder for one's own pictures.

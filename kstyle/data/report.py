@@ -3,7 +3,7 @@
 import contextlib
 import logging
 
-from kstyle.data.arrays import channel_statistics, count_grey, count_shared
+from kstyle.data.batches.arrays import channel_statistics, count_grey, count_shared
 from kstyle.errors import DataError
 
 log = logging.getLogger("kstyle")

@@ -1,7 +1,5 @@
 """The classification networks by name, and weights for them."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import contextlib
 import re
 from dataclasses import dataclass
@@ -9,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from kstyle import checkpoints
-from kstyle import weights as weight_files
 from kstyle.errors import DataError, UsageError
-from kstyle.files import expanded, plain
-from kstyle.models import applications, finetune, torch_names
-from kstyle.models import options as known_options
-from kstyle.models.alexnet import alexnet, caffenet
-from kstyle.models.densenet import densenet121, densenet161, densenet169, densenet201
-from kstyle.models.feature_layers import Layer
-from kstyle.models.mnist_cnn import mnist_cnn
-from kstyle.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
-from kstyle.models.squeezenet_classifier import squeezenet
-from kstyle.models.vgg_cifar import vgg16, vgg19, vgg19_cifar
+from kstyle.io import checkpoints
+from kstyle.io.files import expanded, plain
+from kstyle.models import finetune
+from kstyle.models import weights as weight_files
+from kstyle.models.networks import applications, torch_names
+from kstyle.models.networks import options as known_options
+from kstyle.models.networks.alexnet import alexnet, caffenet
+from kstyle.models.networks.densenet import densenet121, densenet161, densenet169, densenet201
+from kstyle.models.networks.feature_layers import Layer
+from kstyle.models.networks.mnist_cnn import mnist_cnn
+from kstyle.models.networks.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from kstyle.models.networks.squeezenet import squeezenet
+from kstyle.models.networks.vgg_cifar import vgg16, vgg19, vgg19_cifar
 
 # {name: function(classes, size, channels, *, options) -> keras.Model of logits}
 CLASSIFIERS = {
@@ -80,7 +79,7 @@ def build(name, classes, size, channels=3, **options):
         classes: number of classes.
         size: of the pictures, in pixels: a side or (height, width).
         channels: of the pictures.
-        options: see the network's function; `kstyle.models.options.OPTIONS` lists them without a framework.
+        options: see the network's function; `kstyle.models.networks.options.OPTIONS` lists them without a framework.
 
     Returns:
         A `keras.Model` from normalised pictures (B, H, W, channels) to logits (B, classes), float32 whatever the
@@ -108,7 +107,7 @@ def load_imagenet(model, weights=None, *, progress=None):
 
     Args:
         model: from `build`, for pictures of three channels.
-        weights: a file; None: what `kstyle.weights` finds or downloads.
+        weights: a file; None: what `kstyle.models.weights` finds or downloads.
         progress: `progress(done, total or None)` in bytes, during a download.
 
     Returns:
@@ -214,7 +213,7 @@ def load_file(model, path, *, progress=None):
 
     Args:
         model: from `build`.
-        path: of any file that `kstyle.checkpoints.read` reads.
+        path: of any file that `kstyle.io.checkpoints.read` reads.
 
     Returns:
         `Loaded`.
@@ -242,11 +241,11 @@ def load_torch(model, path, *, skip_head=None):
     Args:
         model: from `build`.
         path: of a file that torch.save wrote (`.pth`, `.pth.tar`, `.pkl`), or of a .safetensors, read as data (see
-            `kstyle.checkpoints`).
+            `kstyle.io.checkpoints`).
         skip_head: whether the last layer keeps its values. None: where the file's has another number of classes.
 
     Returns:
-        `kstyle.models.torch_names.Converted`.
+        `kstyle.models.networks.torch_names.Converted`.
 
     Raises:
         DataError: the file cannot be read safely, or does not fit.

@@ -1,17 +1,15 @@
 """Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
 trained with."""
 
-from kstyle import backend  # noqa: F401  # isort: skip  # first: it settles what Keras runs on
-
 import re
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from kstyle import weights as weight_files
 from kstyle.errors import UsageError, unknown
-from kstyle.models import squeezenet, vgg
+from kstyle.models import weights as weight_files
+from kstyle.models.networks import squeezenet, vgg
 
 ops = keras.ops
 

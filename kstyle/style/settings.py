@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from kstyle import recipes
+from kstyle import config
+from kstyle.config import Closed, FilePath, NotNegative, Positive, Switched, one_of
 from kstyle.errors import unknown
-from kstyle.recipes import Closed, FilePath, NotNegative, Positive, Switched, one_of
-from kstyle.style.colour import MODES
-from kstyle.style.scalings import GRAM_LOSSES, PIXELS, STYLE_LOSSES
-from kstyle.style.size_plan import Plateau, Scales, from_side
+from kstyle.style.colour.modes import MODES
+from kstyle.style.engine.size_plan import Plateau, Scales, from_side
+from kstyle.style.losses.scalings import GRAM_LOSSES, PIXELS, STYLE_LOSSES
 
 # What is weighed beside `terms`, and its column in the history.
 SECTIONS = ("content", "style", "tv", "range")
@@ -55,13 +55,13 @@ Samples = Annotated[int, Field(ge=16, le=4096)]
 
 
 class Content(Closed):
-    """`loss`: a name in `kstyle.style.losses.CONTENT_LOSSES`, or `self_similarity`.
+    """`loss`: a name in `kstyle.style.losses.content.CONTENT_LOSSES`, or `self_similarity`.
 
     `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
     `self_similarity` compares. `target_factor`: by what the content's activations are multiplied, for the others.
 
     What is done to the content picture before all else: `median`: a median filter of so many pixels each way, 1: none;
-    `towards_style`: how far its colours move to the style's, 0 to 1, see `kstyle.style.colour.towards`.
+    `towards_style`: how far its colours move to the style's, 0 to 1, see `kstyle.style.colour.modes.towards`.
     """
 
     layers: Layers = Field(default={"block4_conv2": 1.0})
@@ -85,7 +85,7 @@ class Term(Closed):
     Attributes:
         layers: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`: one layer a block, each `ratio` times as
             heavy as the one before, all together 1. `pixels` is the picture itself.
-        loss: a name in `kstyle.style.scalings.STYLE_LOSSES`.
+        loss: a name in `kstyle.style.losses.scalings.STYLE_LOSSES`.
         shift: added to the features before their Gram matrix is taken.
         samples: most positions of a layer (`mrf`, `nearest`) or of the picture (`remd`, `moments`, `palette`) that are
             compared; the others ignore it. None: 4096 and 1024.
@@ -141,7 +141,7 @@ class FurtherTerm(Term):
 
 
 class TotalVariation(Switched):
-    """`kind`: a name in `kstyle.style.losses.TV_LOSSES`."""
+    """`kind`: a name in `kstyle.style.losses.total_variation.TV_LOSSES`."""
 
     kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point", "blur"] = "absolute"
     weight: NotNegative = 0.0
@@ -154,7 +154,7 @@ class Range(Switched):
 
 
 class Optimizer(Closed):
-    """`name`: a key of `kstyle.style.optimizers.OPTIMIZERS`, `lbfgs` or `adam`. Every other key is passed to it."""
+    """`name`: a key of `kstyle.nn.optimizers.OPTIMIZERS`, `lbfgs` or `adam`. Every other key is passed to it."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -187,11 +187,11 @@ class StyleSettings(Closed):
     """A preset. Every key may be overridden with `--set` or a keyword of `kstyle.stylize`.
 
     Attributes:
-        space: in which the picture is optimised, from `kstyle.style.objective.SPACES`.
+        space: in which the picture is optimised, from `kstyle.style.engine.objective.SPACES`.
         clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished
             picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.
-        colour: whose colours the result has, a mode of `kstyle.style.colour.MODES`.
+        colour: whose colours the result has, a mode of `kstyle.style.colour.modes.MODES`.
         init: `content`, `noise`, `style`, `detail` or the path of a picture. `detail`: the finest level of the
             content's Laplacian pyramid on the style's mean colour, and again added wherever the picture grows but at
             the final size.
@@ -199,11 +199,11 @@ class StyleSettings(Closed):
         terms: style terms beside `style`.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
-        pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.pyramid`); 0: none.
-            The optimiser then begins anew at each size, and the picture is not clamped before the end.
+        pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.engine.pyramid`); 0:
+            none. The optimiser then begins anew at each size, and the picture is not clamped before the end.
         plateau: when to leave a size before its last step; None: never.
-        strength: how much of style, 0 to 1, in place of the weights' own balance, see `kstyle.style.strength`; None:
-            the weights as they are.
+        strength: how much of style, 0 to 1, in place of the weights' own balance, see `kstyle.style.engine.strength`;
+            None: the weights as they are.
     """
 
     description: str = ""
@@ -346,11 +346,11 @@ def load(preset, overrides=None):
 
     Args:
         preset: a name that comes with kstyle or the path of a YAML file.
-        overrides: {dotted key or short name: value}; see `kstyle.recipes.load`.
+        overrides: {dotted key or short name: value}; see `kstyle.config.load`.
 
     Raises:
         UsageError: an unknown preset or key (with the nearest match), a wrong type, an impossible value.
     """
     overrides = {SHORT.get(key, key): value for key, value in (overrides or {}).items()}
-    settings, _ = recipes.load("stylize", StyleSettings, preset, overrides)
+    settings, _ = config.load("stylize", StyleSettings, preset, overrides)
     return settings

@@ -6,17 +6,18 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import numpy as np
 
-from kstyle import images, signals
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.files import expanded, shown
+from kstyle.io import signals
+from kstyle.io.files import expanded, shown
 from kstyle.models import features
-from kstyle.style import colour, loop, objective, regions, sizes
+from kstyle.pictures import images
 from kstyle.style import settings as style_settings
-from kstyle.style.painting import Painting, make_optimizer
+from kstyle.style.colour import modes as colour
+from kstyle.style.engine import loop, objective, regions, sizes
+from kstyle.style.engine.painting import Painting, make_optimizer
 
 log = logging.getLogger("kstyle")
 
@@ -57,7 +58,8 @@ class Result:
         return {name: float(value) for name, value in last.items() if name not in ("scale", "step", "seconds")}
 
     def write(self, path):
-        """Writes the picture, see `kstyle.images.write`; a PNG gets `settings` in its text. Returns the path."""
+        """Writes the picture, see `kstyle.pictures.images.write`; a PNG gets `settings` in its text. Returns the
+        path."""
         text = {"Software": f"kstyle {self.settings['versions']['kstyle']}", "kstyle": json.dumps(self.settings)}
         return images.write(path, self.rgb, self.alpha, text=text)
 
@@ -101,7 +103,7 @@ def stylize(
         optimizer: `"lbfgs"`, a Keras optimiser's name, or a mapping of `name` and its arguments. None: the preset's.
         precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
         seed: of the noise a preset may start from, and of the positions its terms may draw.
-        callback: called after every step with a `kstyle.style.loop.Step`.
+        callback: called after every step with a `kstyle.style.engine.loop.Step`.
         masks: for each style the region of the content that it is for: a picture of the content's shape, white inside,
             grey where it fades; `"alpha"` for the content's own opacity; None for all of it. None: every style
             everywhere.
@@ -135,7 +137,7 @@ class Anchor:
     Attributes:
         rgb: (H, W, 3) float32 in [0, 1], of the painting's size.
         trust: (H, W) float32, how much at each place.
-        weight: of the term `"temporal"`, see `kstyle.style.objective.objective`.
+        weight: of the term `"temporal"`, see `kstyle.style.engine.objective.objective`.
     """
 
     rgb: np.ndarray
@@ -150,7 +152,8 @@ class Painter:
 
     Attributes:
         settings: the checked `kstyle.style.settings.StyleSettings`.
-        styles, style_masks, blend: the style pictures, each a `kstyle.images.Picture`, their masks and weights.
+        styles, style_masks, blend: the style pictures, each a `kstyle.pictures.images.Picture`, their masks and
+            weights.
         precision: `"float32"` or `"bfloat16"`.
         weights, deterministic: as given.
 

@@ -1,7 +1,5 @@
 """`kstyle.train`: from a recipe to a run folder."""
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import contextlib
 import dataclasses
 import logging
@@ -9,15 +7,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
-from kstyle import runs, signals
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.files import expanded
-from kstyle.training import build, callbacks, checkpoint, evaluate, metrics, optimizers, plots, settings, stages, steps
-from kstyle.training import resume as resuming
-from kstyle.training import start as starting
-from kstyle.training.fit import Position, Stopped, fit
+from kstyle.io import runs, signals
+from kstyle.io.files import expanded
+from kstyle.nn import state as checkpoint
+from kstyle.training.loop import callbacks, optimizers, steps
+from kstyle.training.loop.fit import Position, Stopped, fit
+from kstyle.training.results import evaluate, metrics, plots
+from kstyle.training.setup import build, settings, stages
+from kstyle.training.setup import resume as resuming
+from kstyle.training.setup import start as starting
 
 log = logging.getLogger("kstyle")
 
@@ -38,16 +38,16 @@ class Run:
     """A training that is done.
 
     Attributes:
-        folder: where everything is, see `kstyle.runs`.
+        folder: where everything is, see `kstyle.io.runs`.
         history: `pandas.DataFrame`, a row an epoch.
-        scores: see `kstyle.training.metrics`; of the test split.
+        scores: see `kstyle.training.results.metrics`; of the test split.
         model: `keras.Model`, pictures normalised as run.json says -> logits.
     """
 
     folder: Path
     history: object
     scores: object
-    model: keras.Model
+    model: "keras.Model"  # noqa: F821
 
 
 def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=(), look=None, progress=None):
@@ -61,7 +61,7 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
             `overrides` must not say anything else, but `epochs` may be another number, in all.
         overrides: {dotted key: value} of settings.
         extra: more callbacks, Keras' own for instance.
-        look: called with a `kstyle.training.fit.Look` now and then.
+        look: called with a `kstyle.training.loop.fit.Look` now and then.
         progress: `progress(done_bytes, total_bytes)` during a download.
 
     Returns:

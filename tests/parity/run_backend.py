@@ -3,8 +3,6 @@
 Arguments: an .npz file to write, and names from PARTS; none: all.
 """
 
-from kstyle import backend  # isort: skip  # first: it settles what Keras runs on
-
 import sys
 from pathlib import Path
 
@@ -13,9 +11,12 @@ import numpy as np
 from keras import ops
 
 import kstyle
-from kstyle import images
+from kstyle import backend
 from kstyle.models import features
-from kstyle.style import objective, optimizers, settings
+from kstyle.nn import optimizers
+from kstyle.pictures import images
+from kstyle.style import settings
+from kstyle.style.engine import objective
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64

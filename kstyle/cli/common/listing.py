@@ -1,0 +1,39 @@
+"""The commands that list the files that come with kstyle, presets and recipes, or show one."""
+
+import click
+
+from kstyle.cli.common.options import PATH
+from kstyle.io.files import json_text
+
+
+def command(name, kind, what, load):
+    """A command that lists the files of a kind, or shows one.
+
+    Args:
+        name: the command's.
+        kind: as for `kstyle.config.read`.
+        what: of the files, in the plural, for the help.
+        load: `load(name)` gives a file's checked settings.
+    """
+
+    @click.command(name, help=f"List the {what}, or show one: every setting may be changed with --set.")
+    @click.argument("name", type=PATH, required=False)
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    def run(name, as_json):
+        from kstyle import config
+
+        if name:
+            checked = load(name)
+            _, path = config.read(kind, name)
+            as_is = path.read_text("utf-8").rstrip()
+            click.echo(json_text(checked.model_dump(mode="json"), indent=2) if as_json else as_is)
+            return
+        found = config.descriptions(kind)
+        if as_json:
+            click.echo(json_text(found, indent=2))
+            return
+        width = max(map(len, found))
+        for file, description in found.items():
+            click.echo(f"{file:{width}}  {description}")
+
+    return run

@@ -1,0 +1,84 @@
+"""Options that the commands that paint have in common, and what they say together."""
+
+import click
+
+from kstyle.errors import UsageError
+from kstyle.io.files import expanded
+
+
+class Path(click.Path):
+    """The type of every option and argument that is, or may be, a path: `~` is written out here and nowhere later.
+
+    `--data=~/pics` reaches us as it is: a shell writes out only a `~` that begins a word.
+    """
+
+    def convert(self, value, param, ctx):
+        return super().convert(expanded(value), param, ctx)
+
+
+PATH = Path(readable=False)  # whether it can be read is said by what reads it
+
+preset = click.option(
+    "-p", "--preset", type=PATH, default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`."
+)
+style_weight = click.option(
+    "--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7"
+)
+colour = click.option(
+    "--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ..."
+)
+init = click.option("--init", type=PATH, metavar="content|noise|style|detail|FILE", help="What to start from.")
+extractor = click.option(
+    "--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision."
+)
+weights = click.option(
+    "--weights", type=PATH, metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors."
+)
+precision = click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
+seed = click.option("--seed", default=0, show_default=True)
+deterministic = click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
+data_folder = click.option(
+    "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"
+)
+
+
+def settings_and_blend(preset, styles, style_weight, overrides, **given):
+    """What options say about a preset, checked.
+
+    Args:
+        preset: its name or file.
+        styles: how many pictures.
+        style_weight: text of `--style-weight`, or None.
+        overrides: texts of `--set`.
+        given: {setting or its short name: value of its option}; None: the option was not given.
+
+    Returns:
+        `({setting: value}, blend)`: overrides for `kstyle.style.settings.load`, and a weight for each style or None.
+
+    Raises:
+        UsageError: an option or a setting that cannot be.
+    """
+    from kstyle import config  # here, as --help needs none of it
+    from kstyle.style import settings as style_settings
+
+    weight, blend = parse_style_weight(style_weight, styles)
+    given = {name: value for name, value in {**given, "style_weight": weight}.items() if value is not None}
+    # --set last: what it says about the optimiser is about the one that was given.
+    settings = {**given, **config.parse_overrides(overrides)}
+    style_settings.load(preset, settings)
+    return settings, blend
+
+
+def parse_style_weight(text, count):
+    """`"20"` -> (20.0, None); `"3,7"` -> (None, [3.0, 7.0])."""
+    if text is None:
+        return None, None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--style-weight expects numbers like 20 or 3,7; got '{text}'.") from None
+    if len(numbers) == 1:
+        return numbers[0], None
+    if len(numbers) != count:
+        raise UsageError(f"--style-weight has {len(numbers)} numbers for {count} style picture{'s'[: count > 1]}.")
+    return None, numbers

@@ -1,0 +1,74 @@
+"""`kstyle predict`: what a run sees in pictures."""
+
+import csv
+import io
+from pathlib import Path
+
+import click
+
+from kstyle.cli.common.options import PATH
+from kstyle.io.files import json_text
+
+
+@click.command()
+@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
+@click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
+@click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
+def predict(run, paths, top, as_json, as_csv, sheet):
+    """Say what RUN sees in pictures, or in all pictures of folders."""
+    from kstyle.errors import UsageError
+    from kstyle.io import names, runs
+    from kstyle.io.files import legible, one_line
+    from kstyle.pictures import folders
+    from kstyle.pictures import sheet as contact
+
+    if as_json and as_csv:
+        raise UsageError("--json and --csv: choose one.")
+    runs.facts(run)
+    if sheet:
+        contact.kind(sheet)
+    seen = folders.pictures(paths)
+    faults = [{"path": left.path, "error": f"{left.path}: {left.why}."} for left in seen.left if left.fault]
+    if not seen.pictures and not faults:
+        raise UsageError(f"No picture in {', '.join(map(one_line, paths))}.")
+
+    names.check_spares([sheet], [picture.path for picture in seen.pictures])
+
+    from kstyle.training.results import evaluate as training
+
+    found = training.predict(run, [picture.path for picture in seen.pictures], top) + faults
+    bad = [entry for entry in found if "error" in entry]
+    pictures = [entry.pop("picture", None) for entry in found]
+    if as_json:
+        click.echo(json_text(found, indent=2))
+    elif as_csv:
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["path", "rank", "class", "probability"])
+        for entry in found:
+            for rank, p in enumerate(entry.get("predictions", []), 1):
+                table.writerow([legible(entry["path"]), rank, p["class"], f"{p['probability']:.6f}"])
+        click.echo(out.getvalue(), nl=False)
+    else:
+        for entry in found:
+            if "predictions" in entry:
+                click.echo(f"{one_line(legible(entry['path']))}: {', '.join(_lines(entry['predictions']))}")
+    for entry in bad:
+        click.echo(f"kstyle: {one_line(legible(entry['error']))}", err=True)
+    if sheet and len(bad) < len(found):
+        # Last, so that a sheet that cannot be written costs nothing but itself.
+        entries = [
+            (picture, [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None)
+            for picture, entry in zip(pictures, found)
+            if picture is not None
+        ]
+        contact.sheet(entries, sheet, title=str(run))
+    if bad:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(predictions):
+    return [f"{p['class']} {100 * p['probability']:.1f} %" for p in predictions]

@@ -1,0 +1,60 @@
+"""`kstyle train`: options, progress and files around `kstyle.train`."""
+
+import shlex
+
+import click
+
+from kstyle.cli.common.options import PATH, data_folder
+from kstyle.io.files import json_text
+
+
+@click.command()
+@click.argument("recipe", type=PATH, required=False, metavar="[RECIPE]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting: optimizer.learning_rate=0.05"
+)
+@data_folder
+@click.option("--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
+@click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
+@click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
+@click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
+    """Train by RECIPE: a name from `kstyle recipes`, or a YAML file."""
+    from kstyle import config
+    from kstyle.errors import UsageError
+    from kstyle.training.setup import settings
+
+    given = config.parse_overrides(overrides)
+    given |= {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    if resume and not run:
+        raise UsageError("--resume needs --run DIR: which run to go on with.")
+    if not resume:
+        if not recipe:
+            raise UsageError(f"Which recipe? Known: {', '.join(config.names('train'))}.")
+        settings.load(recipe, given)  # answers before a framework is loaded
+
+    from kstyle.cli.common.progress import Progress
+
+    with Progress(quiet=quiet or as_json) as progress:
+        from kstyle.training import train as training
+
+        try:
+            done = training.train(
+                recipe, data, run, resume, overrides=given, look=progress.look, progress=progress.download
+            )
+        except training.Interrupted as stop:
+            click.echo(f"Stopped. To go on: kstyle train --resume --run {shlex.quote(str(stop.folder))}", err=True)
+            raise click.exceptions.Exit(130) from None
+    last = done.history.iloc[-1]
+    if as_json:
+        scores = done.scores.as_json()
+        summary = {
+            "run": str(done.folder),
+            "epochs": len(done.history),
+            "seconds": round(float(done.history["seconds"].sum()), 1),
+        }
+        click.echo(json_text({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
+    elif not quiet:
+        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")

@@ -1,0 +1,1 @@
+"""Folders filled from lists of addresses."""

@@ -1,0 +1,1 @@
+"""Photographs in folders, lists and tables."""

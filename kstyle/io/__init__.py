@@ -1,0 +1,1 @@
+"""Files, folders, pipes and processes: whole or not at all. No framework is needed."""

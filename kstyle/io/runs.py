@@ -1,0 +1,172 @@
+"""Run folders: what a training leaves behind, each file written beside its place and renamed.
+
+recipe.yaml        the resolved recipe: `kstyle train RUN/recipe.yaml` makes the run again
+run.json           versions, device, seed, classes, normalisation, where the data came from and its SHA-256
+history.csv        a line an epoch; curves.png shows it
+log.txt            what was said, with the time
+state.safetensors  everything a resumed training needs
+best.safetensors   the weights of the best epoch so far
+weights.safetensors  the result, once the training is done
+"""
+
+import contextlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from kstyle.errors import DataError, UsageError
+from kstyle.io import locks
+from kstyle.io.files import claim_folder, cut, json_text, one_line, reason, replacing
+
+STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
+
+
+@contextlib.contextmanager
+def taken(folder, recipe, resume=False):
+    """`with taken(None, "digits_cnn", resume=False) as folder:` the folder of a run that nobody else trains meanwhile.
+
+    Args:
+        folder: of the run, made if need be; None: `runs/RECIPE-date-time` under a name that nobody has, so that two
+            trainings that start in one second have two folders.
+        recipe: its name or file.
+        resume: it holds a run to go on with; otherwise it must not hold one.
+
+    A folder that was made here and in which nothing was written is removed again.
+
+    Raises:
+        UsageError: another training, or an evaluation, has the folder; or there is a run in it, or none to go on with.
+        DataError: the folder cannot be made or written to.
+    """
+    made = None
+    if folder is None:
+        folder = made = claim_folder(Path("runs") / f"{cut(Path(recipe).stem, 200)}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(folder)
+    _fits(folder, resume)  # before anything is made
+    try:
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                made = folder
+        if not folder.is_dir():
+            raise DataError(f"{one_line(folder)}: is a file, not a folder.")
+    except OSError as error:
+        raise DataError(f"{one_line(folder)}: cannot be made ({reason(error)}).") from error
+    try:
+        with locks.held(folder, "training"):
+            _fits(folder, resume)  # once more, as it may have been trained in the moment before
+            yield folder
+    finally:
+        if made:
+            with contextlib.suppress(OSError):  # not where something is in it
+                made.rmdir()
+
+
+def _fits(folder, resume):
+    if resume and not (folder / STATE).is_file():
+        raise UsageError(f"{one_line(folder)} holds no run to go on with.")
+    if not resume and ((folder / STATE).exists() or (folder / RESULT).exists()):
+        raise UsageError(f"{one_line(folder)} holds a run: go on with it (--resume), or name another folder (--run).")
+
+
+def start(folder, recipe, facts):
+    """Writes recipe.yaml and run.json of a new run from two dicts, into a folder that is `taken`."""
+    write_recipe(folder, recipe)
+    write_facts(folder, facts)
+
+
+def write_recipe(folder, recipe):
+    with replacing(Path(folder) / "recipe.yaml") as beside:
+        beside.write_text(yaml.safe_dump(recipe, sort_keys=False), "utf-8")
+
+
+def clear(folder):
+    """Removes what a killed process was writing."""
+    for stale in Path(folder).glob(".*.part"):
+        stale.unlink(missing_ok=True)
+
+
+def write_facts(folder, facts):
+    with replacing(Path(folder) / "run.json") as beside:
+        beside.write_text(json_text(facts, indent=2), "utf-8")
+
+
+def facts(folder):
+    """run.json of a run.
+
+    Raises:
+        DataError: it is no run folder.
+    """
+    try:
+        return json.loads((Path(folder) / "run.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is no run folder: it has no run.json that can be read.") from error
+
+
+def write_history(folder, rows):
+    """rows: list of dicts -> history.csv."""
+    import pandas as pd
+
+    with replacing(Path(folder) / "history.csv") as beside:
+        pd.DataFrame(rows).to_csv(beside, index=False)
+
+
+def save_arrays(path, arrays, notes=None):
+    """arrays: {name: array}; notes: what JSON can hold. One file, safe to load from strangers.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    with replacing(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode  # safetensors would leave it readable by its owner alone
+        try:
+            save_file(arrays, beside, metadata={"kstyle": json.dumps(notes)})
+        except SafetensorError as error:
+            raise DataError(f"{path}: cannot be written ({error}).") from error
+        beside.chmod(mode)
+        with open(beside, "rb") as file:  # on the disk before it takes the place of the last good one
+            os.fsync(file.fileno())
+
+
+def load_arrays(path):
+    """What `save_arrays` wrote, as `(arrays, notes)`.
+
+    Raises:
+        DataError: no such file, or not one of kstyle's.
+    """
+    with _opened(path) as (file, notes):
+        return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+
+
+def load_notes(path):
+    """The notes of what `save_arrays` wrote, without the arrays. Raises: as `load_arrays`."""
+    with _opened(path) as (_, notes):
+        return notes
+
+
+@contextlib.contextmanager
+def _opened(path):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            yield file, json.loads((file.metadata() or {}).get("kstyle", "null"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({one_line(error)}).") from error
+
+
+def result_file(folder):
+    """The weights a run has to show: its result, the best epoch so far, or the last state."""
+    for name in (RESULT, BEST, STATE):
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise DataError(f"{folder} has no weights yet: its first epoch was not finished.")

@@ -1,0 +1,168 @@
+"""Networks from keras.applications with a new head: Inception v3 (Szegedy et al. 2015, arXiv 1512.00567), MobileNet v2
+(Sandler et al. 2018, arXiv 1801.04381) and EfficientNet (Tan & Le 2019, arXiv 1905.11946)."""
+
+import collections
+import contextlib
+import functools
+import re
+
+import keras
+
+from kstyle.errors import DataError
+from kstyle.io import checkpoints
+from kstyle.io.files import plain
+from kstyle.models.networks.options import APPLICATIONS, shape
+from kstyle.models.networks.torch_names import default_init
+from kstyle.nn.layers import BatchNormalization, Conv2D
+
+layers = keras.layers
+
+_THEIRS = {
+    "inception_v3": keras.applications.InceptionV3,
+    "mobilenet_v2": keras.applications.MobileNetV2,
+    "efficientnet_b0": keras.applications.EfficientNetB0,
+    "efficientnet_b1": keras.applications.EfficientNetB1,
+    "efficientnet_b2": keras.applications.EfficientNetB2,
+    "efficientnet_b3": keras.applications.EfficientNetB3,
+}
+
+# Keras' EfficientNet has its input's normalisation inside, in two versions, one wrong (tensorflow issue 49930), and not
+# in mixed precision. Here pictures come normalised, as to any other network.
+_INPUT = ("rescaling", "normalization")
+
+# What each kind of layer was built with, and what it is called in Inception. (Keras' own get_config would import
+# TensorFlow wherever it is installed.)
+_KINDS = {
+    layers.Conv2D: (
+        ("filters", "kernel_size", "strides", "padding", "use_bias", "activation", "kernel_initializer"), "conv",
+    ),
+    layers.DepthwiseConv2D: (("kernel_size", "strides", "padding", "use_bias", "depthwise_initializer"), "depthwise"),
+    layers.BatchNormalization: (("momentum", "epsilon", "scale"), "bn"),
+    layers.Activation: (("activation",), "relu"),
+    layers.ReLU: (("max_value",), "relu"),
+    layers.MaxPooling2D: (("pool_size", "strides", "padding"), "pool"),
+    layers.AveragePooling2D: (("pool_size", "strides", "padding"), "pool"),
+    layers.GlobalAveragePooling2D: ((), "mean"),
+    layers.ZeroPadding2D: (("padding",), "pad"),
+    layers.Concatenate: (("axis",), "concat"),
+    layers.Add: ((), "add"),
+    layers.Multiply: ((), "multiply"),
+    layers.Reshape: (("target_shape",), "reshape"),
+    layers.Dropout: (("rate", "noise_shape"), "dropout"),
+}  # fmt: skip
+_OURS = {layers.Conv2D: Conv2D, layers.BatchNormalization: BatchNormalization}
+
+
+def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=0.2):
+    """keras.applications' network without its top, a global average, dropout and a dense layer.
+
+    Layers have Keras' names, but for Inception's, which Keras counts through a whole process: they are
+    `stem_conv1`, `mixed4_bn2` and so on. Convolutions and normalisation are those of `kstyle.nn.layers`.
+
+    Args:
+        network: key of `kstyle.models.networks.options.APPLICATIONS`.
+        classes: number of classes.
+        size: of the pictures, in pixels: a side or (height, width), at least 75 for Inception, 32 for the others.
+        channels: of the pictures.
+        dtype: a Keras precision policy, e.g. `"mixed_bfloat16"`.
+        l2: the kernels' penalty is l2 Σw², as Keras has it (gradient 2·l2·w).
+        dropout: share of the averaged features dropped in training.
+
+    Returns:
+        A `keras.Model` from (B, H, W, channels) to logits (B, classes), float32.
+    """
+    penalty = keras.regularizers.L2(l2) if l2 else None
+    theirs = _theirs(network, shape(size, 3))
+    names = _names(network, theirs.layers)
+
+    def copy(layer):
+        if layer.name.startswith(_INPUT):
+            return layer
+        kind = type(layer)
+        options = {name: getattr(layer, name) for name in _KINDS[kind][0]}
+        for regularizer in ("kernel_regularizer", "depthwise_regularizer"):
+            if hasattr(layer, regularizer):
+                options[regularizer] = penalty
+        return _OURS.get(kind, kind)(name=names[layer.name], dtype=dtype, **options)
+
+    def call(layer, *arguments, **options):
+        return arguments[0] if layer.name.startswith(_INPUT) else layer(*arguments, **options)
+
+    inputs = keras.Input(shape(size, channels))
+    with _channels_last():
+        x = keras.models.clone_model(theirs, inputs, copy, call).output
+    x = layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="top_dropout", dtype=dtype)(x)
+    dense = {"kernel_regularizer": penalty, **default_init(x.shape[-1])}
+    x = layers.Dense(classes, name="predictions", dtype="float32", **dense)(x)
+    return keras.Model(inputs, x, name=network)
+
+
+def load(model, path):
+    """Gives a model from `application` the weights in a file that Keras wrote of the network without its top.
+
+    Args:
+        model: for pictures of three channels.
+        path: `.h5`, with the layers in Keras' order.
+
+    Returns:
+        How many arrays were assigned; all but the head's.
+
+    Raises:
+        DataError: the file is damaged, or of another network.
+    """
+    checkpoints.read(path, only=lambda name: False)  # says what is wrong with a file that is none
+    try:
+        theirs = _theirs(model.name, (APPLICATIONS[model.name] + 32,) * 2 + (3,), str(path))
+    except Exception as error:  # Keras' readers fail in many ways
+        reason = plain(error, 160).rstrip(".") or type(error).__name__
+        raise DataError(f"{path}: not the weights of {model.name} without its top ({reason}).") from error
+    known = [layer for layer in theirs.layers if layer.weights and not layer.name.startswith(_INPUT)]
+    arrays = [array for layer in known for array in layer.get_weights()]
+    variables = [variable for layer in model.layers[:-1] for variable in layer.weights]
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return len(variables)
+
+
+inception_v3, mobilenet_v2, efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3 = (
+    functools.partial(application, network) for network in APPLICATIONS
+)
+
+
+def _theirs(network, input_shape, weights=None):
+    with _channels_last():
+        return _THEIRS[network](weights=weights, include_top=False, input_shape=input_shape)
+
+
+@contextlib.contextmanager
+def _channels_last():
+    """Keras' networks are laid out as its global setting says."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def _names(network, known):
+    """{Keras' name of a layer: the same, or for Inception one that does not depend on what was built before}."""
+    if network != "inception_v3":
+        return {layer.name: layer.name for layer in known}
+    names, block = {}, []
+    for layer in known[1:]:
+        block.append(layer)
+        mixed = re.fullmatch(r"mixed\d+", layer.name)
+        pools = sum(isinstance(each, layers.MaxPooling2D) for each in block)
+        if mixed or (pools == 2 and not names):
+            counts = collections.Counter()
+            for each in block:
+                kind = _KINDS[type(each)][1]
+                counts[kind] += 1
+                names[each.name] = f"{layer.name if mixed else 'stem'}_{kind}{counts[kind]}"
+            if mixed:
+                names[layer.name] = layer.name
+            block = []
+    return names

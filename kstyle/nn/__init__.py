@@ -1,0 +1,1 @@
+"""What any Keras code may use: layers, optimisers, variables as named arrays."""

@@ -1,0 +1,327 @@
+"""Optimisers for pictures: Keras' own by name, torch's where they differ, and L-BFGS without a line search."""
+
+import inspect
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.errors import UsageError, did_you_mean, unknown
+from kstyle.io.files import one_line
+
+ops = keras.ops
+
+# Arguments that are rates over steps may be a schedule: {name: exponential_decay, ...}.
+SCHEDULES = {
+    "exponential_decay": keras.optimizers.schedules.ExponentialDecay,
+    "piecewise_constant": keras.optimizers.schedules.PiecewiseConstantDecay,
+    "cosine_decay": keras.optimizers.schedules.CosineDecay,
+}
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class LBFGS(keras.optimizers.Optimizer):
+    """Limited-memory BFGS (Nocedal 1980) with a fixed step: one gradient a step, no line search.
+
+    It takes the steps of `torch.optim.LBFGS(lr, max_iter=1, history_size=history)`, which is what every style
+    transfer on torch effectively runs. The two loops of the usual recursion are replaced by the compact form of Byrd,
+    Nocedal & Schnabel (1994): with the stored displacements S and gradient changes Y, (m, n), and the (m, m) products
+    SYᵀ and YYᵀ kept up to date, a direction is one pass over S and Y to multiply the gradient, two small triangular
+    solves, and one pass to combine.
+
+    Each variable has a curvature of its own; for a picture, which is one variable, that is plain L-BFGS.
+
+    Args:
+        learning_rate: length of a step in units of the quasi-Newton step.
+        history: pairs kept, m. Memory: 8 · m bytes a number of the variable.
+        first_step: root mean square of the first displacement, in the variable's units. None: torch's, at most 1 in the
+            sum of absolute values, far below a grey level for each pixel of a picture.
+        max_step: root mean square above which a displacement is shortened, in the variable's units; without a line
+            search the first pairs can promise far too much. None: torch's, no limit.
+    """
+
+    def __init__(self, learning_rate=1.0, history=10, first_step=None, max_step=None, name="lbfgs", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.history = history
+        self.first_step = first_step
+        self.max_step = max_step
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._state = []
+        for variable in variables:
+            n, m = int(np.prod(variable.shape)), self.history
+            shapes = {
+                "s": (m, n),  # displacements, a ring of rows
+                "y": (m, n),  # gradient changes
+                "sy": (m, m),  # S Yᵀ
+                "yy": (m, m),  # Y Yᵀ
+                "scale": (),  # γ, the curvature assumed outside the span of S and Y
+                "moved": (n,),  # the step before
+                "position": (n,),  # after it
+                "gradient": (n,),  # before it
+                "length": (),  # pairs stored so far, not wrapped
+                "started": (),
+            }
+            self._state.append({k: self._number(k, shape) for k, shape in shapes.items()})
+            self._state[-1]["scale"].assign(ops.ones(()))
+
+    def _number(self, name, shape):
+        dtype = "int32" if name == "length" else "float32"
+        # A hundred pairs of a picture of 512 pixels are half a gigabyte: they take memory as they come.
+        zeros = backend.zeros_to_fill if name in ("s", "y") else "zeros"
+        return self.add_variable(shape, initializer=zeros, dtype=dtype, name=name)
+
+    def update_step(self, gradient, variable, learning_rate):
+        state = self._state[self._get_variable_index(variable)]
+        g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
+        x = ops.reshape(ops.cast(variable, "float32"), (-1,))
+        started = state["started"].value > 0
+        # Not the difference of two positions, which rounds a short step away; what moved the picture since, a clamp, is
+        # added.
+        moved = state["moved"].value + (x - state["position"].value)
+        self._store(state, moved, g - state["gradient"].value, started)
+        # Without any curvature, stored here or carried over from a coarser picture, a step is a short one along the
+        # gradient. torch takes only its first one so, and then the bare gradient, which can be of any size.
+        cautious = state["length"].value == 0
+        if self.first_step is None:
+            short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
+            cautious = ops.logical_and(cautious, ops.logical_not(started))
+        else:
+            short = self.first_step / (ops.sqrt(ops.mean(ops.square(g))) + 1e-38)
+        step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
+        direction = -self._inverse_hessian_times(state, g)
+        if self.max_step is not None:
+            length = ops.abs(step) * ops.sqrt(ops.mean(ops.square(direction)))
+            step = step * ops.minimum(1.0, self.max_step / (length + 1e-38))
+        # torch stops where the direction no longer descends; so do we, until the gradient changes.
+        step = ops.where(ops.sum(g * direction) < -1e-9, step, 0.0)
+        state["moved"].assign(step * direction)
+        state["position"].assign(x + step * direction)
+        state["gradient"].assign(g)
+        state["started"].assign(ops.ones(()))
+        variable.assign(ops.cast(ops.reshape(x + step * direction, variable.shape), variable.dtype))
+
+    def _store(self, state, s, y, started):
+        """Writes the pair over the oldest one if it has positive curvature, and the products with it."""
+        m = self.history
+        ys = ops.sum(y * s)
+        good = ops.logical_and(started, ys > 1e-10)
+        row = state["length"].value % m
+        old_s, old_y = ops.take(state["s"].value, row, axis=0), ops.take(state["y"].value, row, axis=0)
+        s, y = ops.where(good, s, old_s), ops.where(good, y, old_y)
+        backend.put_row(state["s"], row, s)
+        backend.put_row(state["y"], row, y)
+        here = ops.one_hot(row, m, dtype="float32")
+        sy, yy = state["sy"].value, state["yy"].value
+        s_y = ops.matmul(state["s"].value, y)  # column `row` of S Yᵀ
+        y_s = ops.matmul(state["y"].value, ops.stack([s, y], axis=1))  # row `row` of S Yᵀ, and of Y Yᵀ
+        keep = (1 - here)[:, None] * (1 - here)[None]
+        cross = here[:, None] * y_s[None, :, 0] + (s_y * (1 - here))[:, None] * here[None]
+        square = here[:, None] * y_s[None, :, 1] + (y_s[:, 1] * (1 - here))[:, None] * here[None]
+        state["sy"].assign(sy * keep + cross)
+        state["yy"].assign(yy * keep + square)
+        state["scale"].assign(ops.where(good, ys / (ops.sum(y * y) + 1e-38), state["scale"].value))
+        state["length"].assign(state["length"].value + ops.cast(good, "int32"))
+
+    def _inverse_hessian_times(self, state, g):
+        """H g in the compact form: γ g + [Sᵀ  γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, −R⁻ᵀ], [−R⁻¹, 0]] [S g; γ Y g]."""
+        m, gamma = self.history, state["scale"].value
+        s, y = state["s"].value, state["y"].value
+        age = (state["length"].value + ops.arange(m, dtype="int32")) % m  # oldest first
+
+        def by_age(matrix):
+            return ops.take(ops.take(matrix, age, axis=0), age, axis=1)
+
+        sy, yy = by_age(state["sy"].value), by_age(state["yy"].value)
+        diagonal = ops.diagonal(sy)
+        # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is.
+        upper = ops.triu(sy) + ops.diag(ops.cast(diagonal <= 0, "float32"))
+        u = ops.take(ops.matmul(s, g), age)[:, None]
+        w = ops.take(ops.matmul(y, g), age)[:, None]
+        p = ops.solve_triangular(upper, u, lower=False)
+        inner = diagonal[:, None] * p + gamma * ops.matmul(yy, p) - gamma * w
+        a = ops.solve_triangular(ops.transpose(upper), inner, lower=True)
+        back = ops.argsort(age)
+        a, p = ops.take(a[:, 0], back), ops.take(p[:, 0], back)
+        return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "history": self.history,
+            "first_step": self.first_step,
+            "max_step": self.max_step,
+        }
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class TorchAdam(keras.optimizers.Adam):
+    """Adam by algorithm 1 of Kingma & Ba 2014 (arXiv 1412.6980), as torch has it: `x ← x − rate·m̂ / (√v̂ + epsilon)`.
+
+    Keras' own adds epsilon before the correction of bias, the paper's shorter form. In the first step it counts thirty
+    times as much there (beta_2 0.999), and a picture's gradients are small.
+
+    Args:
+        learning_rate: about the length of a step, in the variable's units.
+        beta_1, beta_2: decay of the mean and of the mean square, in [0, 1).
+        epsilon: in units of the gradient.
+    """
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8, name="torch_adam", **kwargs):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, name=name, **kwargs)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations.value + 1, variable.dtype)
+        m.assign(self.beta_1 * m.value + (1 - self.beta_1) * gradient)
+        v.assign(self.beta_2 * v.value + (1 - self.beta_2) * ops.square(gradient))
+        mean = m.value / (1 - ops.power(self.beta_1, step))
+        square = v.value / (1 - ops.power(self.beta_2, step))
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, rate * mean / (ops.sqrt(square) + self.epsilon))
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class TorchRMSprop(keras.optimizers.Optimizer):
+    """RMSprop (Hinton 2012) as torch has it: `v ← rho·v + (1 − rho)·g²`, `x ← x − rate·g / (√v + epsilon)`.
+
+    Keras' own adds epsilon under the root. Where a gradient is as small as epsilon, as it is far from the places that a
+    sampling loss looks at, the two take other steps.
+
+    Args:
+        learning_rate: about the length of a step, in the variable's units.
+        rho: decay of the mean square, in [0, 1).
+        momentum: of the steps, in [0, 1); 0: none.
+        epsilon: in units of the gradient.
+    """
+
+    def __init__(self, learning_rate=0.01, rho=0.99, momentum=0.0, epsilon=1e-8, name="torch_rmsprop", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._squares = [self.add_variable_from_reference(v, "square") for v in variables]
+        self._steps = [self.add_variable_from_reference(v, "step") for v in variables] if self.momentum else []
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        square = self._squares[index]
+        square.assign(self.rho * square.value + (1 - self.rho) * ops.square(gradient))
+        step = gradient / (ops.sqrt(square.value) + self.epsilon)
+        if self.momentum:
+            self._steps[index].assign(self.momentum * self._steps[index].value + step)
+            step = self._steps[index].value
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
+
+    def get_config(self):
+        return {**super().get_config(), "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+def _registry():
+    found = {"lbfgs": LBFGS, "torch-adam": TorchAdam, "torch-rmsprop": TorchRMSprop}
+    for name, cls in vars(keras.optimizers).items():
+        usable = inspect.isclass(cls) and issubclass(cls, keras.optimizers.Optimizer)
+        if usable and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Ftrl"):
+            found[name.lower()] = cls
+    return found
+
+
+OPTIMIZERS = _registry()
+
+
+def make(name, **arguments):
+    """An optimiser by name, for one picture.
+
+    Args:
+        name: key of `OPTIMIZERS`: `lbfgs`, `torch-adam`, `torch-rmsprop`, or an optimiser of Keras in lower case.
+        arguments: passed on; `learning_rate` may be a mapping with a `name` from `SCHEDULES`.
+
+    Raises:
+        UsageError: unknown name or argument, with the nearest match.
+    """
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, sorted(OPTIMIZERS))
+    cls = OPTIMIZERS[name]
+    known = [k for k in inspect.signature(cls.__init__).parameters if k not in ("self", "kwargs", "name")]
+    for key in arguments:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise UsageError(f"optimizer '{name}' has no argument '{key}'.{hint} It has: {', '.join(known)}.")
+    rate = arguments.get("learning_rate")
+    try:
+        if isinstance(rate, dict):
+            rate = dict(rate)
+            kind = rate.pop("name", None)
+            if kind not in SCHEDULES:
+                raise unknown("learning-rate schedule", kind, SCHEDULES)
+            # Keras takes no whole numbers: of a rate of 100, a decay of 0.96 becomes a whole number too, 0.
+            rate = {key: _floats(value) for key, value in rate.items()}
+            arguments = {**arguments, "learning_rate": SCHEDULES[kind](**rate)}
+        elif isinstance(rate, int):
+            arguments = {**arguments, "learning_rate": float(rate)}
+        return cls(**arguments)
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer '{name}': {one_line(error)}") from error
+
+
+def _floats(value):
+    if isinstance(value, list):
+        return [_floats(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def carry(old, new, enlarge, ratio):
+    """Copies the state of one optimiser to another whose picture has a different size.
+
+    What lies along the picture is resized like it. A loss that is a mean over positions has gradients in
+    proportion to 1/N, so first moments are multiplied by the ratio of positions, second ones by its square, and
+    gradient changes of L-BFGS by the ratio: its curvature s·y, a sum over positions, then keeps its value.
+
+    Args:
+        old, new: built optimisers of the same class; Adam's relatives and L-BFGS have state to carry, others start
+            anew.
+        enlarge: `enlarge(array, filter)` takes what lies along the old picture, (H, W, 3), to the new one's shape.
+        ratio: positions of the old picture over positions of the new one.
+    """
+    if isinstance(new, LBFGS):
+        _carry_lbfgs(old, new, enlarge, ratio)
+    elif isinstance(new, keras.optimizers.Adam):  # AdamW is one too
+        new._momentums[0].assign(enlarge(_numpy(old._momentums[0]), "bicubic") * ratio)
+        velocity = enlarge(_numpy(old._velocities[0]), "bilinear")
+        new._velocities[0].assign(np.maximum(velocity, 0) * ratio**2)
+    else:
+        return
+    new.iterations.assign(old.iterations)
+
+
+def _carry_lbfgs(old, new, enlarge, ratio):
+    shape = tuple(old._trainable_variables[0].shape)
+    old, new = old._state[0], new._state[0]
+
+    def resized(row, factor):
+        return enlarge(row.reshape(shape), "bicubic").reshape(-1) * np.float32(factor)
+
+    s = np.stack([resized(row, 1) for row in _numpy(old["s"])])
+    y = np.stack([resized(row, ratio) for row in _numpy(old["y"])])
+    curvature = (s * y).sum(1)
+    if (curvature[_numpy(old["sy"]).diagonal() > 0] <= 0).any():
+        return  # resizing broke a pair: better none than a wrong one
+    for name, value in (("s", s), ("y", y), ("sy", s @ y.T), ("yy", y @ y.T)):
+        new[name].assign(value)
+    new["length"].assign(old["length"])
+    newest = (int(_numpy(old["length"])) - 1) % len(s)
+    if curvature[newest] > 0:
+        new["scale"].assign(curvature[newest] / (y[newest] @ y[newest]))
+
+
+def _numpy(variable):
+    return ops.convert_to_numpy(variable)

@@ -1,0 +1,89 @@
+"""What is settled as kstyle is imported, before any framework is: the backend, and how its threads wait.
+
+Keras and OpenMP read the environment as they are loaded, so that later would be too late, and earlier nothing is needed
+but to know what is installed.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+
+from kstyle.errors import UsageError, unknown
+
+# Order of preference where the user has not said: speed on the machines at hand, measured in docs/benchmarks.md.
+KNOWN = ("torch", "jax", "tensorflow")
+
+# Threads that share a layer's work wait for one another hundreds of times a step. By default GNU's OpenMP (torch's on
+# Linux) looks 300,000 times before it sleeps, Intel's and LLVM's for 200 ms: whoever else needs the core, another
+# painting say, waits for a thread that does nothing. So few looks cost an idle machine little (docs/benchmarks.md).
+WAITING = {"GOMP_SPINCOUNT": "6000", "KMP_BLOCKTIME": "0"}
+
+# What Keras writes into its file by itself, when there is none. It says nothing of what the user wants.
+_KERAS_DEFAULT = {"floatx": "float32", "epsilon": 1e-07, "backend": "tensorflow", "image_data_format": "channels_last"}
+
+
+def choose():
+    """The backend Keras will run on, found without importing it.
+
+    In this order: the one that Keras runs on already; `KERAS_BACKEND`; the one in Keras' own file, `keras.json`, if it
+    is installed and the file is not the one that Keras writes by itself; the first installed of `KNOWN`.
+
+    Returns:
+        `(name, why)`, `why` a few words for `kstyle info`.
+
+    Raises:
+        UsageError: `KERAS_BACKEND` names none of torch, jax, tensorflow, or none of them is installed.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend(), "Keras was already imported with it"
+    name = os.environ.get("KERAS_BACKEND")
+    if name:
+        if name not in KNOWN:
+            raise unknown("KERAS_BACKEND", name, KNOWN)
+        if not _installed(name):
+            raise UsageError(f"KERAS_BACKEND is '{name}', which is not installed: pip install 'kstyle[{name}]'.")
+        return name, "KERAS_BACKEND"
+    path, name = _keras_file()
+    if name in KNOWN and _installed(name):
+        return name, path
+    for name in KNOWN:
+        if _installed(name):
+            return name, "the first installed of " + ", ".join(KNOWN)
+    raise UsageError("No backend is installed: pip install 'kstyle[torch]' (or [jax], [tensorflow]).")
+
+
+def _installed(name):
+    return importlib.util.find_spec(name) is not None
+
+
+def _keras_file():
+    """Its path, and the backend that the user wrote into it, or None."""
+    path = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return path, None
+    return path, found.get("backend") if isinstance(found, dict) and found != _KERAS_DEFAULT else None
+
+
+def share_cores():
+    """Lets waiting threads give their core up soon, unless the environment says how threads wait. OpenMP reads this as
+    it is loaded: where torch was imported before kstyle, it is too late."""
+    if not {"OMP_WAIT_POLICY", *WAITING} & os.environ.keys():
+        os.environ.update(WAITING)
+
+
+def settle():
+    """Writes both into the environment. Returns `(backend, why)`; `(None, None)` where there is none, or an unknown
+    one, which `kstyle.backend` then tells, as nobody may need it."""
+    share_cores()
+    # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        name, why = choose()
+    except UsageError:
+        return None, None
+    os.environ["KERAS_BACKEND"] = name
+    return name, why

@@ -1,0 +1,1 @@
+"""Whose colours the result has."""

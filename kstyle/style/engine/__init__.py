@@ -1,0 +1,1 @@
+"""How a picture is painted: what is minimised, in which sizes, step by step."""

@@ -1,0 +1,315 @@
+"""The loop at one size: steps of an optimiser on a picture, with averaging and guards."""
+
+import logging
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.style.engine import pyramid
+
+ops = keras.ops
+log = logging.getLogger("kstyle")
+
+# A loss above this many times the first one at its size counts as divergence.
+DIVERGED = 10.0
+# After so many halvings of the step the best picture is kept as it is.
+MOST_HALVINGS = 10
+
+
+@dataclass
+class Step:
+    """What a callback is told after every step.
+
+    Attributes:
+        scale: long side in pixels of the picture in work.
+        step: running number over all scales, from 0; its loss is that of the picture before the step.
+        total: steps planned in all.
+        seconds: since the first scale began. On a GPU the queue may lag behind.
+    """
+
+    scale: int
+    step: int
+    total: int
+    seconds: float
+    _losses: dict = field(repr=False)
+    _picture: object = field(repr=False)
+    _alpha: object = field(repr=False, default=lambda: None)
+
+    @property
+    def losses(self):
+        """{"loss": total, each weighted term}: floats. Reading them waits for the device."""
+        return {k: float(ops.convert_to_numpy(v)) for k, v in self._losses.items()}
+
+    @property
+    def loss(self):
+        return float(ops.convert_to_numpy(self._losses["loss"]))
+
+    def image(self):
+        """The picture after the step, averaged if the preset averages: (H, W, 3) float32 in [0, 1]."""
+        return self._picture()
+
+    def alpha(self):
+        """The content's opacity at the size of `image()`: (H, W) float32 in [0, 1]; None where it has none."""
+        return self._alpha()
+
+
+class Canvas:
+    """The picture of one size, and all that changes with it: what a step reads and writes.
+
+    Args:
+        start: (H, W, 3) float32 NumPy, in the space of `settings`.
+        settings: `kstyle.style.settings.StyleSettings`.
+        optimizer: built here, for this picture.
+        margin: pixels on each side of `start` that are not part of the picture.
+        fresh: a function that makes another such optimiser; None: `optimizer.from_config`, for which Keras imports
+            TensorFlow where the rate is a schedule.
+    """
+
+    def __init__(self, start, settings, optimizer, margin=0, fresh=None):
+        def scalar(value):
+            return keras.Variable(np.float32(value), trainable=False, dtype="float32")
+
+        self.settings = settings
+        self.optimizer = optimizer
+        self.fresh = fresh or (lambda: type(optimizer).from_config(optimizer.get_config()))
+        self.margin = margin
+        self.shape = start.shape
+        if settings.pyramid:
+            start = pyramid.split(start, settings.pyramid)
+        self.image = keras.Variable(start, dtype="float32")
+        self.best = keras.Variable(start, trainable=False, dtype="float32")
+        self.best_loss = scalar(np.inf)
+        # The average begins with the picture that the steps begin with, as crowsonkb/style-transfer-pytorch's does.
+        self.mean, share = None, 1 - settings.average
+        if settings.average:
+            self.mean = keras.Variable(np.float32(share) * start, trainable=False, dtype="float32")
+            self.mean_weight = scalar(share)
+        self.shrink = scalar(1)
+        optimizer.build([self.image])
+
+    @property
+    def pixels(self):
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def variables(self):
+        own = [self.image, self.best, self.best_loss, self.shrink]
+        averaged = [] if self.mean is None else [self.mean, self.mean_weight]
+        return own + averaged + list(self.optimizer.variables)
+
+    def picture(self, values):
+        """(H, W, 3) of values like `image`'s, which are the picture, or a pyramid of it."""
+        return pyramid.join(values, self.shape, self.settings.pyramid) if self.settings.pyramid else values
+
+    def step(self, gradient):
+        """One step, in Keras ops only, so that it can be compiled whole.
+
+        Args:
+            gradient: `values -> ((loss, parts), d loss / d values)`, values like `image`'s.
+
+        Returns:
+            {"loss": total, each term}, of the picture before the step.
+        """
+        (loss, parts), grad = gradient(self.image.value)
+        self.take(loss, grad)
+        return {"loss": loss, **parts}
+
+    def take(self, loss, grad):
+        """The step itself, from the loss of the picture as it is and its gradient."""
+        before = self.image.value
+        better = loss < self.best_loss.value  # false for NaN
+        self.best.assign(ops.where(better, before, self.best.value))
+        self.best_loss.assign(ops.where(better, loss, self.best_loss.value))
+        before = before + 0.0  # torch's optimisers write into the picture itself
+        self.optimizer.apply([grad], [self.image])
+        after = before + self.shrink.value * (self.image.value - before)
+        # At 0 it stands still, even where the optimiser goes on to what is no number.
+        self.image.assign(ops.where(self.shrink.value > 0, self._clamp(after), before))
+        decay = self.settings.average
+        if decay:
+            self.mean.assign(decay * self.mean.value + (1 - decay) * self.image.value)
+            self.mean_weight.assign(decay * self.mean_weight.value + (1 - decay))
+
+    def _clamp(self, image):
+        if self.settings.clamp is None:
+            return image
+        clipped = ops.clip(image, *self.settings.clamp)
+        if self.settings.clamp_until is None:
+            return clipped
+        return ops.where(self.optimizer.iterations.value <= self.settings.clamp_until, clipped, image)
+
+    def restore(self):
+        """Back to the best picture, with half the step and an optimiser that remembers nothing."""
+        self.image.assign(self.best.value)
+        if self.mean is not None:
+            share = 1 - self.settings.average
+            self.mean.assign(share * self.best.value)
+            self.mean_weight.assign(share)
+        self.shrink.assign(self.shrink.value / 2)
+        fresh = self.fresh()
+        fresh.build([self.image])
+        for old, new in zip(self.optimizer.variables, fresh.variables):
+            if old is not self.optimizer.iterations:
+                old.assign(new.value)
+
+    def result(self):
+        """(H, W, 3) NumPy in the picture's space: the average if there is one, else the last picture; the best if
+        those are not finite."""
+        value = self.image.value if self.mean is None else self.mean.value / self.mean_weight.value
+        value = ops.convert_to_numpy(self.picture(value))
+        return value if np.isfinite(value).all() else ops.convert_to_numpy(self.picture(self.best.value))
+
+
+def run(canvas, loss, steps, on_step):
+    """Takes `steps` steps; each is one evaluation of the gradient.
+
+    A loss that is not finite, or ten times what this size began with, restores the best picture and halves the step;
+    the log says so. Where the loss no longer falls, `settings.plateau` ends it earlier.
+
+    Args:
+        canvas: `Canvas`.
+        loss: `image -> (total, parts)`, from `kstyle.style.engine.objective.objective`.
+        steps: how many.
+        on_step: called with {"loss": …} (tensors) after each.
+
+    Returns:
+        One dict of floats a step: "loss" and each term.
+    """
+    gradient = backend.value_and_grad(lambda values: loss(canvas.picture(values), *_step_of(canvas, loss)))
+    step = backend.compile(lambda: [canvas.step(gradient)], canvas.variables)
+    (rows,) = _advance([canvas], step, lambda: [gradient(canvas.image.value)[0][0]], steps, [on_step])
+    return rows
+
+
+def run_together(canvases, loss, steps, on_steps):
+    """`run` of several pictures of one size at once.
+
+    Args:
+        canvases: list of `Canvas`.
+        loss: from `kstyle.style.engine.objective.together`, of as many.
+        steps: how many, of each.
+        on_steps: as `on_step`, one for each.
+
+    Returns:
+        For each canvas what `run` returns.
+    """
+
+    def of_values(values):
+        pictures = [canvas.picture(values[i]) for i, canvas in enumerate(canvases)]
+        return loss(ops.stack(pictures), *_step_of(canvases[0], loss))
+
+    gradient = backend.value_and_grad(of_values)
+
+    def evaluate():
+        return gradient(ops.stack([canvas.image.value for canvas in canvases]))
+
+    def step():
+        (_, parts), grads = evaluate()
+        for i, canvas in enumerate(canvases):
+            canvas.take(parts["loss"][i], grads[i])
+        return [{name: values[i] for name, values in parts.items()} for i in range(len(canvases))]
+
+    variables = [variable for canvas in canvases for variable in canvas.variables]
+    step = backend.compile(step, variables)
+    return _advance(canvases, step, lambda: list(evaluate()[0][1]["loss"]), steps, on_steps)
+
+
+def _step_of(canvas, loss):
+    """What a loss is called with beside the picture: the number of the step, if it looks elsewhere at each."""
+    return (canvas.optimizer.iterations.value,) if getattr(loss, "redraws", False) else ()
+
+
+def _advance(canvases, step, last, steps, on_steps):
+    """Takes steps with all canvases until each has all of its steps, or an end of its own.
+
+    Args:
+        canvases: list of `Canvas`.
+        step: takes one with each and returns for each {"loss": …}.
+        last: returns for each the loss of its picture as it is.
+        steps, on_steps: as for `run_together`.
+    """
+    # Looking at a loss waits for the device. A GPU is looked at every tenth step; a CPU has nothing to wait for.
+    interval = 10 if backend.accelerated() else 1
+    courses, pending = [Course(canvas, steps) for canvas in canvases], []
+    for number in range(steps):
+        backend.adapt_threads()
+        pending.append(step())
+        for course, on_step, losses in zip(courses, on_steps, pending[-1]):
+            if not course.ended:
+                on_step(losses)
+        if len(pending) < interval and number + 1 < steps:
+            continue
+        for course, taken in zip(courses, zip(*pending)):
+            if not course.ended:
+                course.look(fetch(taken))
+        pending.clear()
+        if all(course.ended for course in courses):
+            break
+    if any(course.doubtful for course in courses):  # no step came after the last picture that would tell its loss
+        for course, value in zip(courses, last()):
+            course.close(float(ops.convert_to_numpy(value)))
+    return [course.rows for course in courses]
+
+
+class Course:
+    """The losses of one canvas at one size, and what follows from them.
+
+    Attributes:
+        rows: one dict of floats a step.
+        ended: no further step counts.
+    """
+
+    def __init__(self, canvas, steps):
+        self.canvas, self.rows, self.ended = canvas, [], False
+        self._steps, self._halvings = steps, 0
+
+    def look(self, fetched):
+        """Takes the losses of the steps since the last look: goes back if they diverge, ends if they stand still."""
+        self.rows += fetched
+        first = abs(self.rows[0]["loss"])
+        bad = next((row for row in fetched if not row["loss"] <= DIVERGED * first), None)
+        if bad is None:
+            if _no_longer_falls(self.rows, self.canvas.settings.plateau):
+                log.info("the loss no longer falls: %d of %d steps taken at this size", len(self.rows), self._steps)
+                self._end()
+            return
+        self._halvings += 1
+        self.canvas.restore()
+        log.warning(
+            "step %d: the loss is %.3g; back to the best picture (%.3g), with half the step",
+            len(self.rows) - 1, bad["loss"], float(ops.convert_to_numpy(self.canvas.best_loss.value)),
+        )  # fmt: skip
+        if self._halvings == MOST_HALVINGS:
+            log.warning("the loss keeps diverging: stopped after %d steps, with the best picture", len(self.rows))
+            self._end()
+
+    @property
+    def doubtful(self):
+        """It went back, and so may have to once more."""
+        return 0 < self._halvings < MOST_HALVINGS
+
+    def close(self, loss):
+        """After the last step; `loss` of the picture as it is."""
+        if self.doubtful and not loss <= self.rows[0]["loss"]:
+            self.canvas.restore()
+            log.warning("the last step diverged too: back to the best picture")
+
+    def _end(self):
+        self.ended = True
+        self.canvas.shrink.assign(0.0)  # it stays as it is while others, of which there may be none, go on
+
+
+def _no_longer_falls(rows, plateau):
+    if plateau is None or len(rows) <= plateau.steps:
+        return False
+    before, since = (min(row["loss"] for row in part) for part in (rows[: -plateau.steps], rows[-plateau.steps :]))
+    return since >= before - plateau.gain * abs(before)
+
+
+def fetch(losses):
+    """A list of dicts of scalar tensors as a list of dicts of floats, in one transfer."""
+    names = ["loss", *(name for name in losses[0] if name != "loss")]  # JAX returns dicts sorted
+    table = ops.convert_to_numpy(ops.stack([ops.stack([row[n] for n in names]) for row in losses]))
+    return [dict(zip(names, map(float, values))) for values in table]

@@ -1,0 +1,197 @@
+"""What is minimised: content, style and total variation, with their targets computed once."""
+
+import keras
+import numpy as np
+
+from kstyle.style.losses import terms, transport
+from kstyle.style.losses.content import CONTENT_LOSSES
+from kstyle.style.losses.scalings import PIXELS
+from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
+
+ops = keras.ops
+
+# The space in which the picture is optimised: value = factor · rgb + offset, rgb in [0, 1]. Adam's learning rate,
+# L-BFGS' first step and total variation depend on it, so a published recipe needs its own.
+SPACES = {
+    "unit": (1.0, 0.0),
+    "byte": (255.0, 0.0),
+    "byte-256": (256.0, 0.0),
+    # (rgb - mean) / deviation of ImageNet, as torchvision's transforms leave it.
+    "imagenet": (
+        1 / np.array([0.229, 0.224, 0.225], "float32"),
+        -np.array([0.485, 0.456, 0.406], "float32") / np.array([0.229, 0.224, 0.225], "float32"),
+    ),
+}
+
+
+def to_space(rgb, space):
+    """rgb: (..., 3) NumPy in [0, 1] -> the values that are optimised."""
+    factor, offset = SPACES[space]
+    return (rgb * np.float32(factor) + np.float32(offset)).astype("float32")
+
+
+def from_space(values, space):
+    """The inverse of `to_space`, for NumPy arrays and tensors."""
+    factor, offset = SPACES[space]
+    if space == "unit":
+        return values
+    inverse = np.asarray(1 / factor, "float32")
+    if isinstance(values, np.ndarray):
+        return (values - np.float32(offset)) * inverse
+    return (values - ops.convert_to_tensor(np.float32(offset))) * ops.convert_to_tensor(inverse)
+
+
+def _features(extractor, image):
+    """{tap: (1, H, W, C)} of image: (H, W, 3) RGB in [0, 1], with the picture itself as `PIXELS`, and its `"shape"`."""
+    return {**extractor(image), PIXELS: image[None], "shape": tuple(image.shape[:2])}
+
+
+def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apart=False):
+    """What the style terms are to reach: {term: target}, see `kstyle.style.losses.terms.target`.
+
+    Args:
+        extractor: `kstyle.models.features.Extractor` with at least `settings.taps`.
+        settings: `kstyle.style.settings.StyleSettings`.
+        styles: list of (H, W, 3) float32 RGB in [0, 1], of any sizes.
+        blend: a weight for each, of any sum.
+        seed: of the positions that sampling terms take from a style, which stay the same.
+        regions: for each style the `kstyle.style.engine.regions.Region` of it that counts, or None.
+        apart: keep every style by itself, for `objective(regions=…)`; a style's share is then the ratio of its weight
+            to the mean.
+    """
+    share = np.asarray(blend, "float32") / (np.mean(blend) if apart else np.sum(blend))
+    blend = [float(weight) for weight in share]
+    turns = range(4 if settings.style.turned else 1)
+    views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in styles for turn in turns]
+    features = [_features(extractor, ops.convert_to_tensor(view)) for view in views]
+    regions = regions and [region and region.turned(turn) for region in regions for turn in turns]
+    return {
+        name: terms.target(term, features, blend, terms.Positions(seed), regions, apart, len(turns))
+        for name, term in settings.style_terms.items()
+        if term.weight
+    }
+
+
+def content_targets(extractor, settings, content):
+    """{tap: (1, H, W, C) float32} of content: (H, W, 3) float32 RGB in [0, 1]."""
+    features, factor = _features(extractor, ops.convert_to_tensor(content)), settings.content.target_factor
+
+    def aim(activations):
+        return ops.stop_gradient(factor * ops.cast(activations, "float32"))
+
+    return {tap: aim(features[tap]) for tap in settings.content.layers}
+
+
+def matched(extractor, settings, targets, content, picture=None, seed=0, regions=None):
+    """Style targets for one picture: terms that look for their matches once have found them.
+
+    Args:
+        extractor, settings, seed, regions: as for `objective`.
+        targets: from `style_targets`.
+        content: (H, W, 3) float32 RGB in [0, 1].
+        picture: what the painting is as yet, likewise; None: nothing.
+    """
+    guides, found = {}, dict(targets)
+    for name, reached in targets.items():
+        term = settings.style_terms[name]
+        if terms.KINDS[term.loss].match is None:
+            continue
+        mix = 0.0 if picture is None else term.mix
+        if mix not in guides:
+            guide = content if not mix else (mix * picture + (1 - mix) * content).astype("float32")
+            guides[mix] = _features(extractor, ops.convert_to_tensor(guide))
+        found[name] = terms.matched(term, guides[mix], reached, terms.Positions(seed), regions)
+    return found
+
+
+def _content_loss(content, features, target, positions):
+    if content.loss == "self_similarity":
+        target = {**target, "shape": features["shape"]}
+        pair = [terms.columns(f, content.layers, positions, content.samples) for f in (features, target)]
+        return transport.self_similarity(*pair)
+    function = CONTENT_LOSSES[content.loss]
+    return sum(
+        weight * function(ops.cast(features[tap], "float32"), target[tap]) for tap, weight in content.layers.items()
+    )
+
+
+def objective(extractor, settings, content_target, style_target, seed=0, regions=None, anchor=None):
+    """The loss as a pure function of the picture.
+
+    Args:
+        extractor, settings: as for the targets, which must come from the same ones.
+        content_target: from `content_targets`, of a picture of the size that is made.
+        style_target: from `style_targets`, and then `matched` where a term needs it.
+        seed: of the positions that sampling terms take from the picture.
+        regions: for each style the `kstyle.style.engine.regions.Region` of the picture that it is for, or None; its
+            targets must have been kept apart. None: all styles everywhere.
+        anchor: `(picture, trust, weight)`: hold the picture to another, (H, W, 3) in `settings.space`, where trust,
+            (H, W, 1), is above 0. The term `"temporal"` is weight × mean trust × squared difference in [0, 1].
+
+    Returns:
+        `loss(image, step=None) -> (total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted
+        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`, `"range"`, `"temporal"`; those of
+        weight 0 are left out), float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a
+        tensor, looks at other positions; without it they stay the same.
+    """
+    content, tv = settings.content, settings.tv
+    style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
+    if anchor is not None:
+        anchor = (*map(ops.convert_to_tensor, anchor[:2]), anchor[2])
+
+    def of_features(features, image, step=None):
+        positions = terms.Positions(seed, step)
+        height, width = features["shape"]
+        parts = {}
+        if content.weight:
+            parts["content"] = content.weight * _content_loss(content, features, content_target, positions)
+        for name, term in style_terms.items():
+            reached = terms.distance(term, features, style_target[name], positions, height * width, regions)
+            parts[name] = term.weight * reached
+        if tv.weight:
+            parts["tv"] = tv.weight * TV_LOSSES[tv.kind](image)
+        if settings.range.weight:
+            parts["range"] = settings.range.weight * out_of_range(from_space(image, settings.space))
+        if anchor is not None:
+            picture, trust, weight = anchor
+            change = ops.square(from_space(image, settings.space) - from_space(picture, settings.space))
+            parts["temporal"] = weight * ops.mean(trust * change)
+        return sum(parts.values()), parts
+
+    def loss(image, step=None):
+        return of_features(_features(extractor, from_space(image, settings.space)), image, step)
+
+    sampling = [term for term in style_terms.values() if term.loss in terms.SAMPLING]
+    loss.redraws = content.loss == "self_similarity" or any(term.redraw for term in sampling)
+    loss.extractor, loss.space, loss.of_features = extractor, settings.space, of_features
+    return loss
+
+
+def together(losses):
+    """One loss of several pictures of one size, whose features are computed at once.
+
+    Args:
+        losses: from `objective`, one for each picture, of one extractor and one space.
+
+    Returns:
+        `loss(images, step=None) -> (total, parts)`: images (B, H, W, 3); total the sum over pictures; parts of shape
+        (B,): `"loss"`, a picture's own total, and each term.
+    """
+    first = losses[0]
+
+    def loss(images, step=None):
+        rgb = from_space(images, first.space)
+        count, shape = len(losses), tuple(images.shape[1:3])
+        # Split and not sliced: the gradient of a slice is as large as all.
+        layers = {tap: ops.split(f, count, axis=0) for tap, f in {**first.extractor(rgb), PIXELS: rgb}.items()}
+        each = ops.split(images, count, axis=0)
+        found = [
+            own.of_features({**{tap: parts[i] for tap, parts in layers.items()}, "shape": shape}, each[i][0], step)
+            for i, own in enumerate(losses)
+        ]
+        totals = ops.stack([total for total, _ in found])
+        parts = {name: ops.stack([parts[name] for _, parts in found]) for name in found[0][1]}
+        return ops.sum(totals), {"loss": totals, **parts}
+
+    loss.redraws = first.redraws
+    return loss

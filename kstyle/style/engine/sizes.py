@@ -1,0 +1,86 @@
+"""The sizes that a picture passes through: what it starts as, what surrounds it, how it grows."""
+
+import numpy as np
+
+from kstyle.errors import DataError, UsageError
+from kstyle.pictures import images
+from kstyle.style.engine import objective
+
+# Four poolings: a side below this has nothing left at block5.
+SMALLEST_SIDE = 16
+LARGEST_SIDE = 16384
+
+
+def plan(scales, content, size, steps):
+    """[((height, width), gradient evaluations)] from coarse to fine, and again the final one for a `finish`.
+
+    Args:
+        scales: `kstyle.style.settings.Scales`.
+        content: the `Picture` whose shape they have.
+        size: the final long side in pixels.
+        steps: in all; None: the preset's.
+
+    Raises:
+        DataError: the picture is so narrow that the network sees nothing of it at the final size.
+    """
+    final = images.fit(content.size, size)
+    if min(final) < SMALLEST_SIDE:
+        longer, shorter = max(content.size), min(content.size)
+        needed = -(-SMALLEST_SIDE * longer // shorter)
+        way = f"Use --size {needed} or crop it" if needed <= LARGEST_SIDE else "Crop it"
+        raise DataError(
+            f"{content.name} is {content.size[1]}×{content.size[0]}: at size {size} its short side is {min(final)} "
+            f"pixels, and the network needs {SMALLEST_SIDE}. {way}."
+        )
+    # Coarse sizes at which a narrow picture has next to nothing left are left out.
+    at_least = 2 * SMALLEST_SIDE * max(final) / min(final)
+    return [(images.fit(content.size, side), count) for side, count in scales.plan(size, steps, at_least)]
+
+
+def of_style(style, picture, shape):
+    """(height, width) of a style picture for a result of `shape`; style: `kstyle.style.settings.Style`."""
+    if style.resize == "stretch":
+        height, width = (round(side * style.scale) for side in shape)
+    else:
+        height, width = images.fit(picture.size, round(max(shape) * style.scale))
+    return max(height, SMALLEST_SIDE), max(width, SMALLEST_SIDE)
+
+
+def check_scale(style, shape):
+    """UsageError where style pictures would have no or too many pixels beside a result of `shape`."""
+    side = round(max(shape) * style.scale)
+    if not SMALLEST_SIDE // 2 <= side <= LARGEST_SIDE:
+        raise UsageError(
+            f"style.scale: at {style.scale:g} times {max(shape)} the style pictures' long side is {side} pixels; "
+            f"expected {SMALLEST_SIDE // 2} to {LARGEST_SIDE}."
+        )
+
+
+def noise(settings, shape, margin, seed):
+    """(H, W, 3) float32 in the settings' space: normal noise around ImageNet's mean colour, margin included."""
+    mean = np.array([123.68, 116.779, 103.939])  # RGB bytes
+    canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin, 3)
+    grains = np.random.default_rng(seed).normal(0, settings.noise, canvas)
+    return objective.to_space(((mean + grains) / 255).astype("float32"), settings.space)
+
+
+def mirrored(array, margin):
+    """Mirrors `margin` pixels outwards on each side of (H, W) or (H, W, 3); None stays None."""
+    if array is None or not margin:
+        return array
+    return np.pad(array, [(margin, margin)] * 2 + [(0, 0)] * (array.ndim - 2), mode="symmetric")
+
+
+def enlarge(values, filter, margins, shape):
+    """What lies along one picture and its margin, (H, W, C), brought to another's size and margin.
+
+    Args:
+        margins: of the one and of the other, pixels.
+        shape: (height, width) of the other, without margin.
+    """
+    before, after = margins
+    # The margin grows with the picture; what is more than the other's is cut off.
+    around = [round(before * new / (old - 2 * before)) for new, old in zip(shape, values.shape)]
+    grown = images.resize(values, tuple(new + 2 * more for new, more in zip(shape, around)), filter)
+    top, left = (more - after for more in around)
+    return grown[top : top + shape[0] + 2 * after, left : left + shape[1] + 2 * after]

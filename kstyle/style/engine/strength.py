@@ -1,0 +1,57 @@
+"""How much style: one number from 0 to 1 that means the same whatever the picture, its size and the losses."""
+
+import logging
+
+import numpy as np
+from keras import ops
+
+from kstyle import backend
+from kstyle.style.engine import objective
+
+log = logging.getLogger("kstyle")
+
+# By what the style's share outweighs the content's at strength 0.5: about what the preset `kstyle` has as it comes.
+# Style losses are squares that fall to a hundredth while content loses a tenth, so they need it.
+EVEN = 48.0
+# Beyond this long side strokes are so fine beside the whole that, looked at in one size with a smaller picture, more of
+# the content is left. What makes up for it was measured (docs/benchmarks.md): that power of the ratio of sides.
+FINE, POWER = 512, 0.6
+
+
+def balanced(extractor, settings, scene, aims, targets, side, seed=0, regions=None):
+    """The settings with their style weights multiplied so that content and style are in the balance asked for.
+
+    Both losses are measured before the first step: style's where it is largest, at the content itself, S; content's
+    where all is lost, at a flat picture of its mean colour, C. In these units, which no size or scaling changes, style
+    counts `EVEN` · (s / (1 - s))² times as much as content: weight · S / C is that. Beyond a long side of `FINE`, that
+    grows with the `POWER` of the side.
+
+    Args:
+        extractor, settings, aims, targets, seed, regions: as for `kstyle.style.engine.objective.objective`.
+        scene: (H, W, 3) float32 in [0, 1], the content that `aims` are of.
+        side: long side of the finished picture in pixels, whatever the size at hand.
+    """
+    loss = objective.objective(extractor, settings, aims, targets, seed, regions)
+    measure = backend.compile(lambda image: loss(image)[1], [])
+
+    def parts(rgb):
+        found = measure(ops.convert_to_tensor(objective.to_space(rgb, settings.space)))
+        return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+
+    lost = parts(np.broadcast_to(scene.mean((0, 1)), scene.shape).astype("float32"))["content"]
+    style = sum(value for name, value in parts(scene).items() if name in settings.style_terms)
+    if not lost or not style:  # a content of one colour, or one that has the style already
+        return settings
+    if regions is not None:  # outside of them there is no style: inside it is to count as without regions
+        covered = [1.0 if region is None else region.share for region in regions]
+        style /= min(1.0, sum(covered))
+    asked = EVEN * max(1, side / FINE) ** POWER * (settings.strength / (1 - settings.strength)) ** 2
+    factor = asked * lost / style
+    log.debug("strength %g: style weights × %.3g", settings.strength, factor)
+
+    def weighed(term):
+        return term.model_copy(update={"weight": term.weight * factor})
+
+    return settings.model_copy(
+        update={"style": weighed(settings.style), "terms": [weighed(term) for term in settings.terms]}
+    )

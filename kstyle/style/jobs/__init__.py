@@ -1,0 +1,1 @@
+"""Many paintings: folders, films, grids of settings."""

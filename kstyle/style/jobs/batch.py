@@ -1,0 +1,399 @@
+"""Many contents in one style. A record beside the results lets the next run go on where this one stopped."""
+
+import contextlib
+import dataclasses
+import logging
+import logging.handlers
+import os
+import re
+import time
+import uuid
+import warnings
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from kstyle import backend
+from kstyle.errors import DataError, UsageError
+from kstyle.io import locks, pool, signals
+from kstyle.io.files import one_line, reason
+from kstyle.pictures import folders, images
+from kstyle.style import transfer
+from kstyle.style.jobs import frames, rescue
+from kstyle.style.jobs.record import Record, made, made_with
+
+log = logging.getLogger("kstyle")
+
+# Pixels that are painted as one batch if nobody says how many pictures: those of one picture of a size at which the
+# machine is busy, on a processor measured (docs/benchmarks.md); and the most pictures, as those in work are lost if it
+# is stopped.
+AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
+# Bytes of decoded pictures that wait for others of their shape; one of 9 megapixels is 108 million.
+MOST_WAITING = 1 << 30
+
+
+@dataclass(frozen=True)
+class Content:
+    """A picture to paint.
+
+    Attributes:
+        path: of its file.
+        name: of its result, below the results' folder, with / and without a suffix: `"cat"`, `"holiday/cat"`.
+        key: what the record calls it: its absolute path.
+        error: why it cannot be read, "" where that is not known yet.
+    """
+
+    path: Path
+    name: str
+    key: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a content.
+
+    Attributes:
+        state: `"done"`, `"skipped"` (it was done before) or `"failed"`.
+        path: of the result; None where it failed.
+        error: why it failed, in one line without the file's name; "" otherwise.
+        seconds: that it took.
+    """
+
+    state: str
+    path: Path | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+def collect(paths, recursive=False, folder=None):
+    """The contents that paths name, in natural order: frame2 before frame10.
+
+    Args:
+        paths: of files, and of folders: the pictures directly in them, as `kstyle.pictures.folders.pictures` finds
+            them.
+        recursive: those in folders below too; results keep the tree.
+        folder: where results go; it is not looked into.
+
+    Returns:
+        List of `Content`, each file once. A folder that cannot be read, and a link to nothing, is one with an error.
+
+    Raises:
+        UsageError: a path that does not exist, no picture at all, or a folder of contents that is also `folder`.
+    """
+    return survey(paths, recursive, folder)[0]
+
+
+def survey(paths, recursive=False, folder=None):
+    """As `collect`, but `(contents, left)`: also the `kstyle.pictures.folders.Left` of what is in the folders and no
+    content."""
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    results = None if folder is None else os.path.realpath(folder)
+    for given in paths:
+        if not os.path.lexists(given):
+            raise UsageError(f"{one_line(given)}: there is no such file or folder.")
+        if os.path.isdir(given) and os.path.realpath(given) == results:
+            raise UsageError(
+                f"{one_line(given)} is to be read and written: the next run would paint its own results. "
+                "Give another folder for results; one inside it will do."
+            )
+    seen = folders.pictures(paths, recursive, skip=[] if results is None else [results])
+    found = []
+    for picture in seen.pictures:
+        below = Path(picture.path).relative_to(picture.folder).as_posix() if picture.folder else ""
+        name = os.path.splitext(below)[0] or Path(picture.path).stem
+        found.append(Content(Path(picture.path), name, os.path.abspath(picture.path)))
+    for left in seen.left:
+        if left.fault:
+            found.append(Content(Path(left.path), Path(left.path).stem, os.path.abspath(left.path), f"{left.why}."))
+    if not found:
+        where = ", ".join(one_line(path) for path in paths) or "what was given"
+        raise UsageError(f"There is no picture in {where}{'' if recursive else '; folders below need --recursive'}.")
+    contents = sorted(found, key=lambda content: _natural(content.key))
+    return contents, [left for left in seen.left if not left.fault]
+
+
+def stylize_all(
+    painter, contents, folder, size=512, steps=None, seed=0, callback=None,
+    *, suffix=".png", force=False, motion=None, jobs=1, together=None,
+):  # fmt: skip
+    """Paints many contents in one style: a generator of what became of each.
+
+    Network and style targets are prepared once, and only if something is to be painted. What the record in the folder,
+    `batch.json`, calls done is skipped: the result is there, of a content of the same bytes, and was made with the same
+    settings. A content that cannot be painted does not stop the rest.
+
+    Args:
+        painter: `kstyle.style.transfer.Painter`.
+        contents: paths of files and folders, as for `collect`, or what it returned.
+        folder: of the results; made if need be. Each is named as its content; of two with one name, the second in
+            natural order gets a number, and keeps it. A file that is not in the record is never replaced.
+        size, steps, seed, callback: as for `Painter.paint`.
+        suffix: of the results, one of `kstyle.pictures.images.FORMATS`.
+        force: nothing is skipped.
+        motion: a `kstyle.style.jobs.frames.Motion` if the contents are the frames of a film, in order: each begins from
+            the result before it and is held to it.
+        jobs: processes that paint at the same time, each with its share of the processor's cores and a network of its
+            own; small pictures leave cores idle. `callback` is not called then.
+        together: pictures of one shape that are painted as a batch. None: as many as keep the machine busy; 1 where
+            that is a film's, several jobs', or to be deterministic, as rounding depends on who is painted together.
+
+    Returns:
+        A generator of `(Content, Outcome)` in natural order, with several at a time as they get done. Names are settled
+        and the record is written before the first; each picture that got done is noted, so whatever stops the
+        generator, the next run goes on.
+
+    Raises:
+        UsageError: contents as `collect`, another suffix, several at a time for a film or in both ways, settings that
+            no content can be painted with, and a folder that another process paints into.
+        DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
+            ended, for want of memory most likely.
+        Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
+    """
+    if suffix not in images.FORMATS:
+        raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
+    if jobs < 1 or (jobs > 1 and motion is not None):
+        raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
+    together = _together(together, size, jobs == 1 and motion is None, painter.deterministic)
+    transfer.check_numbers(size, steps, seed)
+    given = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
+    if not all(isinstance(content, Content) for content in given):
+        given = collect(given, folder=folder)
+    if motion is not None:
+        frames.check(motion, painter.settings)
+    stack = contextlib.ExitStack()
+    try:
+        stack.enter_context(locks.held(made(folder), "painting pictures"))
+        record = Record(folder)
+        names = record.assign(given, suffix)
+        record.clear(names)
+        digest = record.settings(made_with(painter, size, steps, seed, motion), names)
+        record.save()
+    except BaseException:
+        stack.close()
+        raise
+    contents, options = dict(zip(names, given)), (size, steps, seed)
+    if jobs > 1:
+        outcomes = _at_once(painter, contents, record, digest, options, force, jobs)
+    elif together > 1:
+        outcomes = _in_batches(painter, contents, record, digest, (*options, callback), force, together)
+    else:
+        outcomes = _one_by_one(painter, contents, record, digest, (*options, callback), force, motion)
+    return _until(outcomes, record, stack)
+
+
+def _until(outcomes, record, stack):
+    """`outcomes`, then the record is saved and `stack` closed; also where the generator is closed before its end."""
+    with stack:
+        try:
+            with contextlib.closing(outcomes):
+                yield from outcomes
+        except BaseException:
+            with contextlib.suppress(DataError):  # what got done is in the journal; what was raised says more
+                record.save()
+            raise
+        record.save()
+
+
+def _one_by_one(painter, contents, record, digest, options, force, motion):
+    chain = None if motion is None else frames.Chain(painter, motion, *options[:2])
+    paint = (lambda content: painter.paint(content.path, *options)) if chain is None else partial(chain.paint, *options)
+    for name, content in contents.items():
+        stamp, outcome = _look(content, name, record, digest, force, chain)
+        if outcome is None:
+            painter.load()  # weights that cannot be had are no content's fault, and end it all
+            with signals.kept():
+                outcome, result = _paint(paint, content, record.folder / name)
+                if result is not None:
+                    record.keep(name, {**stamp, **(chain.facts(result) if chain else {})})
+        if chain and outcome.path:
+            chain.add(content, outcome.path, record.entries[name])
+        yield content, outcome
+
+
+def _together(asked, size, possible, deterministic):
+    if asked is None:
+        pixels = AT_ONCE_ACCELERATED if backend.accelerated() else AT_ONCE
+        return max(1, min(pixels // size**2, MOST_TOGETHER)) if possible and not deterministic else 1
+    if asked < 1 or (asked > 1 and not possible):
+        raise UsageError(f"together must be 1 or more, and 1 for a film and with several jobs; got {asked}.")
+    return asked
+
+
+def _in_batches(painter, contents, record, digest, options, force, together):
+    waiting = {}  # {shape: [(name, content, picture, stamp)]}
+
+    def painted(batch):
+        painter.load()
+        outcomes = _paint_together(painter, batch, record, options)
+        if outcomes is None:
+            for name, content, picture, stamp in batch:
+                with signals.kept():
+                    paint = partial(painter.paint, picture, *options)
+                    outcome, _ = _paint(lambda _, paint=paint: paint(), content, record.folder / name)
+                    if outcome.state == "done":
+                        record.keep(name, stamp)
+                yield content, outcome
+        else:
+            yield from ((content, outcome) for (_, content, _, _), outcome in zip(batch, outcomes))
+
+    for name, content in contents.items():
+        begun = time.perf_counter()
+        stamp, outcome = _look(content, name, record, digest, force)
+        if outcome is None:
+            try:
+                picture = images.read(content.path)
+            except Exception as error:
+                outcome = _failed(content, error, begun)
+        if outcome is not None:
+            yield content, outcome
+            continue
+        shape = images.fit(picture.size, options[0])
+        batch = waiting.setdefault(shape, [])
+        batch.append((name, content, picture, stamp))
+        if len(batch) == together:
+            yield from painted(waiting.pop(shape))
+        elif sum(map(_bytes, waiting.values())) > MOST_WAITING:
+            yield from painted(waiting.pop(max(waiting, key=lambda shape: _bytes(waiting[shape]))))
+    for batch in waiting.values():
+        yield from painted(batch)
+
+
+def _bytes(batch):
+    return sum(part.nbytes for _, _, picture, _ in batch for part in (picture.rgb, picture.alpha) if part is not None)
+
+
+def _paint_together(painter, batch, record, options):
+    """An `Outcome` for each of `batch`, written and in the record; None where they have to be painted one by one."""
+    if len(batch) == 1:
+        return None
+    begun, outcomes, fault = time.perf_counter(), [], None
+    with signals.kept():
+        try:
+            results = painter.paint_together([picture for _, _, picture, _ in batch], *options)
+        except UsageError:
+            raise
+        except Exception as error:  # one of them, or all together want too much memory: which, shows one by one
+            log.info("a batch of %d is painted one by one (%s)", len(batch), one_line(error)[:300])
+            log.debug("", exc_info=error)
+            return None
+        seconds = (time.perf_counter() - begun) / len(batch)
+        for result, (name, content, _, stamp) in zip(results, batch):
+            try:
+                outcome, _ = _paint(lambda _, result=result: result, content, record.folder / name)
+            except DataError as error:  # all are computed, so all are written somewhere before this ends the run
+                if fault:
+                    log.warning("%s", error)
+                fault = fault or error
+                continue
+            record.keep(name, stamp)
+            outcomes.append(dataclasses.replace(outcome, seconds=seconds))
+        if fault:
+            raise fault
+    return outcomes
+
+
+def _at_once(painter, contents, record, digest, options, force, jobs):
+    stamps = {}
+    for name, content in contents.items():
+        stamps[name], outcome = _look(content, name, record, digest, force)
+        if outcome is not None:
+            del stamps[name]
+            yield content, outcome
+    if stamps:
+        painter.load()  # here, so that weights are downloaded once, or their want ends it all
+        bare, run = painter.unloaded(), uuid.uuid4()
+        tasks = [(_paint_there, (bare, run, name, contents[name], record.folder / name, options)) for name in stamps]
+        painted = pool.unordered(tasks, min(jobs, len(stamps)))
+        try:
+            for name, outcome, said in painted:
+                for level, message in said:
+                    log.log(level, "%s: %s", contents[name].path, message)
+                if outcome.state == "done":
+                    record.keep(name, stamps[name])
+                yield contents[name], outcome
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"One of {jobs} jobs was ended from outside, most likely for want of memory: try fewer jobs, or a "
+                "smaller size. What is done is kept."
+            ) from error
+        finally:
+            with warnings.catch_warnings(action="ignore"):  # that some are still in work, whoever stopped this
+                painted.close()
+
+
+def _look(content, name, record, digest, force, chain=None):
+    """`(stamp, outcome)`: what the record is to say of a content; `failed`, `skipped`, or None: it is to be painted."""
+    begun = time.perf_counter()
+    try:
+        # Before it is read, so that one that changes meanwhile is painted again.
+        stamp = {**record.stamp(name, content), "settings": digest}
+    except (DataError, OSError) as error:
+        return None, _failed(content, error, begun)
+    if force or not record.is_done(name, stamp, chain):
+        return stamp, None
+    record.note(name, {**record.entries[name], **stamp})
+    return stamp, Outcome("skipped", record.folder / name)
+
+
+def _paint(paint, content, target):
+    """`(outcome, result)`; the result is None where it failed."""
+    begun = time.perf_counter()
+    try:
+        result = paint(content)
+    except UsageError:
+        raise
+    except Exception as error:
+        return _failed(content, error, begun), None
+    with contextlib.suppress(OSError):  # where it cannot be made the picture goes elsewhere, and that says why
+        target.parent.mkdir(parents=True, exist_ok=True)
+    rescue.write(result, target)
+    return Outcome("done", target, seconds=time.perf_counter() - begun), result
+
+
+def _failed(content, error, begun):
+    log.debug("%s", content.path, exc_info=error)
+    return Outcome("failed", None, _said(error, content), time.perf_counter() - begun)
+
+
+# Of a job: {run: the painter whose network it has loaded}, one.
+_painters = {}
+
+
+def _paint_there(painter, run, name, content, target, options):
+    """In a job: `(name, outcome, [(level, message)] that were logged)`."""
+    if run not in _painters:
+        _painters.clear()
+        _painters[run] = painter
+        painter.load()
+    own = _painters[run]
+    notes = logging.handlers.BufferingHandler(capacity=1000)
+    log.addHandler(notes)
+    log.setLevel(logging.INFO)
+    try:
+        outcome, _ = _paint(lambda content: own.paint(content.path, *options), content, target)
+    finally:
+        log.removeHandler(notes)
+    return name, outcome, [(note.levelno, note.getMessage()) for note in notes.buffer]
+
+
+def _natural(text):
+    """A sort key by which frame2 comes before frame10, and parts of a path count one by one."""
+    parts = [
+        [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", level) if part]
+        for level in Path(text.casefold()).parts
+    ]
+    return parts, text
+
+
+def _said(error, content):
+    """Why a content failed, in one line without its name."""
+    if isinstance(error, OSError):
+        return f"{reason(error)}."
+    text = one_line(error)
+    if not isinstance(error, DataError):
+        if backend.out_of_memory(error):  # as it is read or written; Painter.paint says which size fits
+            return "takes more memory than there is: make the file smaller."
+        return f"unexpected {type(error).__name__}: {text[:300]}"
+    return text.removeprefix(f"{one_line(content.path)}: ")

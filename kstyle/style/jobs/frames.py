@@ -1,0 +1,303 @@
+"""Frames of a film: what one hands to the next, and films taken apart and put together again.
+
+There is no optical flow. Where the content stays, a painting begins with the strokes of the frame before it and is held
+to them; where it changes, the change is added to the strokes, and nothing holds them.
+"""
+
+import contextlib
+import copy
+import hashlib
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from kstyle.errors import DataError, UsageError
+from kstyle.io import files
+from kstyle.io.files import one_line
+from kstyle.pictures import formats, images
+from kstyle.style import transfer
+from kstyle.style.colour import modes as colour
+from kstyle.style.jobs import video
+
+log = logging.getLogger("kstyle")
+
+# The change of colour at which trust is down to 1/e: a few levels above a compressed film's noise.
+STILL = 0.04
+# A temporal weight of 1 makes a mean change of a tenth as dear as all the rest of the loss.
+DEAR = 0.1**2
+# Those that Pillow does. A GIF is a film wherever it moves, the others are where frames are asked for.
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+GIF_PALETTE_FRAMES = 16
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How the frames of a film hang together.
+
+    Attributes:
+        steps: gradient evaluations from the second frame on, all at the final size; None: a third of the first's.
+        temporal: weight of the term `"temporal"`, in units of the loss of the frame before: at 1, a mean change of
+            0.1 in what stands still costs as much as content, style and all the rest together. 0: no such term.
+        cut: a mean change of the content above this, in [0, 1], is another scene, which is painted afresh.
+    """
+
+    steps: int | None = None
+    temporal: float = 3.0
+    cut: float = 0.15
+
+    def facts(self):
+        return asdict(self)
+
+
+def check(motion, settings):
+    """UsageError for a `Motion` that cannot be, or `StyleSettings` with which no frame can be handed on."""
+    if motion.steps is not None and motion.steps < 1:
+        raise UsageError(f"The steps of a frame must be a whole number, 1 or more; got {motion.steps!r}.")
+    if not (math.isfinite(motion.temporal) and motion.temporal >= 0):
+        raise UsageError(f"The temporal weight must be 0 or more; got {motion.temporal!r}.")
+    if not 0 < motion.cut <= 1:
+        raise UsageError(f"What counts as a cut must be above 0 and at most 1; got {motion.cut!r}.")
+    mode = colour.MODES[settings.colour]
+    if mode.painted and not mode.content:
+        other = settings.colour.removesuffix("-after")
+        raise UsageError(
+            f"colour '{settings.colour}' recolours a finished picture, from which the next frame cannot begin: use "
+            f"'{other}' or 'none' for frames."
+        )
+
+
+def change(before, after):
+    """How much each place of a content changes: (H, W) float32, the largest of the channels', in [0, 1].
+
+    Differences are averaged over about 3 pixels first, in which a film's noise cancels.
+
+    Args:
+        before, after: (H, W, 3) float32 in [0, 1].
+    """
+    difference = after - before
+    height, width = difference.shape[:2]
+    coarse = images.resize(difference, (max(1, height // 3), max(1, width // 3)), "area")
+    return np.abs(images.resize(coarse, (height, width), "bilinear")).max(axis=-1)
+
+
+def trust(changed):
+    """(H, W) from `change` -> (H, W) float32: 1 where nothing changed, 1/e at `STILL`, towards 0 above."""
+    return np.exp(-((changed / STILL) ** 2)).astype("float32")
+
+
+def carry(result, before, after):
+    """What the next painting begins with: the last one, changed as the content changed; (H, W, 3) in [0, 1]."""
+    return np.clip(result + after - before, 0, 1)
+
+
+class Chain:
+    """The frames painted so far, as far as the next one needs them.
+
+    What it needs is read back from the files: a film that goes on after an interruption gets the same frames as one
+    that was never stopped.
+
+    Args:
+        painter: `kstyle.style.transfer.Painter`.
+        motion: `Motion`.
+        size, steps: of the first frame, as for `Painter.paint`.
+    """
+
+    def __init__(self, painter, motion, size, steps):
+        self._painter, self._motion = painter, motion
+        first = sum(count for _, count in painter.settings.scales.plan(size, steps))
+        self._steps = motion.steps or max(1, round(first / 3))
+        self._size, self._next = size, None
+        self._mark, self._last, self._after = None, None, None
+
+    def goes_on(self, entry):
+        """Whether a frame of the record followed those that this chain has, or none."""
+        return entry.get("after") in (None, self._mark)
+
+    def paint(self, size, steps, seed, callback, content):
+        """Paints the next frame, a `kstyle.style.jobs.batch.Content`; the rest as for `Painter.paint`."""
+        picture = images.read(content.path)
+        scene = images.resize_picture(picture, images.fit(picture.size, size)).rgb
+        before = self._before(scene, picture.name)
+        if before is None:
+            self._after = None
+            return self._painter.paint(picture, size, steps, seed, callback)
+        self._after = self._mark
+        if self._next is None:
+            # The same network and targets, as copies share them; the final size alone, as small ones would lose the
+            # strokes that are carried along.
+            self._next, settings = copy.copy(self._painter), self._painter.settings
+            scales = settings.scales.model_copy(update={"smallest": None})
+            self._next.settings = settings.model_copy(update={"scales": scales})
+        seen, held, loss = before
+        anchor = None
+        if self._motion.temporal and loss:
+            anchor = transfer.Anchor(held, trust(change(seen, scene)), self._motion.temporal * loss / DEAR)
+        start = carry(held, seen, scene)
+        return self._next.paint(picture, size, self._steps, seed, callback, start=start, anchor=anchor)
+
+    def _before(self, scene, name):
+        """(content, result, loss) of the frame before; None where this one is to be painted afresh."""
+        if self._last is None:
+            return None
+        content, target, loss = self._last
+        try:
+            rgb = images.read(target).rgb
+            picture = images.read(content.path)
+        except DataError as error:
+            log.warning("%s: painted afresh, the frame before it cannot be read back (%s)", name, error)
+            return None
+        seen = images.resize_picture(picture, images.fit(picture.size, self._size)).rgb
+        if not seen.shape == scene.shape == rgb.shape:
+            log.info("%s: painted afresh, it has another shape than the frame before it", name)
+            return None
+        moved = float(change(seen, scene).mean())
+        if moved > self._motion.cut:
+            log.info("%s: a cut (a mean change of %.2f), painted afresh", name, moved)
+            return None
+        grey = colour.MODES[self._painter.settings.colour].content
+        return seen, (grey(rgb) if grey else rgb), loss
+
+    def facts(self, result):
+        """What the record keeps of a frame: which frames it followed, and its loss without the temporal term."""
+        last = result.history.iloc[-1]
+        loss = float(last["loss"] - last.get("temporal", 0.0))
+        return {"after": self._after, "loss": loss if math.isfinite(loss) else None}
+
+    def add(self, content, target, entry):
+        """A frame that was painted or skipped, with its entry in the record: the next one follows it."""
+        self._mark = hashlib.sha256(f"{entry.get('after')} {entry['sha256']}".encode()).hexdigest()[:16]
+        self._last = content, target, entry.get("loss")
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film taken apart.
+
+    Attributes:
+        path: of its file.
+        frames: paths of its frames, pictures, in order.
+        rate: frames a second as ffmpeg says it, "30000/1001"; None for an animation.
+        durations: seconds of each frame of a video whose rate varies, empty for others; milliseconds of an animation's.
+        loop: how often an animation is repeated, 0 for ever; None: not said.
+    """
+
+    path: Path
+    frames: list
+    rate: str | None = None
+    durations: tuple = ()
+    loop: int | None = None
+
+    @property
+    def suffix(self):
+        """Of the result."""
+        suffix = self.path.suffix.lower()
+        return suffix if self.rate is None else video.FILMS[suffix][0]
+
+
+def is_film(path, asked=False):
+    """Whether a file is to be taken apart: a video, a GIF that moves, or, where frames are `asked` for, another
+    animation. Only names and headers are looked at."""
+    suffix = Path(path).suffix.lower()
+    if suffix in video.FILMS:
+        return True
+    if suffix not in ANIMATIONS or (suffix != ".gif" and not asked):
+        return False
+    try:
+        with _opened(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except DataError:  # painting it will say why
+        return False
+
+
+def take_apart(path, folder, size):
+    """A film's frames as PNG files in a folder, no larger than they will be painted.
+
+    Args:
+        path: of a film, see `is_film`.
+        folder: an empty one.
+        size: long side in pixels of what will be painted.
+
+    Returns:
+        A `Film`.
+
+    Raises:
+        UsageError: it takes ffmpeg, which is not installed.
+        DataError: the film cannot be read.
+    """
+    path = Path(path)
+    if path.suffix.lower() in video.FILMS:
+        return Film(path, *video.take_apart(path, folder, size))
+    return _take_animation_apart(path, folder)
+
+
+def put_together(film, pictures, target):
+    """Writes painted frames as a film, at the rate of the one they were painted from and with its sound.
+
+    Args:
+        film: the `Film`.
+        pictures: a path for each of its frames.
+        target: ends in `film.suffix`; replaced once the new one is complete.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    if film.rate is None:
+        _write_animation(film, pictures, Path(target))
+    else:
+        video.put_together(film, pictures, Path(target))
+
+
+@contextlib.contextmanager
+def _opened(path):
+    label = one_line(path)
+    with formats.one_line_errors(label), open(path, "rb") as stream:
+        yield formats.open_image(stream, label)
+
+
+def _take_animation_apart(path, folder):
+    frames, durations = [], []
+    with _opened(path) as image:
+        loop = image.info.get("loop")
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            durations.append(round(image.info.get("duration", 100)))
+            frame = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            frames.append(Path(folder, f"{number + 1:06d}.png"))
+            frame.save(frames[-1], compress_level=1)
+    return Film(path, frames, durations=tuple(durations), loop=loop)
+
+
+def _write_animation(film, pictures, target):
+    kind = ANIMATIONS[film.suffix]
+    shown = [_eight_bits(path) for path in pictures]
+    clear = any(frame.mode == "RGBA" for frame in shown)
+    options = {"WEBP": {"quality": 90}, "PNG": {}, "GIF": {"disposal": 2} if clear else {}}[kind]
+    if film.loop is not None:
+        options["loop"] = film.loop
+    if kind == "GIF" and not clear:
+        # One palette and no dither: dots that change from frame to frame are the flicker that was painted away.
+        palette = _palette(shown)
+        shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
+    with files.replacing(target) as beside, open(beside, "w+b") as stream:
+        shown[0].save(
+            stream, format=kind, save_all=True, append_images=shown[1:], duration=list(film.durations), **options
+        )
+
+
+def _eight_bits(path):
+    picture = images.read(path)
+    return images.to_pil(picture.rgb, picture.alpha)
+
+
+def _palette(shown):
+    picked = [shown[i] for i in np.unique(np.linspace(0, len(shown) - 1, GIF_PALETTE_FRAMES).round().astype(int))]
+    width, height = picked[0].size
+    sheet = Image.new("RGB", (width, height * len(picked)))
+    for number, frame in enumerate(picked):
+        sheet.paste(frame, (0, number * height))
+    return sheet.quantize(256, method=Image.Quantize.MEDIANCUT)

@@ -1,0 +1,268 @@
+"""A grid of settings, each painted small: a contact sheet, a page and a table to choose from."""
+
+import itertools
+import logging
+import math
+import textwrap
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from kstyle import config
+from kstyle.errors import DataError, UsageError, unknown
+from kstyle.io import names
+from kstyle.io.files import one_line
+from kstyle.models import features
+from kstyle.pictures import images, sheet
+from kstyle.style import settings as style_settings
+from kstyle.style import transfer
+
+log = logging.getLogger("kstyle")
+
+# What may be varied beside the settings of a preset: {key: option of `kstyle stylize`}.
+OPTIONS = {"preset": "--preset", "size": "--size", "steps": "--steps", "seed": "--seed", "precision": "--precision"}
+GREY = (236, 236, 236)  # of a cell without a picture
+OPEN, CLOSE, QUOTES = "[{(", "]})", "'\""
+
+
+@dataclass
+class Cell:
+    """A combination and what became of it.
+
+    Attributes:
+        number: from 1.
+        varied: {key: value as it was written} of what varies.
+        options: of `kstyle.stylize`: preset, size, steps, seed, precision.
+        settings: {dotted key: value} of all that is set.
+        command: the `kstyle stylize` command that makes it at full size.
+        picture: (H, W, 3) uint8; None where there is none.
+        losses: {"loss": …, each weighted term: …} of the last step; empty where there is none.
+        seconds: that it took.
+        error: why it could not be painted, in one line; "" otherwise.
+    """
+
+    number: int
+    varied: dict
+    options: dict
+    settings: dict
+    command: str
+    picture: np.ndarray | None = None
+    losses: dict = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+    result: transfer.Result | None = field(default=None, repr=False)
+
+    @property
+    def state(self):
+        """`"done"`, `"failed"` or, as long as it has not been tried, `"open"`."""
+        return "done" if self.picture is not None else "failed" if self.error else "open"
+
+
+def parse_vary(text):
+    """`"style.weight=1,10"` -> `("style.weight", ["1", "10"])`.
+
+    Commas in brackets or quotes do not separate; each value is YAML, which is read but kept as it was written.
+
+    Raises:
+        UsageError: no key, no value, or a value that is not YAML.
+    """
+    key, equals, rest = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"--vary expects key=value,value,…, for example style.weight=1,10,100; got '{text}'.")
+    pieces = _split(rest)
+    if not all(pieces):
+        raise UsageError(f"--vary {one_line(text)}: a value is missing.")
+    repeated = next((piece for piece in pieces if pieces.count(piece) > 1), None)
+    if repeated is not None:
+        raise UsageError(f"--vary {one_line(text)}: {repeated} is there twice.")
+    for piece in pieces:
+        _value(key, piece)
+    return key, pieces
+
+
+def _split(text):
+    pieces, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in QUOTES and (pieces[-1].rstrip()[-1:] or ",") in "[{(,:":  # not the one in d'or
+            quote = character
+        elif character in OPEN:
+            depth += 1
+        elif character in CLOSE:
+            depth -= 1
+        elif character == "," and depth <= 0:
+            pieces.append("")
+            continue
+        pieces[-1] += character
+    return [piece.strip() for piece in pieces]
+
+
+def _value(key, piece):
+    try:
+        return config.parse_override(f"{key}={piece}")[1]
+    except UsageError as error:
+        raise UsageError(str(error).replace("--set", "--vary", 1)) from error
+
+
+def grid(content, styles, vary, options=None, overrides=(), given=None):
+    """Every combination, checked: whatever is wrong with a setting is said before anything is painted.
+
+    Args:
+        content, styles: paths, for the commands.
+        vary: list of `(key, values as written)`, see `parse_vary`; the last one changes fastest. A key is a setting
+            of the preset, or one of `OPTIONS`.
+        options: of `OPTIONS`, those that all have.
+        overrides: `"KEY=VALUE"` texts for `--set` that all have.
+        given: {option of `kstyle stylize`: value} that all have, by its name in Python: `{"weights": "vgg.npz"}`.
+
+    Returns:
+        List of `Cell`.
+
+    Raises:
+        UsageError: a key that is varied twice, an unknown one, an impossible value.
+    """
+    options = {"preset": "kstyle", "size": 192, "steps": None, "seed": 0, "precision": "auto", **(options or {})}
+    keys = [key for key, _ in vary]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"--vary {key} is there twice; give all its values at once.")
+    cells = []
+    for number, values in enumerate(itertools.product(*(pieces for _, pieces in vary)), 1):
+        varied = dict(zip(keys, values))
+        mine = {**options, **{key: _value(key, varied[key]) for key in keys if key in OPTIONS}}
+        mine["preset"] = varied.get("preset", options["preset"])  # a name, whatever YAML would make of it
+        own = [f"{key}={value}" for key, value in varied.items() if key not in OPTIONS]
+        texts = [*overrides, *own]
+        settings = {**config.parse_overrides(overrides), **config.parse_overrides(own)}
+        extractor = {} if not (given or {}).get("extractor") else {"extractor": given["extractor"]}
+        command = _command(content, styles, mine, varied, options, texts, given or {})
+        cell = Cell(number, varied, mine, {**extractor, **settings}, command)
+        try:
+            _check(cell)
+        except UsageError as error:
+            where = ", ".join(f"{key}={value}" for key, value in varied.items())
+            raise UsageError(f"{where}: {error}" if varied else str(error)) from error
+        cells.append(cell)
+    return cells
+
+
+def _check(cell):
+    """All that a painter and its network would refuse, without the network."""
+    settings = style_settings.load(cell.options["preset"], cell.settings)
+    transfer.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
+    transfer.make_optimizer(settings)
+    transfer.backend.precision(cell.options["precision"])
+    name = settings.network.extractor
+    if name not in features.EXTRACTORS:
+        raise unknown("extractor", name, features.EXTRACTORS)
+    for tap in settings.taps:
+        features.tap_name(features.EXTRACTORS[name][0], tap)
+    transfer.check_init(settings.init)
+
+
+def _command(content, styles, options, varied, common, texts, given):
+    """Its `kstyle stylize`: what was given or varies, but for the size, which is stylize's own unless that varies."""
+    words = ["kstyle", "stylize", *map(names.argument, (content, *styles)), "--preset", str(options["preset"])]
+    for key in ("size", "steps", "seed", "precision"):
+        wanted = key in varied if key == "size" else key in varied or common[key] not in (None, 0, "auto")
+        words += [OPTIONS[key], str(options[key])] if wanted else []
+    for key, value in given.items():
+        words += [f"--{key.replace('_', '-')}", str(value)] if value is not None else []
+    for text in texts:
+        words += ["--set", text]
+    return names.command(words)
+
+
+def paint(cells, content, styles, callback=None, **options):
+    """Paints them one after another: a generator of the cells, each with its picture or its error.
+
+    Networks are loaded once for all combinations that look at the same layers.
+
+    Args:
+        cells: from `grid`.
+        content, styles: as for `kstyle.stylize`.
+        callback: called after every step with a `kstyle.style.engine.loop.Step`.
+        **options: for `kstyle.style.transfer.Painter`: weights, deterministic, progress.
+
+    Raises:
+        DataError: a picture that cannot be read. Interrupted: Ctrl-C.
+    """
+    extractors = {}
+    content, styles = images.read(content), [images.read(style) for style in styles]
+    for cell in cells:
+        begun = time.perf_counter()
+        size, steps, seed = (cell.options[key] for key in ("size", "steps", "seed"))
+        painter = transfer.Painter(
+            styles, cell.options["preset"], precision=cell.options["precision"], **options, **cell.settings
+        )
+        key = (painter.settings.network, tuple(painter.settings.taps), painter.precision)
+        extractors[key] = painter.load(extractors.get(key))
+        try:
+            result = painter.paint(content, size, steps, seed, callback)
+        except Exception as error:
+            log.debug("%s", cell.varied, exc_info=True)
+            cell.error = one_line(error)[:300] or type(error).__name__
+            if not isinstance(error, (DataError, UsageError)):
+                cell.error = f"unexpected {type(error).__name__}: {cell.error}"
+        else:
+            cell.losses, cell.result = result.losses, result
+            cell.picture = np.asarray(result.image.convert("RGB"))
+        cell.seconds = time.perf_counter() - begun
+        yield cell
+
+
+def write_sheet(path, cells, vary, content, styles, size=192):
+    """Content and styles, then every combination, as a table on one PNG or JPEG: a column for each value of the key
+    that varies last.
+
+    Args:
+        cells, vary: from and of `grid`.
+        content, styles: paths of the pictures.
+        size: long side of a picture on the sheet, pixels; less where the sheet would be too large.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    columns = len(vary[-1][1]) if vary else 1
+    shown = [(f"content: {Path(content).name}", content)] + [(f"style: {Path(path).name}", path) for path in styles]
+    columns = max(columns, min(len(shown), 2))
+    # The sheet has its own limit; captions and gaps come to about 150 pixels a cell.
+    most = math.sqrt(sheet.LARGEST / (len(cells) + len(shown) + 2 * columns)) - 150
+    size = int(min(max(size, 96), 1024, most))
+    entries = [(_bytes(source, size), [label], None) for label, source in shown]
+    blank = np.full((1, size, 3), 255, "uint8")
+    entries += [(blank, [], None)] * (-len(entries) % columns)
+    width = len(vary[-1][1]) if vary else 1
+    for row in range(0, len(cells), width):
+        entries += [_entry(cell, size) for cell in cells[row : row + width]]
+        entries += [(blank, [], None)] * (columns - min(width, len(cells) - row))
+    title = f"{Path(content).stem} in the style of {', '.join(Path(path).stem for path in styles)}"
+    sheet.sheet(entries, path, columns=columns, size=size, title=title)
+
+
+def _entry(cell, size):
+    # Characters that fit under a picture, in the sheet's font.
+    room = int((size + 8) / (0.58 * max(11, min(size // 12, 18))))
+    lines = [_short(key, value, room) for key, value in cell.varied.items()]
+    if cell.picture is None:
+        empty = np.full((size * 2 // 3, size, 3), GREY, "uint8")
+        return empty, [*lines, *textwrap.wrap(cell.error or "not painted", room)[:4]], None
+    terms = [f"{name} {value:.3g}" for name, value in cell.losses.items() if name != "loss"]
+    return cell.picture, [*lines, f"loss {cell.losses['loss']:.4g}, {cell.seconds:.1f} s", *terms], None
+
+
+def _short(key, value, room):
+    """`style.weight 10`; of a key too long for the sheet the last parts, so that the value is seen."""
+    room -= len(value) + 1
+    while len(key) > room and "." in key:
+        key = key.partition(".")[2]
+    return f"{key} {value}"
+
+
+def _bytes(source, size):
+    picture = images.read(source)
+    return np.asarray(images.to_pil(images.resize_picture(picture, images.fit(picture.size, size)).rgb))

@@ -1,0 +1,180 @@
+"""Videos in and out, by the programs ffmpeg and ffprobe."""
+
+import itertools
+import json
+import logging
+import os
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+
+from kstyle.errors import DataError, UsageError
+from kstyle.io import files
+from kstyle.io.files import one_line
+from kstyle.pictures.spaces import PAPER_WHITE
+
+log = logging.getLogger("kstyle")
+
+# What is taken apart: {suffix: (suffix of the result, ffmpeg's name of its format, encoder)}.
+_H264 = ("-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p")
+_VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-pix_fmt", "yuv420p")
+FILMS = {
+    ".mp4": (".mp4", "mp4", (*_H264, "-movflags", "+faststart")),
+    ".mov": (".mov", "mov", (*_H264, "-movflags", "+faststart")),
+    ".mkv": (".mkv", "matroska", _H264),
+    ".webm": (".webm", "webm", _VP9),
+    ".avi": (".mp4", "mp4", (*_H264, "-movflags", "+faststart")),
+}
+# A file may be a list of other files or addresses under a film's name; ffmpeg is to open none but itself.
+_SOURCE = ("-protocol_whitelist", "file", "-i")
+# A rate varies where a frame is shown this much longer or shorter than the middle one. Containers that count
+# milliseconds show 33 and 34 of them by turns; a frame left out is twice as long.
+VARIES = 0.25
+_HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
+
+
+def need_ffmpeg(path):
+    """UsageError where a film takes ffmpeg and it is not installed."""
+    if Path(path).suffix.lower() in FILMS and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        raise UsageError(
+            f"{one_line(path)}: reading a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, "
+            "or give a folder of frames with --frames."
+        )
+
+
+def take_apart(path, folder, size):
+    """A video's frames as PNG files in a folder, sRGB, no larger than they will be painted.
+
+    Args:
+        path: of the video.
+        folder: an empty one.
+        size: long side in pixels of what will be painted.
+
+    Returns:
+        `(paths, rate, durations)`: of the frames in order; frames a second as ffmpeg says it, `"30000/1001"`, on
+        average; and, where the rate varies, the seconds for which each is shown, else an empty tuple.
+
+    Raises:
+        UsageError, DataError: as `kstyle.style.jobs.frames.take_apart`.
+    """
+    need_ffmpeg(path)
+    source = os.path.abspath(path)
+    if not os.path.isfile(source):
+        raise DataError(f"{one_line(path)}: there is no such file.")
+    told = "stream=avg_frame_rate,r_frame_rate,color_transfer:packet=pts_time,duration_time"
+    asked = ("-select_streams", "v:0", "-show_entries", told, "-of", "json")
+    found = json.loads(_run(path, "ffprobe", "-v", "error", *asked, *_SOURCE, source) or "{}")
+    if not found.get("streams"):
+        raise DataError(f"{one_line(path)}: has no pictures.")
+    stream, durations = found["streams"][0], _durations(found.get("packets", []))
+    rates = [stream.get(key, "0/0") for key in ("avg_frame_rate", "r_frame_rate")]
+    rate = next((rate for rate in rates if not rate.startswith("0/") and not rate.endswith("/0")), "25/1")
+    # Square pixels, and long sides that are painted smaller anyway are not kept larger.
+    fit = f"scale='if(gte(iw,ih),min(iw,{size}),-2)':'if(gte(iw,ih),-2,min(ih,{size}))':flags=lanczos"
+    pixels = f"{_to_srgb(path, stream)}scale='trunc(iw*sar/2)*2':ih,setsar=1,{fit}"
+
+    def write(*timing):
+        for old in Path(folder).glob("*.png"):
+            old.unlink()
+        frames = ("-map", "0:v:0", "-vf", pixels, *timing, "-start_number", "1")
+        _run(path, "ffmpeg", "-v", "error", "-nostdin", *_SOURCE, source, *frames, os.path.join(folder, "%06d.png"))
+        return sorted(Path(folder).glob("*.png"), key=lambda frame: int(frame.stem))
+
+    frames = write("-fps_mode", "passthrough") if durations else []
+    if len(frames) != len(durations) or not frames:  # a frame that is not shown, or not to be decoded: at one rate
+        frames, durations = write("-r", rate), ()
+    if not frames:
+        raise DataError(f"{one_line(path)}: has no pictures.")
+    return frames, rate, durations
+
+
+def _durations(packets):
+    """Seconds for which each frame is shown, in order, if they differ; else ()."""
+    try:
+        shown = sorted((float(packet["pts_time"]), float(packet.get("duration_time", 0))) for packet in packets)
+    except (KeyError, ValueError):
+        return ()
+    lengths = [after[0] - before[0] for before, after in itertools.pairwise(shown)]
+    if len(lengths) < 2 or min(lengths) <= 0:
+        return ()
+    middle = statistics.median(lengths)
+    if all(abs(length - middle) <= VARIES * middle for length in lengths):
+        return ()
+    return (*lengths, shown[-1][1] or middle)
+
+
+def _to_srgb(path, stream):
+    """ffmpeg's filters, each followed by a comma, that bring an HDR film to sRGB as `kstyle.pictures.spaces` brings
+    pictures."""
+    curve = _HDR.get(stream.get("color_transfer"))
+    if curve is None:
+        return ""
+    filters = _run(path, "ffmpeg", "-v", "error", "-filters")
+    if " zscale " not in filters or " tonemap " not in filters:
+        log.warning(
+            "%s: is HDR (%s), which this ffmpeg cannot convert (it lacks the filter zscale): its colours will be pale.",
+            one_line(path), curve,
+        )  # fmt: skip
+        return ""
+    log.info("%s: HDR (%s) converted to sRGB; highlights above paper white are white", one_line(path), curve)
+    linear = f"zscale=t=linear:npl={PAPER_WHITE:g},format=gbrpf32le,zscale=p=bt709"
+    return f"{linear},tonemap=clip,zscale=t=iec61966-2-1:m=bt709:r=tv,format=yuv444p,"
+
+
+def put_together(film, pictures, target):
+    """Writes a video of painted frames, with the times and the sound of the one they were painted from.
+
+    Args:
+        film: a `kstyle.style.jobs.frames.Film` of a video.
+        pictures, target: as for `kstyle.style.jobs.frames.put_together`.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    _, form, encoder = FILMS[film.path.suffix.lower()]
+    # In one unbroken row, as ffmpeg reads them; beside the frames, so that they go when those go.
+    row = film.frames[0].parent / "painted"
+    row.mkdir()
+    for number, path in enumerate(pictures, 1):
+        linked = row / f"{number:06d}{Path(path).suffix}"
+        try:
+            os.link(path, linked)
+        except OSError:  # another file system
+            shutil.copyfile(path, linked)
+    # Even sides for yuv420p, and said in the file what players would have to guess.
+    shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
+    colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+    sound = ("-c:a", "copy") if film.suffix == film.path.suffix.lower() else ()
+    suffix = Path(pictures[0]).suffix
+    if film.durations:
+        shown, timing = _listed(row, suffix, film.durations), ("-fps_mode", "passthrough")
+    else:
+        shown, timing = ("-framerate", film.rate, "-start_number", "1", "-i", str(row / f"%06d{suffix}")), ()
+    with files.replacing(target) as beside:
+        _run(
+            target, "ffmpeg", "-v", "error", "-nostdin", "-y", *shown, *_SOURCE, os.path.abspath(film.path),
+            "-map", "0:v:0", "-map", "1:a?", "-vf", shape, *timing, *encoder, *colours, *sound, "-f", form,
+            os.path.abspath(beside),
+        )  # fmt: skip
+
+
+def _listed(row, suffix, durations):
+    """What ffmpeg reads pictures by that are shown for different times: a list beside them."""
+    lines = ["ffconcat version 1.0"]
+    for number, seconds in enumerate(durations, 1):
+        # A picture's own clock ticks 25 times a second unless it is told otherwise.
+        lines += [f"file {number:06d}{suffix}", "option framerate 1000", f"duration {seconds:.6f}"]
+    (row / "list.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    # Its own clock is an option, which only a list that is trusted may set: this one is ours.
+    return "-f", "concat", "-safe", "0", "-i", str(row / "list.txt")
+
+
+def _run(path, *command):
+    """What a command of ffmpeg's prints; a DataError about `path` with its last line where it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode:
+        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        reason = files.plain(said[-1], 200).rstrip(".") if said else f"exit code {done.returncode}"
+        raise DataError(f"{one_line(path)}: {command[0]} failed ({reason}).")
+    return done.stdout.decode("utf-8", "replace")

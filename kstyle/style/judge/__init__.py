@@ -1,0 +1,1 @@
+"""How good a painting is: measures of content and style."""

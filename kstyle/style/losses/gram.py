@@ -1,0 +1,51 @@
+"""Gram losses, with every scaling that published code gives them.
+
+Style weights cannot be compared between tools because each scales its Gram matrices differently. Here a scaling has a
+name, so that a published weight can be used as it was published. All losses are float32, whatever the precision of
+the features.
+"""
+
+import keras
+
+from kstyle import backend
+from kstyle.style.losses.scalings import GRAM_SCALINGS
+
+ops = keras.ops
+
+
+def weighed(features, weights):
+    """(1, H, W, C) multiplied so that in the sum of f fᵀ each position has its weight: (1, H, W, 1), or None: 1."""
+    if weights is None:
+        return features
+    return features * ops.cast(ops.sqrt(ops.convert_to_tensor(weights)), features.dtype)
+
+
+def scaled_gram(features, scaling, shift=0.0, weights=None):
+    """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by
+    positions). `shift` is added to the features first: Novak & Nikulin 2016 (arXiv 1605.04603) take −1. `weights`: of
+    the positions, (1, H, W, 1) of mean 1."""
+    channels = features.shape[-1]
+    positions = features.shape[1] * features.shape[2]
+    if shift:
+        features = features + shift
+    features = weighed(features, weights)
+    scale = GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale
+    return backend.gram(features) * scale(channels, positions)
+
+
+def gram_loss(features, target, scaling, pixels, shift=0.0, weights=None):
+    """How far the Gram matrix of `features` is from a target.
+
+    Args:
+        features: (1, H, W, C).
+        target: (C, C) float32, from `scaled_gram` with the same scaling.
+        scaling: one of `GRAM_LOSSES`; `"relative"` divides by the target's own sum of squares, so that every layer
+            counts the same and a weight means the same for any picture.
+        pixels: height × width of the picture being made.
+        shift: as for the target.
+        weights: of the positions, as for the target.
+    """
+    distance = ops.sum(ops.square(scaled_gram(features, scaling, shift, weights) - target))
+    if scaling == "relative":
+        return distance / (ops.sum(ops.square(target)) + 1e-12)
+    return distance * GRAM_SCALINGS[scaling].weight(features.shape[-1], features.shape[1] * features.shape[2], pixels)

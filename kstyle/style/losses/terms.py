@@ -1,0 +1,363 @@
+"""Style terms by name: what is kept of a style picture, how several styles are blended, and the distance from it.
+
+| loss | compares | several styles |
+| --- | --- | --- |
+| the Gram ones | Gram matrices of each layer | mean of the matrices |
+| `wasserstein` | mean and covariance of each layer | mean of the moments |
+| `batch_norm` | mean and deviation of each channel | mean of both |
+| `histogram` | sorted activations of each channel | mean of the quantiles |
+| `mrf`, `nearest` | each place of each layer with its nearest in the style | sum of losses |
+| `hypercolumns` | each place, through all layers, with the style's that is nearest to a guide's | sum of losses |
+| `moments` | mean and covariance of columns through all layers | mean of the moments |
+| `remd`, `palette` | sampled columns, sampled colours | sum of losses |
+
+All means and sums are weighted. Everything is float32 and differentiable, with finite gradients at the target itself
+and where nothing varies.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kstyle.style.losses import patches, transport
+from kstyle.style.losses.gram import gram_loss, scaled_gram
+from kstyle.style.losses.moments import at_ranks, batch_norm_loss, histogram_loss, mean_and_deviation, quantiles, rows
+from kstyle.style.losses.scalings import GRAM_LOSSES
+
+ops = keras.ops
+
+# Losses that look at some positions only.
+SAMPLING = ("mrf", "nearest", "remd", "moments", "palette")
+# Sets of positions drawn in advance; step n takes set n mod DRAWS.
+DRAWS = 64
+# A hypercolumn stands for so many pixels each way.
+COARSER = 4
+# STROTSS samples the style five times.
+STYLE_SAMPLES = 5
+
+
+class Positions:
+    """Where one evaluation looks: positions drawn from a seed with NumPy, so that they are the same on every backend.
+
+    Args:
+        seed: of the drawing.
+        step: number of the step, a tensor; None: always the first set.
+    """
+
+    def __init__(self, seed=0, step=None):
+        self.seed, self.step = seed, step
+        self._made = {}
+
+    def once(self, key, make):
+        """`make()`, or what it gave before: terms share positions and what is read there."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def draw(self, available, samples, redraw=True, among=None):
+        """(samples,) int32 of `range(available)`, or of the array `among`, none twice. Where there are no more:
+        `among`, of which None means all."""
+        available = available if among is None else len(among)
+        if available <= samples:
+            return among
+        moving = redraw and self.step is not None
+        table = _sets(self.seed, available, samples, DRAWS if moving else 1)
+        table = table if among is None else among[table]
+        if not moving:
+            return table[0]
+        number = ops.cast(self.step, "int32") % DRAWS
+        key = (available, id(among), samples)
+        return self.once(key, lambda: ops.take(ops.convert_to_tensor(table), number, axis=0))
+
+
+@functools.lru_cache(maxsize=64)
+def _sets(seed, available, samples, count):
+    rng = np.random.default_rng([seed, available, samples])
+    return np.stack([rng.choice(available, samples, replace=False, shuffle=False) for _ in range(count)]).astype(
+        "int32"
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """How features are looked at: by which term, where, and whether they are a style's.
+
+    `region`: `kstyle.style.engine.regions.Region`, or None for all of the picture.
+    """
+
+    term: object
+    positions: Positions
+    style: bool
+    region: object = None
+
+    @property
+    def redraw(self):
+        return self.term.redraw and not self.style
+
+    def inside(self, height, width, rim=0):
+        """Positions in the region, counted without a rim of so many; None: all."""
+        return None if self.region is None else self.region.inside(height, width, rim)
+
+
+def _weighed(features, look):
+    return features, None if look.region is None else look.region.weights(features)
+
+
+def _rows(features, look):
+    x, inside = rows(features), look.inside(*features.shape[1:3])
+    return x if inside is None else ops.take(x, inside, axis=0)
+
+
+def _patches(features, look):
+    return patches.patches(features, _of_layer(look, *features.shape[1:3], rim=patches.PATCH // 2))
+
+
+def _activations(features, look):
+    found, where = rows(features), _of_layer(look, *features.shape[1:3])
+    found = found if where is None else ops.take(found, where, axis=0)
+    return found if look.style else patches.centred(found)  # a style's when all its views are together
+
+
+def _of_layer(look, height, width, rim=0):
+    available, samples = (height - 2 * rim) * (width - 2 * rim), look.term.samples or 4096
+    return look.positions.draw(available, samples, look.redraw, look.inside(height, width, rim))
+
+
+def _hypercolumns(features, look):
+    height, width = (max(1, side // COARSER) for side in features["shape"])
+    every = patches.hypercolumns(features, look.term.layers, height, width)
+    inside = look.inside(height, width)
+    return every if inside is None else ops.take(every, inside, axis=0)
+
+
+def _columns(features, look):
+    count = (look.term.samples or 1024) * (STYLE_SAMPLES if look.style else 1)
+    among = look.inside(*features["shape"])
+    return columns(features, look.term.layers, look.positions, count, look.redraw, among)
+
+
+def columns(features, layers, positions, samples, redraw=True, among=None):
+    """Activations of all layers at sampled positions of the picture.
+
+    Args:
+        features: {layer: (1, H', W', C)} with `"shape"`, the picture's (height, width).
+        layers: {layer: factor}, by what its channels are multiplied.
+        samples: positions; all where there are no more.
+        among: the positions that may be taken, an array; None: all.
+
+    Returns:
+        (n, D) float32, D the channels of all layers. A layer of half the size is read at half the position, bilinearly,
+        as STROTSS does with the picture's columns (it rounds the style's positions down).
+    """
+    key = (id(features), tuple(layers.items()), samples, redraw, id(among))
+    return positions.once(key, lambda: _read(features, layers, positions, samples, redraw, among))
+
+
+def _read(features, layers, positions, samples, redraw, among):
+    height, width = features["shape"]
+    flat = positions.draw(height * width, samples, redraw, among)
+    if flat is None:
+        flat = np.arange(height * width, dtype="int32")
+    top, left = flat // width, flat % width
+    parts = []
+    for layer, factor in layers.items():
+        x = features[layer]
+        # Pooling leaves out what is over; the longer side tells best by what it halved.
+        shrink = 2 ** round(np.log2(max(height, width) / max(x.shape[1:3])))
+        part = _at(x, top, left, shrink)
+        parts.append(part if factor == 1 else factor * part)
+    return ops.concatenate(parts, axis=1)
+
+
+def _at(features, top, left, shrink):
+    """(n, C): features (1, H, W, C) at (top, left) / shrink, bilinearly."""
+    _, height, width, _ = features.shape
+    flat = rows(features)
+
+    def pick(y, x):
+        return ops.take(flat, ops.minimum(y, height - 1) * width + ops.minimum(x, width - 1), axis=0)
+
+    y, x = top // shrink, left // shrink
+    if shrink == 1:
+        return pick(y, x)
+    down, right = (ops.cast(p % shrink, "float32")[:, None] / shrink for p in (top, left))
+    upper = pick(y, x) * (1 - right) + pick(y, x + 1) * right
+    lower = pick(y + 1, x) * (1 - right) + pick(y + 1, x + 1) * right
+    return upper * (1 - down) + lower * down
+
+
+def _same(seen):
+    return seen
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A style loss.
+
+    Attributes:
+        look: (features, Look) -> what is compared.
+        keep: that of a style -> its statistics, a tensor or a tuple of them.
+        distance: (that of the picture, target, term, pixels) -> scalar.
+        blended: statistics may be averaged over styles; if not, losses are.
+        ready: the statistics' mean, or those of one style -> target.
+        joint: all layers at once, and not each by itself.
+        match: (that of a guide, target) -> the target proper, for a term that looks for its matches once (`matched`).
+    """
+
+    look: Callable
+    keep: Callable
+    distance: Callable
+    blended: bool = True
+    ready: Callable = _same
+    joint: bool = False
+    match: Callable | None = None
+
+
+def _simply(distance):
+    return lambda seen, target, term, pixels: distance(seen, target)
+
+
+def _of_weighed(distance):
+    return lambda seen, target, term, pixels: distance(seen[0], target, seen[1])
+
+
+def _gram(scaling):
+    def look(features, look):
+        features, weights = _weighed(features, look)
+        if look.style:
+            return look.term.target_factor * scaled_gram(features, scaling, look.term.shift, weights)
+        return features, weights
+
+    def distance(seen, target, term, pixels):
+        return gram_loss(seen[0], target, scaling, pixels, term.shift, seen[1])
+
+    return Kind(look, _same, distance)
+
+
+KINDS = {
+    **{name: _gram(name) for name in GRAM_LOSSES},
+    "wasserstein": Kind(
+        _weighed,
+        lambda seen: transport.moments(*seen),
+        _of_weighed(transport.wasserstein),
+        ready=lambda moments: transport.gaussian(*moments),
+    ),
+    "batch_norm": Kind(_weighed, lambda seen: mean_and_deviation(*seen), _of_weighed(batch_norm_loss)),
+    "histogram": Kind(_rows, quantiles, _simply(histogram_loss)),
+    "mrf": Kind(_patches, _same, _simply(patches.mrf_loss), blended=False),
+    "nearest": Kind(_activations, _same, _simply(patches.nearest_loss), blended=False, ready=patches.centred),
+    "hypercolumns": Kind(
+        _hypercolumns, _same, _simply(patches.hypercolumn_loss), blended=False, joint=True, match=patches.replaced
+    ),
+    "remd": Kind(_columns, _same, _simply(transport.remd), blended=False, joint=True),
+    "moments": Kind(_columns, transport.column_moments, _simply(transport.moment_loss), joint=True),
+    "palette": Kind(_columns, _same, _simply(transport.palette), blended=False, joint=True),
+}
+
+
+def target(term, styles, blend, positions, regions=None, apart=False, views=1):
+    """What a term is to reach.
+
+    Args:
+        term: `kstyle.style.settings.Term`.
+        styles: for each view of each style {layer: (1, H, W, C)} with `"shape"`.
+        blend: a weight for each, together 1.
+        positions: `Positions`, its step None.
+        regions: for each of `styles` the `Region` of it that counts, or None.
+        apart: keep every style by itself, for regions of the picture.
+        views: so many of `styles`, one after another, are views of the same picture, which count as one.
+
+    Returns:
+        [(share, {layer: target})], one where styles are blended; of a joint term [(share, target)].
+    """
+    kind = KINDS[term.loss]
+    looks = [Look(term, positions, True, region) for region in regions or [None] * len(styles)]
+    kept = [
+        _by_layer(kind, term, lambda f, look=look: kind.keep(kind.look(f, look)), features)
+        for features, look in zip(styles, looks)
+    ]
+    kept = [_together(kept[i : i + views], kind) for i in range(0, len(kept), views)]
+    if kind.blended and not apart:
+        kept, blend = [_mean(kept, blend, kind.joint)], [1.0]
+    ready = kind.ready if kind.joint else lambda layers: {tap: kind.ready(one) for tap, one in layers.items()}
+    return [(share, _frozen(ready(one))) for share, one in zip(blend, kept) if share or apart]
+
+
+def matched(term, guide, reached, positions, regions=None):
+    """The targets of a term that looks for its matches once; of others `reached` itself.
+
+    Args:
+        term, reached, positions, regions: as for `distance`.
+        guide: features of the picture whose places are each to get one of the style.
+    """
+    kind = KINDS[term.loss]
+    if kind.match is None:
+        return reached
+    looks = [Look(term, positions, False, region) for region in regions or [None] * len(reached)]
+    return [(share, _frozen(kind.match(kind.look(guide, look), aim))) for (share, aim), look in zip(reached, looks)]
+
+
+def distance(term, features, reached, positions, pixels, regions=None):
+    """How far a picture is from a target, weighted by layers: a float32 scalar.
+
+    Args:
+        term, positions: as for `target`.
+        features: {layer: (1, H, W, C)} of the picture, with `"shape"`.
+        reached: from `target`.
+        pixels: height × width.
+        regions: for each of `reached` the `Region` that it is for, or None for all of the picture. A region counts as
+            its share of the picture: at any place style and content are then balanced as without regions.
+    """
+    kind = KINDS[term.loss]
+
+    def see(region):
+        look = Look(term, positions, False, region)
+        return _by_layer(kind, term, lambda f: kind.look(f, look), features)
+
+    everywhere = see(None) if regions is None else None
+    total = 0.0
+    for (share, aim), region in zip(reached, regions or [None] * len(reached)):
+        if not share:
+            continue
+        seen = everywhere if regions is None else see(region)
+        share = share * region.share if region else share
+        if kind.joint:
+            loss = kind.distance(seen, aim, term, pixels)
+        else:
+            loss = sum(w * kind.distance(seen[tap], aim[tap], term, pixels) for tap, w in term.layers.items())
+        total = total + (loss if share == 1 else share * loss)
+    return total
+
+
+def _by_layer(kind, term, function, features):
+    return function(features) if kind.joint else {tap: function(features[tap]) for tap in term.layers}
+
+
+def _together(kept, kind):
+    """What is kept of several views as if they were one picture."""
+    if len(kept) == 1:
+        return kept[0]
+    if kind.blended:
+        return _mean(kept, [1 / len(kept)] * len(kept), kind.joint)
+    if kind.joint:
+        return ops.concatenate(kept, axis=0)
+    return {tap: ops.concatenate([one[tap] for one in kept], axis=0) for tap in kept[0]}
+
+
+def _mean(kept, blend, joint):
+    if not joint:
+        return {tap: _mean([one[tap] for one in kept], blend, True) for tap in kept[0]}
+    if isinstance(kept[0], tuple):
+        return tuple(_mean(list(parts), blend, True) for parts in zip(*kept))
+    # Of sorted activations there may be more in one style than in another. Whatever else is averaged has one shape.
+    longest = max(one.shape[0] for one in kept)
+    return sum(float(share) * at_ranks(one, longest) for share, one in zip(blend, kept))
+
+
+def _frozen(value):
+    if isinstance(value, dict):
+        return {key: _frozen(one) for key, one in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, tuple) else ops.stop_gradient(value)

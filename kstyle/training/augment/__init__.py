@@ -1,0 +1,1 @@
+"""Changed pictures to train on."""

@@ -1,0 +1,1 @@
+"""Steps and epochs, and what happens around them."""

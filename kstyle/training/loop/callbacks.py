@@ -1,0 +1,187 @@
+"""What happens around the steps. All are `keras.callbacks.Callback`s: those that need no more than the model and the
+logs work in `keras.Model.fit` too, and Keras' own work in `kstyle.train`.
+
+A callback with something to remember across a resume has `state()` and `restore(state)`, of what JSON can hold.
+"""
+
+import logging
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.errors import UsageError
+from kstyle.io import runs
+from kstyle.training.loop import schedules
+
+log = logging.getLogger("kstyle")
+
+
+class LearningRate(keras.callbacks.Callback):
+    """Sets the optimiser's rate before each step by `kstyle.training.loop.schedules`.
+
+    Args:
+        schedule: a `schedules.Schedule`.
+        base: the recipe's rate.
+        steps_per_epoch, epochs: of the whole training, or of a stage.
+        first: the epoch the stage began with.
+    """
+
+    def __init__(self, schedule, base, steps_per_epoch, epochs, first=0):
+        super().__init__()
+        self.first = first
+        self.schedule, self.base, self.steps, self.epochs = schedule, base, steps_per_epoch, epochs
+        self.plateau = schedules.Plateau(schedule.arguments, base) if schedule.name == "plateau" else None
+        self.current = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch - self.first
+
+    def on_train_batch_begin(self, batch, logs=None):
+        base = self.base if self.plateau is None else self.plateau.rate
+        rate = schedules.rate(self.schedule, base, self.epoch * self.steps + batch, self.steps, self.epochs)
+        if rate != self.current:
+            self.model.optimizer.learning_rate = self.current = rate
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.plateau is not None:
+            self.plateau.update(logs[self.schedule.arguments.monitor])
+
+    def state(self):
+        return self.plateau.state_dict() if self.plateau else {}
+
+    def restore(self, state):
+        if self.plateau:
+            self.plateau.load_state_dict(state)
+
+
+class AugmentStrength(keras.callbacks.Callback):
+    """Ramps augmentation up, and switches it or its mixing off for the last epochs.
+
+    Args:
+        schedule: a `schedules.AugmentSchedule`.
+        epochs: of the whole training, all stages.
+
+    Attributes:
+        strength, mix: what `kstyle.training.augment.policy` takes, for the epoch that runs.
+    """
+
+    def __init__(self, schedule, epochs):
+        super().__init__()
+        self.schedule, self.epochs = schedule, epochs
+        self.strength = self.mix = 1.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.strength, self.mix = schedules.strength(self.schedule, epoch, self.epochs)
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Keeps an exponential average of the weights, which takes their place while the model is tested or saved.
+
+    Early on the average is over the steps there have been: the decay is at most (1 + n) / (10 + n) after n steps.
+    """
+
+    def __init__(self, decay):
+        super().__init__()
+        self.decay, self.count = decay, 0
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.weights = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)]
+        self.averages = [
+            keras.Variable(v.value, trainable=False, name=f"average_{i}") for i, v in enumerate(self.weights)
+        ]
+        self._move = backend.compile(self._average, [*self.weights, *self.averages])
+
+    def _average(self, keep):
+        backend.update(self.averages, keep, [v.value for v in self.weights], 1 - keep)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.count += 1
+        self._move(np.float32(min(self.decay, (1 + self.count) / (10 + self.count))))
+
+    def swap(self):
+        """Exchanges weights and averages."""
+        for weight, average in zip(self.weights, self.averages):
+            # A copy: on torch a value is the memory that the assignment changes.
+            kept = keras.ops.copy(average.value)
+            average.assign(weight.value)
+            weight.assign(kept)
+
+    on_test_begin = on_test_end = lambda self, logs=None: self.swap()
+
+    def state(self):
+        return {"count": self.count}
+
+    def restore(self, state):
+        self.count = state["count"]
+
+
+class Best(keras.callbacks.Callback):
+    """Saves the weights after each epoch that was better than all before; stops when none was for `patience` epochs.
+
+    Args:
+        folder: of the run.
+        monitor: `"val_accuracy"` or `"val_loss"`.
+        save: `save(path)` writes the model's weights.
+        patience: None: never stop.
+
+    Attributes:
+        first: the epoch that the stage began with; patience counts from there.
+    """
+
+    def __init__(self, folder, monitor, save, patience=None):
+        super().__init__()
+        self.folder, self.monitor, self.save, self.patience = folder, monitor, save, patience
+        self.best, self.epoch, self.first = None, None, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = logs[self.monitor] if self.monitor == "val_accuracy" else -logs[self.monitor]
+        if value > (-np.inf if self.best is None else self.best):  # false for NaN
+            self.best, self.epoch = value, epoch
+            self.save(self.folder / runs.BEST)
+        elif self.patience is not None and epoch - max(self.epoch or 0, self.first) >= self.patience:
+            log.info("No better %s for %d epochs: the stage ends.", self.monitor, self.patience)
+            self.model.stop_training = True
+
+    def state(self):
+        return {"best": self.best, "epoch": self.epoch}
+
+    def restore(self, state):
+        self.best, self.epoch = state["best"], state["epoch"]
+
+
+class TensorBoard(keras.callbacks.Callback):
+    """Event files for TensorBoard, by tensorboardX, without TensorFlow."""
+
+    def __init__(self, folder):
+        super().__init__()
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise UsageError("tensorboard: needs tensorboardX: pip install 'kstyle[tensorboard]'.") from error
+        self.writer = SummaryWriter(str(folder))
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name, value, epoch + 1)
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()
+
+
+class TextLog(keras.callbacks.Callback):
+    """A line an epoch to kstyle's log, which the run folder keeps with the time of each (the transfer-learning post's
+    `print_logger`)."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        said = f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.4f}"
+        if logs.get("val_loss") is not None:
+            said += f"  val loss {logs['val_loss']:.4f}  val accuracy {logs['val_accuracy']:.4f}"
+        log.info("%s  rate %.3g  %.0f images/s", said, logs["learning_rate"], logs["images_per_second"])

@@ -1,0 +1,209 @@
+"""The loop: epochs of steps with callbacks around them, from any step on, so that a resumed training takes the same
+steps as one that was never stopped."""
+
+import math
+import time
+import zlib
+from dataclasses import dataclass, field
+
+import keras
+
+from kstyle import backend
+from kstyle.data.batches import arrays
+from kstyle.errors import DataError
+
+ops = keras.ops
+
+# Pictures and labels on the device, seconds between two looks at how the epoch goes: fetching makes the host wait.
+LOOK_INTERVAL = 0.5
+
+
+@dataclass
+class Position:
+    """Where a training is.
+
+    Attributes:
+        stage: its number; `first`: the epoch it began with; `ended`: whether a callback has ended it.
+        epoch, batch: done so far, the epochs of all stages.
+        seconds: run so far, of this epoch.
+        history: a dict for each epoch done.
+    """
+
+    stage: int = 0
+    first: int = 0
+    ended: bool = False
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    history: list = field(default_factory=list)
+
+
+class ArrayBatches:
+    """Batches of a split that lives on the device as uint8.
+
+    The order of an epoch depends on nothing but `seed` and the epoch's number.
+
+    Args:
+        split: a `kstyle.data.batches.arrays.Split`, or anything with `images` and `labels`.
+        size: pictures a batch.
+        seed: of the order.
+        drop_last: leave out a last batch that is not full.
+    """
+
+    def __init__(self, split, size, seed, drop_last=False):
+        self.count, self.size, self.seed = len(split.labels), size, seed
+        self.images, self.labels = ops.convert_to_tensor(split.images), ops.convert_to_tensor(split.labels)
+        self.steps = self.count // size if drop_last else -(-self.count // size)
+
+    def __call__(self, epoch, first=0):
+        """Yields (images (B, H, W, C) uint8, labels (B,) int32) from batch number `first` of the epoch on."""
+        order = ops.convert_to_tensor(arrays.order(self.count, self.seed, epoch))
+        for batch in range(first, self.steps):
+            where = order[batch * self.size : (batch + 1) * self.size]
+            yield ops.take(self.images, where, axis=0), ops.take(self.labels, where, axis=0)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a progress bar shows: `loss`, `accuracy` are means over the epoch so far."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    steps: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+
+
+class Stopped(Exception):
+    """`fit` was asked to stop and did so between two steps."""
+
+
+def fit(
+    model,
+    step,
+    batches,
+    validate,
+    *,
+    epochs,
+    seed,
+    callbacks=(),
+    position=None,
+    strength=None,
+    save=None,
+    look=None,
+    stop=None,
+    total=None,
+):
+    """Trains until `epochs` are done since the stage began, or a callback sets `model.stop_training`.
+
+    Args:
+        model: for the callbacks, whose `on_train_begin` and `on_train_end` are the caller's to call.
+        step: a `kstyle.training.loop.steps.TrainStep`.
+        batches: an `ArrayBatches` or the like: `steps`, `size`, `count` and `batches(epoch, first)`.
+        validate: a function that gives {"val_loss": …, "val_accuracy": …}, or None.
+        seed: of everything drawn at random in the steps.
+        position: a `Position` to go on from; the model's, optimiser's and step's variables are those of then.
+        strength: the `AugmentStrength` among the callbacks, if any.
+        save: `save(position, now)` is called after each step and each epoch; `now` is True after an epoch.
+        look: called with a `Look` now and then.
+        stop: a function; once it gives True the state is saved and `Stopped` raised.
+        total: epochs of all stages, for `look`; None: there is one stage.
+
+    Returns:
+        The history, a list of dicts.
+
+    Raises:
+        DataError: the loss is no number any more.
+        Stopped: see `stop`.
+    """
+    position = position or Position()
+    total = total or epochs
+    hooks = (
+        [c for c in callbacks if _hears(c, "on_train_batch_begin")],
+        [c for c in callbacks if _hears(c, "on_train_batch_end")],
+    )
+    model.stop_training = False
+    while position.epoch < position.first + epochs and not position.ended:
+        epoch = position.epoch
+        began, looked = time.perf_counter() - position.seconds, time.perf_counter()
+        if position.batch == 0:
+            step.totals.assign(ops.zeros(3))
+        for callback in callbacks:
+            callback.on_epoch_begin(epoch)
+        first = position.batch
+        for images, labels in batches(epoch, first):
+            for callback in hooks[0]:
+                callback.on_train_batch_begin(position.batch)
+            number = zlib.crc32(f"{seed} {epoch} {position.batch}".encode()) >> 1
+            if strength is None:
+                step(images, labels, number)
+            else:
+                step(images, labels, number, strength.strength, strength.mix)
+            for callback in hooks[1]:
+                callback.on_train_batch_end(position.batch)
+            position.batch += 1
+            now = time.perf_counter()
+            position.seconds = now - began
+            if look is not None and (now - looked > LOOK_INTERVAL or position.batch == batches.steps):
+                looked = now
+                look(_look(step, position, total, batches))
+            if save is not None:
+                save(position, False)
+            if stop is not None and stop():
+                if save is not None:
+                    save(position, True)
+                raise Stopped
+            if model.stop_training:
+                break
+        backend.synchronize()
+        position.seconds = time.perf_counter() - began
+        logs = _epoch_logs(step, position, batches)
+        logs["learning_rate"] = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+        if validate is not None:
+            for callback in callbacks:
+                callback.on_test_begin()
+            logs |= validate()
+            for callback in callbacks:
+                callback.on_test_end()
+        position.history.append(logs)
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, logs)
+        position.epoch, position.batch, position.seconds = epoch + 1, 0, 0.0
+        position.ended = model.stop_training
+        if save is not None:
+            save(position, True)
+    return position.history
+
+
+def _hears(callback, hook):
+    return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+
+
+def _look(step, position, epochs, batches):
+    loss, right, count = _totals(step, position)
+    rate = position.batch * batches.size / max(position.seconds, 1e-9)
+    return Look(position.epoch, epochs, position.batch, batches.steps, loss / count, right / count, rate)
+
+
+def _totals(step, position):
+    """Sums of loss and right ones, and how many pictures, of the epoch so far."""
+    loss, right, count = (float(x) for x in ops.convert_to_numpy(step.totals.value))
+    if not math.isfinite(loss):
+        raise DataError(
+            f"The loss is no number any more in epoch {position.epoch + 1}: lower optimizer.learning_rate, add a "
+            "schedule.warmup, or set optimizer.clip_norm."
+        )
+    return loss, right, count
+
+
+def _epoch_logs(step, position, batches):
+    loss, right, count = _totals(step, position)
+    return {
+        "epoch": position.epoch + 1,
+        "loss": loss / count,
+        "accuracy": right / count,
+        "seconds": round(position.seconds, 3),
+        "images_per_second": round(count / position.seconds, 1),
+    }

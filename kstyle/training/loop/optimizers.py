@@ -1,0 +1,146 @@
+"""Optimisers by name, and what is done to gradients before them: weight decay and clipping."""
+
+import fnmatch
+
+import keras
+
+from kstyle import backend
+from kstyle.errors import UsageError, unknown
+from kstyle.io.files import one_line
+
+ops = keras.ops
+
+
+class SGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent as torch has it: `v ← m·v + g`, `w ← w − rate·v`.
+
+    Keras' own keeps the rate inside the velocity, `v ← m·v − rate·g`: after a drop of the rate it goes on for some
+    steps at the old one, and a recipe published for torch takes another path.
+
+    Args:
+        learning_rate: per step.
+        momentum: m, in [0, 1).
+        nesterov: `w ← w − rate·(g + m·v)`.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, name="sgd", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables] if self.momentum else []
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # All variables at once: Keras' hook for its own fused updates.
+        if self.momentum:
+            velocities = [self.velocities[self._get_variable_index(v)] for v in trainable_variables]
+            backend.update(velocities, self.momentum, grads, 1.0)
+            moved = [v.value for v in velocities]
+            grads = backend.add_scaled(list(grads), self.momentum, moved) if self.nesterov else moved
+        backend.update(trainable_variables, 1.0, grads, -ops.convert_to_tensor(learning_rate))
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
+
+
+OPTIMIZERS = {
+    "sgd": SGD,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.Adam,  # with decay: decoupled
+    "nadam": keras.optimizers.Nadam,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adagrad": keras.optimizers.Adagrad,
+    "adadelta": keras.optimizers.Adadelta,
+    "lion": keras.optimizers.Lion,
+    "lamb": keras.optimizers.Lamb,
+}
+
+
+def build(settings, variables):
+    """The optimiser that `settings` (a `kstyle.training.setup.settings.Optimizer`) names, built on `variables`.
+
+    Raises:
+        UsageError: unknown name, or arguments the optimiser does not have.
+    """
+    if settings.name not in OPTIMIZERS:
+        raise unknown("optimizer", settings.name, OPTIMIZERS)
+    arguments = dict(settings.arguments)
+    if settings.name == "sgd":
+        arguments = {"momentum": settings.momentum, "nesterov": settings.nesterov, **arguments}
+    try:
+        optimizer = OPTIMIZERS[settings.name](learning_rate=float(settings.learning_rate), **arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"optimizer {settings.name}: {one_line(error)}") from error
+    optimizer.build(variables)
+    return optimizer
+
+
+def carry(before, optimizer):
+    """Gives an optimiser the moments that another of its kind has for the same weights."""
+    kept = {v.path: v for v in before.variables}
+    for variable in optimizer.variables:
+        if variable.path in kept and tuple(variable.shape) == tuple(kept[variable.path].shape):
+            variable.assign(kept[variable.path].value)
+
+
+def apply(optimizer, settings, variables):
+    """A function of gradients that makes one step.
+
+    L2 penalties of the variables' regularisers are added to their gradients (2·l2·w), which is what differentiating
+    the penalty gives, without computing it at each step. Coupled weight decay, torch's, adds `weight_decay`·w likewise;
+    decoupled decay (Loshchilov & Hutter 2017, arXiv 1711.05101) shrinks the weights by rate·`weight_decay` and leaves
+    the gradients alone. A layer's multiplier scales the whole change, decay and all, whatever the optimiser.
+
+    Args:
+        settings: a `kstyle.training.setup.settings.Optimizer`.
+        variables: what `optimizer` was built on, in the order of the gradients.
+    """
+    decayed = [decays(v) or settings.decay_norms for v in variables]
+    coupled = [
+        penalty(v) + (settings.weight_decay if d and not settings.decoupled else 0) for v, d in zip(variables, decayed)
+    ]
+    groups = {factor: [i for i, c in enumerate(coupled) if c == factor] for factor in set(coupled) - {0}}
+    shrunk = [v for v, d in zip(variables, decayed) if d] if settings.decoupled and settings.weight_decay else []
+    scaled = [(v, m) for v in variables if (m := multiplier(v, settings.multipliers)) != 1]
+
+    def step(grads):
+        before = [ops.copy(variable.value) for variable, _ in scaled]
+        change(list(grads))
+        for (variable, factor), old in zip(scaled, before):
+            variable.assign(old + factor * (variable.value - old))
+
+    def change(grads):
+        for factor, where in groups.items():
+            added = backend.add_scaled([grads[i] for i in where], factor, [variables[i].value for i in where])
+            for i, grad in zip(where, added):
+                grads[i] = grad
+        if settings.clip_norm is not None:
+            norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in grads))
+            factor = ops.minimum(1.0, settings.clip_norm / (norm + 1e-6))
+            grads = [g * factor for g in grads]
+        if shrunk:
+            rate = ops.convert_to_tensor(optimizer.learning_rate)
+            backend.update(shrunk, 1.0, [v.value for v in shrunk], -rate * settings.weight_decay)
+        optimizer.apply(grads, variables)
+
+    return step
+
+
+def multiplier(variable, multipliers):
+    """The factor of the first pattern in `{pattern: factor}` that fits the name of the variable's layer, or 1."""
+    layer = variable.path.rpartition("/")[0]
+    return next((factor for pattern, factor in multipliers.items() if fnmatch.fnmatchcase(layer, pattern)), 1.0)
+
+
+def decays(variable):
+    """Whether weight decay is meant for it when biases and normalisation are left out: kernels have two dimensions."""
+    return len(variable.shape) > 1
+
+
+def penalty(variable):
+    """2·l2 of the variable's L2 regulariser, 0 without one."""
+    regularizer = getattr(variable, "regularizer", None)
+    return 2 * float(getattr(regularizer, "l2", 0.0))

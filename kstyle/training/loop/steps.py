@@ -1,0 +1,135 @@
+"""One step of training and one of prediction, in Keras ops, compiled by the backend where that pays."""
+
+import math
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.training.loop import optimizers
+
+ops = keras.ops
+
+
+class Normalise:
+    """uint8 pixels -> float32: (x / 255 − mean) / std, a number for each channel, as one multiplication and addition.
+
+    Between `to_unit` and `from_unit` lies augmentation, which works on pictures in [0, 1].
+    """
+
+    def __init__(self, mean, std):
+        mean, std = np.asarray(mean, "float32"), np.asarray(std, "float32")
+        self.mean, self.std = mean.tolist(), std.tolist()
+        self._scale, self._shift = (1 / std).astype("float32"), (-mean / std).astype("float32")
+
+    def __call__(self, images):
+        return self._affine(images, self._scale / 255, self._shift)
+
+    def from_unit(self, images):
+        return self._affine(images, self._scale, self._shift)
+
+    def _affine(self, images, scale, shift):
+        images = ops.cast(images, "float32")
+        if len(set(zip(scale.tolist(), shift.tolist()))) == 1:
+            scale, shift = float(scale[0]), float(shift[0])
+        else:
+            scale, shift = ops.convert_to_tensor(scale), ops.convert_to_tensor(shift)
+        return images * scale + shift
+
+
+def to_unit(images):
+    return ops.cast(images, "float32") * (1 / 255)
+
+
+class TrainStep:
+    """Callable: `step(images, labels, seed, strength, mix)` makes one step of the optimiser.
+
+    images: (B, H, W, C) uint8; labels: (B,) integer; seed: integer that all random numbers of the step come from;
+    strength, mix: see `kstyle.training.augment.policy`.
+
+    Args:
+        model: gives logits.
+        optimizer: built on the model's trainable variables.
+        settings: a `kstyle.training.setup.settings.TrainSettings`.
+        optimization: the `kstyle.training.setup.settings.Optimizer` that `optimizer` was built from.
+        normalise: a `Normalise`.
+        augment: what `kstyle.training.augment.policy.build` gave, or None.
+        class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.
+    """
+
+    def __init__(self, model, optimizer, settings, optimization, normalise, augment=None, class_weights=None):
+        self.model, self.settings, self.normalise, self.augment = model, settings, normalise, augment
+        self.classes = model.output_shape[-1]
+        self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
+        # Sums since the epoch began: loss, right ones, pictures. They stay on the device until somebody looks.
+        self.totals = keras.Variable(np.zeros(3, "float32"), trainable=False, name="totals")
+        trainable = model.trainable_variables
+        rest = [v for v in model.variables if not any(v is t for t in trainable)]
+        self._gradients = backend.gradients(self._loss, trainable, rest)
+        self._apply = optimizers.apply(optimizer, optimization, trainable)
+        self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, self.totals])
+        self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in model._flatten_layers())
+
+    def __call__(self, images, labels, seed, strength=1.0, mix=1.0):
+        if self._drops:
+            backend.reseed(seed)
+        self._run(images, labels, np.int32(seed), np.float32(strength), np.float32(mix))
+
+    def _step(self, images, labels, seed, strength, mix):
+        targets = ops.one_hot(labels, self.classes)
+        if self.augment is None:
+            x = self.normalise(images)
+        else:
+            x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
+            x = self.normalise.from_unit(x)
+        # Parts of one size: what memory was enough for is enough for an epoch's last batch, whatever is left for it.
+        count, size = images.shape[0], self.settings.batch // self.settings.accumulate
+        total, grads = None, None
+        for first in range(0, count, size):
+            piece = slice(first, min(first + size, count))
+            _, sums, found = self._gradients(x[piece], targets[piece])
+            share = (piece.stop - first) / count
+            if grads is None:
+                total, grads = sums["sums"], found if share == 1 else [share * g for g in found]
+            else:
+                total, grads = total + sums["sums"], backend.add_scaled(grads, share, found)
+        self._apply(grads)
+        self.totals.assign(self.totals.value + total)
+
+    def _loss(self, x, targets):
+        logits = ops.cast(self.model(x, training=True), "float32")
+        smoothing = self.settings.loss.label_smoothing
+        aims = targets * (1 - smoothing) + smoothing / self.classes if smoothing else targets
+        losses = -ops.sum(aims * ops.log_softmax(logits), axis=-1)
+        if self.class_weights is not None:
+            losses = losses * ops.sum(targets * ops.convert_to_tensor(self.class_weights), axis=-1)
+        right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1)), "float32")
+        sums = ops.stack([ops.sum(losses), ops.sum(right), ops.cast(x.shape[0], "float32")])
+        return ops.mean(losses), {"sums": sums}
+
+
+class Predictor:
+    """Callable: (N, H, W, C) uint8 -> (N, K) float32 NumPy probabilities, in batches.
+
+    Args:
+        model: gives logits.
+        normalise: what pictures go through before it.
+        output: of the model's float32 output, what is returned.
+    """
+
+    def __init__(self, model, normalise, output=ops.softmax):
+
+        def step(images):
+            return output(ops.cast(model(normalise(images), training=False), "float32"))
+
+        self._run = backend.compile(step, model.variables)
+
+    def __call__(self, images):
+        # VGG's first layer makes 64 numbers of a pixel: 256 pictures of 224 px would take gigabytes.
+        batch = max(1, min(256, (1 << 21) // math.prod(images.shape[1:3])))
+        found = [self._run(ops.convert_to_tensor(images[i : i + batch])) for i in range(0, len(images), batch)]
+        return np.concatenate([ops.convert_to_numpy(each) for each in found])
+
+
+def as_it_is(x):
+    return x

@@ -1,0 +1,1 @@
+"""What a training has to show: scores, pictures of them, files for other programs."""

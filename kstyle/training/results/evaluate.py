@@ -1,0 +1,193 @@
+"""`kstyle.evaluate` and `kstyle.predict`: from a run folder to scores."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from kstyle.data.batches import opening
+from kstyle.data.photos.classes import matched
+from kstyle.errors import DataError
+from kstyle.io import locks, names, runs
+from kstyle.io.files import expanded, json_text, listed
+from kstyle.nn import state as checkpoint
+from kstyle.pictures import images
+from kstyle.training.loop import steps
+from kstyle.training.results import metrics, mistakes, plots
+from kstyle.training.setup import build, settings
+
+log = logging.getLogger("kstyle")
+
+# Pictures in memory at a time.
+AT_ONCE = 256
+
+
+def load(folder):
+    """A finished run, as `(recipe, facts, model, normalise)`."""
+    facts = runs.facts(folder)
+    recipe = settings.load(str(Path(folder) / "recipe.yaml"))
+    model = build.network(recipe, len(facts["classes"]), facts["shape"])
+    path = runs.result_file(folder)
+    found, _ = runs.load_arrays(path)
+    # A state holds random generators among the variables; a result only weights. Both keep the model's order.
+    checkpoint.assign(model.variables if path.name == runs.STATE else model.weights, found, "model", path)
+    return recipe, facts, model, steps.Normalise(facts["mean"], facts["std"])
+
+
+def evaluate(folder, data=None, progress=None, sheet=None):
+    """Scores a run on the test split of its data, or of others, whose classes are matched by their names.
+
+    Writes scores.json, per_class.csv, confusion.csv and confusion.png; of data that are not the run's own, which their
+    checksum tells, scores-SUM.json and so on, so that the run's stay as they are.
+
+    Args:
+        folder: of the run.
+        data, progress: as for `kstyle.train`; photographs may be in another layout than those of the run.
+        sheet: a .png or .jpg, to be written as `kstyle.training.results.mistakes.sheet` does.
+
+    Returns:
+        See `kstyle.training.results.metrics.scores`.
+
+    Raises:
+        DataError: it is no run, the data cannot be had or used, or have no class that the run has.
+        UsageError: it is being trained or evaluated meanwhile.
+    """
+    folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
+    facts = runs.facts(folder)  # before anything is written there
+    with locks.held(folder, "evaluation"):
+        return _evaluated(folder, facts, data, progress, sheet)
+
+
+def _evaluated(folder, facts, data, progress, sheet):
+    """What `evaluate` does, in a folder that nobody else writes into."""
+    recipe, _, model, normalise = load(folder)
+    found = build.find(recipe, data, progress, others=True)
+    own = found.sha256 == facts["data"]["sha256"]
+    _matched(found, facts["classes"])  # before pictures are decoded
+    names.check_spares([sheet], [path for part in (found.train, found.test) for path in getattr(part, "paths", ())])
+    if not own:
+        log.warning(
+            "The data are not those of the run: %s now, %s then. The scores go to %s.",
+            found.sha256[:12], facts["data"]["sha256"][:12], Path(folder) / f"scores{_ending(found.sha256)}.json",
+        )  # fmt: skip
+        if getattr(found, "drawn", False):
+            log.warning(
+                "%s: has no test split: %s of %s pictures are scored, the part that a training would set apart. "
+                "To score all, put the class folders into a folder test/ (or mark the rows of the table).",
+                found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
+            )  # fmt: skip
+    parts = build.testing(recipe, found, limited=own, progress=progress)
+    return score(model, normalise, parts, Path(folder), sheet, facts)
+
+
+def score(model, normalise, parts, folder, sheet=None, facts=None):
+    """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes.
+
+    Args:
+        facts: run.json of the run, where the pictures may be others than its own; None: they are its own.
+
+    Returns:
+        `kstyle.training.results.metrics.Scores` with `data`: `{"name", "origin", "sha256", "own"`: whether they are the
+            run's
+        own, `"file"`: the name of what was written`}`.
+    """
+    own = facts is None or parts.sha256 == facts["data"]["sha256"]
+    classes = parts.classes if facts is None else facts["classes"]
+    labels, images = _matched(parts, classes)[parts.test.labels], parts.test.images
+    probabilities, known = steps.Predictor(model, normalise)(images), labels >= 0
+    unknown = {}
+    for number in np.unique(parts.test.labels[~known]):
+        seen = np.bincount(probabilities[parts.test.labels == number].argmax(axis=1), minlength=len(classes))
+        taken = {classes[k]: int(seen[k]) for k in np.argsort(-seen, kind="stable") if seen[k]}
+        unknown[parts.classes[number]] = {"pictures": int(seen.sum()), "taken_for": taken}
+    if unknown:
+        probabilities, labels, images = probabilities[known], labels[known], images[known]
+    ending = "" if own else _ending(parts.sha256)
+    about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
+    scores = dataclasses.replace(metrics.scores(probabilities, labels, classes), unknown=unknown, data=about)
+    with runs.replacing(folder / about["file"]) as beside:
+        beside.write_text(json_text(scores.as_json(), indent=2), "utf-8")
+    for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):
+        with runs.replacing(folder / f"{name}{ending}.csv") as beside:
+            table.to_csv(beside)
+    plots.confusion(scores.confusion, classes, folder / f"confusion{ending}.png")
+    if sheet is not None:
+        mistakes.sheet(images, labels, probabilities, classes, sheet, title=folder.resolve().name)
+    return scores
+
+
+def _ending(sha256):
+    return f"-{sha256[:12]}"
+
+
+def _matched(found, classes):
+    """For each of `found.classes` the number of the one of `classes` that it is by its name, or -1: (K,) int.
+
+    Raises:
+        DataError: no test picture is of any of `classes`.
+    """
+    if list(found.classes) == list(classes):  # of which two may share a name
+        return np.arange(len(classes))
+    same, places = matched(found.classes, classes), {name: place for place, name in enumerate(classes)}
+    numbers = np.array([places.get(same[name], -1) for name in found.classes])
+    present = np.unique(found.test.labels)
+    if (numbers[present] < 0).all():
+        raise DataError(
+            f"{found.origin}: no test picture is of a class that the run knows: expected some of {listed(classes)}; "
+            f"got {listed(found.classes[label] for label in present)}."
+        )
+    return numbers
+
+
+def predict(folder, paths, top=5, keep_pictures=True):
+    """What a run sees in pictures.
+
+    Args:
+        folder: of the run.
+        paths: picture files.
+        top: so many classes a picture.
+        keep_pictures: whether they are in the result, 150 kB each at 224 px.
+
+    Returns:
+        A list, for each path a dict of `path` and either `predictions` (list of `{"class", "probability"}`, the most
+        probable first) and `picture` ((H, W, C) uint8, as the network saw it), or `error`.
+    """
+    _, facts, model, normalise = load(expanded(folder))
+    predictor, found = steps.Predictor(model, normalise), []
+    paths = [expanded(path) for path in paths]
+    for first in range(0, len(paths), AT_ONCE):
+        seen = []
+        for path in paths[first : first + AT_ONCE]:
+            try:
+                entry = {"path": str(path), "picture": read(path, facts)}
+                seen.append(entry)
+            except DataError as error:
+                entry = {"path": str(path), "error": str(error)}
+            found.append(entry)
+        if not seen:
+            continue
+        for entry, p in zip(seen, predictor(np.stack([entry["picture"] for entry in seen]))):
+            best = np.argsort(-p, kind="stable")[:top]
+            entry["predictions"] = [{"class": facts["classes"][k], "probability": float(p[k])} for k in best]
+            if not keep_pictures:
+                del entry["picture"]
+    return found
+
+
+def read(path, facts):
+    """A picture file as the network of a run wants it, (H, W, C) uint8.
+
+    A run on photographs brings it to size as it did those; one on a set of small pictures takes the middle square.
+    For both it is read as photographs are in training: `kstyle.data.batches.opening`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    size, _, channels = facts["shape"]
+    if facts.get("resize"):
+        return opening.centre(path, size, facts["resize"])
+    rgb = images.resize(opening.middle(path) / np.float32(255), (size, size))
+    if channels == 1:
+        rgb = rgb @ np.array([[0.299], [0.587], [0.114]], "float32")  # ITU-R 601, as Pillow's "L"
+    return (np.clip(rgb, 0, 1) * 255).round().astype("uint8")

@@ -1,0 +1,320 @@
+"""The settings of a training, typed and closed: what a recipe in configs/train may say."""
+
+import functools
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from kstyle import config
+from kstyle.config import Closed, FilePath, NotNegative, Positive
+from kstyle.errors import UsageError, unknown
+from kstyle.training.augment.policy import AugmentSettings
+from kstyle.training.loop import schedules
+from kstyle.training.loop.schedules import AugmentSchedule, Schedule
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+# YAML takes some names of classes for numbers.
+ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
+
+
+class Model(Closed):
+    """`name`: a key of `kstyle.models.classifiers.CLASSIFIERS`; the rest are that network's own options.
+
+    `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    weights: FilePath | None = None
+
+    @property
+    def options(self):
+        return dict(self.model_extra or {})
+
+
+class MeanAndDeviation(Closed):
+    """In [0, 1], a number for each channel."""
+
+    mean: list[float]
+    std: list[Positive]
+
+
+class Photographs(Closed):
+    """How files of pictures become squares of `size` pixels.
+
+    `size`, `resize`: the middle `size`×`size` of a picture whose short side was brought to `resize`; None: what the
+        network was made for.
+    `crop`: of training pictures: `"random"` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842) with
+        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on.
+    `test_fraction`: of the pictures, where the folder has no test pictures of its own.
+    `workers`: processes that decode; None: one for each processor.
+    """
+
+    size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    resize: Annotated[int, Field(ge=8, le=4096)] | None = None
+    crop: Literal["random", "center"] = "random"
+    scale: tuple[Share, Share] = (0.08, 1.0)
+    ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self):
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name}: expected [lowest, highest]; got [{low:g}, {high:g}]")
+        if self.size and self.resize and self.resize < self.size:
+            raise ValueError(f"resize {self.resize} is smaller than the size {self.size} cut out of it")
+        return self
+
+
+class Data(Closed):
+    """`name`: a key of `kstyle.data.DATASETS` (arrays) or `kstyle.data.PHOTOGRAPHS` (files).
+
+    `path`: where it is, if `--data` says nothing else.
+    `validation`: `"test"`, or the fraction of the training pictures held out, stratified.
+    `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
+        also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
+        given numbers.
+    `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
+    `photographs`: of data sets of files.
+    """
+
+    name: str
+    path: FilePath | None = None
+    validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
+    normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
+    train_limit: Count | None = None
+    test_limit: Count | None = None
+    photographs: Photographs = Photographs()
+
+
+class Optimizer(Closed):
+    """`name`: a key of `kstyle.training.loop.optimizers.OPTIMIZERS`; `arguments`: more of Keras' arguments of it.
+
+    `weight_decay` of the kernels is `coupled`, added to the gradient as in torch, or `decoupled`; with `decay_norms`
+        biases and normalisation decay too, as in torch where nobody has said otherwise.
+    `clip_norm`: the gradients' common norm is cut to it.
+    `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
+        a layer holds, 0 keeps its weights as they are.
+    """
+
+    name: str = "sgd"
+    learning_rate: Positive
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+    weight_decay: NotNegative = 0.0
+    decay: Literal["coupled", "decoupled"] = "coupled"
+    decay_norms: bool = True
+    clip_norm: Positive | None = None
+    multipliers: dict[str, NotNegative] = Field(default={})
+    arguments: dict[str, Any] = Field(default={})
+
+    @property
+    def decoupled(self):
+        return self.decay == "decoupled" or self.name == "adamw"
+
+    @model_validator(mode="after")
+    def _momentum_is_for_sgd(self):
+        if self.name != "sgd" and (self.momentum or self.nesterov):
+            raise ValueError(f"momentum and nesterov are sgd's; {self.name} takes its own in optimizer.arguments")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Loss(Closed):
+    """Cross-entropy. `class_weights`: a number for each class; or {class: number}, by its name or, where no class has
+    that name, its place from 0, the others 1; or `"balanced"`: N / (classes · N of the class)."""
+
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["balanced"] | list[NotNegative] | dict[ClassName, NotNegative] | None = None
+
+
+class Average(Closed):
+    """Exponential average of the weights, which is then what is validated and kept. `decay`: per step."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+
+
+class Checkpoint(Closed):
+    """`keep`: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
+
+    With `validation: test` the best epoch is chosen by the test pictures, and its score is too good: keep the last.
+    `every_seconds`, `every_steps`: how often the state is saved within an epoch; it is after each epoch.
+    """
+
+    keep: Literal["last", "best"] = "last"
+    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    every_seconds: Positive | None = 300.0
+    every_steps: Count | None = None
+
+
+class Stage(Closed):
+    """A part of a training in which some layers are frozen, their normalisation's statistics with them.
+
+    `train`: from which part of the network up to its output weights change: `"head"`, `"all"`, or one of the parts of
+        `kstyle.models.finetune.BACKBONES`.
+    `learning_rate`, `schedule`, `optimizer`: instead of the recipe's. A schedule runs over the stage.
+    `keep_optimizer`: its moments go on from the stage before, of the layers that were trained there.
+    `augment`: False: training pictures are cut as those for testing, and nothing of `augment` applies.
+    `cache_features`: what the frozen layers give is computed once, and the rest trains on that. `"auto"`: where
+        nothing is random before the rest: `augment` is False, or `views` says how many random views to take.
+    `views`: so many augmented views of each picture, computed once and taken in turn, one an epoch; 0: no such thing.
+    """
+
+    train: str = "all"
+    epochs: Count
+    learning_rate: Positive | None = None
+    schedule: Schedule | None = None
+    optimizer: Optimizer | None = None
+    keep_optimizer: bool = False
+    augment: bool = True
+    cache_features: Literal["auto"] | bool = "auto"
+    views: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _sound(self):
+        if self.views and not self.augment:
+            raise ValueError("views are of augmented pictures: leave augment on, or views out")
+        if self.views and self.cache_features is False:
+            raise ValueError("views are cached features: leave cache_features out, or views")
+        if self.cache_features is True and self.augment and not self.views:
+            raise ValueError("cached features of augmented pictures need views: N, or augment: false")
+        if self.keep_optimizer and self.optimizer:
+            raise ValueError("keep_optimizer and another optimizer exclude each other")
+        return self
+
+    @property
+    def cached(self):
+        """Whether features are to be cached where the network allows it."""
+        return self.cache_features is not False and bool(self.views or not self.augment)
+
+
+class TrainSettings(Closed):
+    """All of a recipe.
+
+    `epochs`, or `stages` with epochs of their own.
+    `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
+    `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
+    `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
+    `tensorboard`: also write event files (needs tensorboardX).
+    """
+
+    description: str = ""
+    model: Model
+    data: Data
+    augment: AugmentSettings = AugmentSettings()
+    augment_schedule: AugmentSchedule = AugmentSchedule()
+    optimizer: Optimizer
+    schedule: Schedule = Schedule(name="constant")
+    loss: Loss = Loss()
+    epochs: Count | None = None
+    stages: list[Stage] = Field(default=[])
+    batch: Count = 128
+    drop_last: bool = False
+    accumulate: Count = 1
+    average: Average | None = None
+    checkpoint: Checkpoint = Checkpoint()
+    early_stop: Count | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    seed: Annotated[int, Field(ge=0)] = 0
+    deterministic: bool = False
+    tensorboard: bool = False
+
+    @field_validator("data", "model", mode="before")
+    @classmethod
+    def _name_alone(cls, value):
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _parts_fit(self):
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} cannot be run in {self.accumulate} equal parts (accumulate)")
+        if bool(self.epochs) == bool(self.stages):
+            raise ValueError("expected epochs, or stages with epochs each, and not both")
+        for stage in self.plan:
+            schedules.check(stage.schedule, stage.epochs)
+        return self
+
+    @property
+    def plan(self):
+        """The stages, at least one, with nothing left to be taken from the recipe."""
+        stages = self.stages or [Stage(epochs=self.epochs)]
+        return [
+            stage.model_copy(
+                update={
+                    "optimizer": self._optimizer(stage),
+                    "schedule": stage.schedule or self.schedule,
+                }
+            )
+            for stage in stages
+        ]
+
+    def _optimizer(self, stage):
+        optimizer = stage.optimizer or self.optimizer
+        rate = stage.learning_rate
+        return optimizer if rate is None else optimizer.model_copy(update={"learning_rate": rate})
+
+
+def resolved(settings):
+    """A `TrainSettings` as plain types, defaults and all, that `load` reads back as the same.
+
+    Of augmentation only what was set: some of its keys, unset, exclude each other.
+    """
+    return {
+        **settings.model_dump(mode="json"),
+        "augment": settings.augment.model_dump(mode="json", exclude_unset=True),
+    }
+
+
+def _share_epochs(settings, overrides):
+    """`epochs` among `overrides` of a recipe with stages: so many in all, in the recipe's proportions."""
+    total, stages = overrides.get("epochs"), settings.get("stages")
+    if total is None or not stages or "stages" in overrides:  # stages beside it are a contradiction
+        return settings
+    own = [stage.get("epochs") if isinstance(stage, dict) else None for stage in stages]
+    if not all(isinstance(n, int) and n > 0 for n in (*own, total)):
+        return {**settings, "epochs": None} if isinstance(total, int) and total > 0 else {**settings, "stages": []}
+    if named := [key for key in overrides if key.startswith("stages.") and key.endswith(".epochs")]:
+        raise UsageError(f"epochs is how many in all, and {named[0]} how many of one stage: give one of them.")
+    if total < len(own):
+        raise UsageError(f"epochs: {total} in all, and there are {len(own)} stages: give one each at least.")
+    shares = config.share(total, own)
+    stages = [{**stage, "epochs": count} for stage, count in zip(stages, shares)]
+    return {**settings, "epochs": None, "stages": stages}
+
+
+def load(recipe, overrides=None):
+    """The checked settings of a recipe.
+
+    Args:
+        recipe: a name that comes with kstyle or the path of a YAML file.
+        overrides: {dotted key: value}. `epochs` of a recipe with stages is how many in all: they share them in the
+            recipe's proportions.
+
+    Raises:
+        UsageError: an unknown recipe or key (with the nearest match), a wrong type, an impossible value.
+    """
+    from kstyle import data
+    from kstyle.models import finetune
+    from kstyle.models.networks import options
+
+    shared = functools.partial(_share_epochs, overrides=overrides or {})
+    checked, where = config.load("train", TrainSettings, recipe, overrides, shared)
+    if "dtype" in checked.model.options:
+        raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
+    # The number of classes and the size are the data's: these are some that every network takes.
+    options.check(checked.model.name, 2, 512, 3, checked.model.options)
+    known = {**data.DATASETS, **data.PHOTOGRAPHS}
+    if checked.data.name not in known:
+        raise unknown("data set", checked.data.name, known)
+    for stage in checked.plan:
+        parts = finetune.parts(checked.model.name)
+        if stage.train not in parts:
+            raise unknown(f"part of {checked.model.name}", stage.train, parts)
+    return checked

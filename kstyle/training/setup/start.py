@@ -1,0 +1,93 @@
+"""What a training starts from: the weights that `model.weights` of a recipe names."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+
+from kstyle.errors import DataError, KStyleError
+from kstyle.io import checkpoints, runs
+from kstyle.io.files import expanded, plain
+from kstyle.models import classifiers, finetune
+from kstyle.training.setup import settings
+
+log = logging.getLogger("kstyle")
+
+_OWN = re.compile(r"model/(\d{4}) .*")  # how `kstyle.nn.state.named` calls a model's arrays
+
+
+def load(model, weights, classes=None, progress=None):
+    """Gives a model the weights that `model.weights` of a recipe names; the log says which.
+
+    Args:
+        model: from `kstyle.models.classifiers.build`.
+        weights: `"imagenet"`; a run's folder, or the weights or state in it; or a file of Keras' or PyTorch's, as
+            `kstyle.models.classifiers.load_file` takes it.
+        classes: names of the model's; the head of a run is taken by them, whatever their order there.
+        progress: `progress(done, total or None)` in bytes, during a download.
+
+    Returns:
+        What pictures were prepared with, for `kstyle.models.finetune.normalisation`.
+
+    Raises:
+        UsageError, DataError: as `kstyle.models.classifiers`; or a folder that is no run, or a run of another network.
+    """
+    if weights == "imagenet":
+        loaded = classifiers.load_imagenet(model, progress=progress)
+    elif (path := Path(expanded(weights))).is_dir():
+        runs.facts(path)  # or an error: it is no run
+        return _from_run(model, runs.result_file(path), classes)
+    else:
+        names = []
+        checkpoints.read(path, only=names.append)
+        if any(map(_OWN.fullmatch, names)):
+            return _from_run(model, path, classes)
+        loaded = classifiers.load_file(model, path, progress=progress)
+    log.info(loaded.message)
+    return loaded.preprocessing
+
+
+def _from_run(model, path, classes):
+    facts, network = _told(path.parent)
+    if network not in (None, model.name):
+        raise DataError(f"{path}: holds weights of {network}; the recipe's network is {model.name}.")
+    read = checkpoints.read(path, only=_OWN.fullmatch)
+    arrays = [read[name] for name in sorted(read)]
+    variables = model.weights if len(arrays) == len(model.weights) else model.variables  # a state has all
+    if len(arrays) != len(variables):
+        raise DataError(
+            f"{path}: holds weights of another {model.name}: {len(arrays)} arrays for {len(variables)}; give the "
+            "model the options that it had there."
+        )
+    head = {id(weight) for layer in finetune.from_part(model, "head") for weight in layer.weights}
+    theirs = facts.get("classes")
+    order = [theirs.index(c) for c in classes] if classes and theirs and set(classes) <= set(theirs) else None
+    whole = order is not None or not (classes and theirs)
+    for number, (variable, array) in enumerate(zip(variables, arrays)):
+        if id(variable) in head and order is not None:
+            arrays[number] = array = array[..., order] if array.shape[-1:] == (len(theirs),) else array
+        fits = tuple(array.shape) == tuple(variable.shape)
+        if not fits and id(variable) not in head:
+            raise DataError(
+                f"{path}: holds weights of another {model.name}: {plain(variable.path)} is {tuple(array.shape)} there "
+                f"and {tuple(variable.shape)} here; give the model the options that it had there."
+            )
+        if not np.isfinite(array).all():
+            raise DataError(f"{path}: {plain(variable.path)} holds values that are no numbers (NaN or infinity).")
+        whole = whole and fits
+    known = {id(weight) for weight in model.weights}  # not a generator of random numbers
+    for variable, array in zip(variables, arrays):
+        if id(variable) in known and (whole or id(variable) not in head):
+            variable.assign(array)
+    said = "the head's are among them" if whole else "the head is new, as its classes are"
+    log.info("Weights of the run %s (%s): %s.", path.parent, path.name, said)
+    return (facts["mean"], facts["std"]) if "mean" in facts and "std" in facts else None
+
+
+def _told(folder):
+    """(run.json, name of the network) of a run's folder; {} and None where the weights lie elsewhere."""
+    try:
+        return runs.facts(folder), settings.load(str(folder / "recipe.yaml")).model.name
+    except KStyleError:
+        return {}, None
