@@ -32,6 +32,7 @@ processors: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/python -m mypy
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -52,4 +53,4 @@ lock: $(VENV)/.dev
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf out build dist .pytest_cache .ruff_cache
+	rm -rf out build dist .pytest_cache .ruff_cache .mypy_cache

@@ -2,37 +2,91 @@
 
 Importing kstyle loads no framework: that happens inside the first call, on the backend that `KERAS_BACKEND` names or,
 unset, Keras' own settings do, or the first one installed of torch, jax and tensorflow.
+
+What `__all__` lists is the public API and keeps its meaning; everything below, `kstyle.style.engine` say, may move.
+
+>>> import kstyle
+>>> "gatys" in kstyle.presets()
+True
 """
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
-__all__ = ["DataError", "KStyleError", "UsageError", "evaluate", "export", "predict", "presets", "stylize", "train"]
+if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
+    from kstyle import callbacks, losses, optimizers
+    from kstyle.config import presets
+    from kstyle.models.features import Extractor
+    from kstyle.style.jobs.batch import stylize_all as batch
+    from kstyle.style.jobs.sweep import sweep
+    from kstyle.style.judge.compare import compare
+    from kstyle.style.transfer import Painter, Result, stylize
+    from kstyle.training.results.evaluate import evaluate, predict
+    from kstyle.training.results.export import export
+    from kstyle.training.train import Run, train
+
+__all__ = [
+    "DataError",
+    "Extractor",
+    "KStyleError",
+    "Painter",
+    "Result",
+    "Run",
+    "UsageError",
+    "batch",
+    "callbacks",
+    "compare",
+    "evaluate",
+    "export",
+    "losses",
+    "optimizers",
+    "predict",
+    "presets",
+    "stylize",
+    "sweep",
+    "train",
+]
 
 BACKEND, BACKEND_WHY = startup.settle()
 
+# {name: (the module it is in, what it is called there)}; "" stands for the module itself.
 _LAZY = {
-    "stylize": "kstyle.style.transfer",
-    "presets": "kstyle.config",
-    "train": "kstyle.training.train",
-    "evaluate": "kstyle.training.results.evaluate",
-    "predict": "kstyle.training.results.evaluate",
-    "export": "kstyle.training.results.export",
+    "Extractor": ("kstyle.models.features", "Extractor"),
+    "Painter": ("kstyle.style.transfer", "Painter"),
+    "Result": ("kstyle.style.transfer", "Result"),
+    "Run": ("kstyle.training.train", "Run"),
+    "batch": ("kstyle.style.jobs.batch", "stylize_all"),
+    "callbacks": ("kstyle.callbacks", ""),
+    "compare": ("kstyle.style.judge.compare", "compare"),
+    "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
+    "export": ("kstyle.training.results.export", "export"),
+    "losses": ("kstyle.losses", ""),
+    "optimizers": ("kstyle.optimizers", ""),
+    "predict": ("kstyle.training.results.evaluate", "predict"),
+    "presets": ("kstyle.config", "presets"),
+    "stylize": ("kstyle.style.transfer", "stylize"),
+    "sweep": ("kstyle.style.jobs.sweep", "sweep"),
+    "train": ("kstyle.training.train", "train"),
 }
 _LIGHT = ("presets",)  # without a framework
 
+if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 
-def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(f"module 'kstyle' has no attribute '{name}'")
-    import importlib
+    def __getattr__(name):
+        if name not in _LAZY:
+            raise AttributeError(f"module 'kstyle' has no attribute '{name}'")
+        import importlib
 
-    if name not in _LIGHT:
-        importlib.import_module("kstyle.backend")  # first: it says what is wrong with KERAS_BACKEND
-    return getattr(importlib.import_module(_LAZY[name]), name)
+        if name not in _LIGHT:
+            importlib.import_module("kstyle.backend")  # first: it says what is wrong with KERAS_BACKEND
+        module, called = _LAZY[name]
+        found = importlib.import_module(module)
+        return getattr(found, called) if called else found
 
 
-def __dir__():
-    return sorted([*globals(), *_LAZY])
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -18,7 +18,7 @@ from kstyle import backend, cli
 from kstyle.cli.common import progress as cli_progress
 from kstyle.errors import DataError, UsageError
 from kstyle.style import transfer
-from kstyle.style.jobs import batch
+from kstyle.style.jobs import batch, contents
 
 ROOT = Path(__file__).parents[1]
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")
@@ -240,11 +240,11 @@ def test_trees_and_natural_order(place):
     for name in ("in/frame10.png", "in/frame2.png", "in/sub/frame1.png", "in/out/old.png", "in/.hidden.png"):
         picture(name)
     Path("in/notes.txt").write_text("no picture, and not called one")
-    assert [c.name for c in batch.collect("in")] == ["frame2", "frame10"]
-    found = batch.collect(["in", "in/frame2.png"], recursive=True, folder="in/out")
+    assert [c.name for c in contents.collect("in")] == ["frame2", "frame10"]
+    found = contents.collect(["in", "in/frame2.png"], recursive=True, folder="in/out")
     assert [c.name for c in found] == ["frame2", "frame10", "sub/frame1"]
     with pytest.raises(UsageError, match="in is to be read and written"):
-        batch.collect(["in"], folder="in")
+        contents.collect(["in"], folder="in")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the superuser may read everything")

@@ -13,7 +13,7 @@ from kstyle.cli.style.compare import compare
 from kstyle.data.photos import tree as photos
 from kstyle.errors import DataError
 from kstyle.pictures import folders
-from kstyle.style.jobs import batch
+from kstyle.style.jobs import contents as collecting
 
 
 def save(path, form="PNG", side=8):
@@ -81,7 +81,7 @@ def test_every_command_finds_the_same_pictures(tree, monkeypatch):
     expected = {*TAKEN, "linked/k.png"}
     found = folders.pictures(tree)
     assert {os.path.relpath(picture.path, tree) for picture in found.pictures} == expected
-    contents, left = batch.survey(tree, recursive=True)
+    contents, left = collecting.survey(tree, recursive=True)
     assert {os.path.relpath(content.path, tree) for content in contents if not content.error} == expected
     assert [content.path.name for content in contents if content.error] == ["nothing.png"]
     trained = photos.read_folder(tree.parent, workers=0)

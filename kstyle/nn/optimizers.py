@@ -1,6 +1,8 @@
 """Optimisers for pictures: Keras' own by name, torch's where they differ, and L-BFGS without a line search."""
 
 import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError, did_you_mean, unknown
 from kstyle.io.files import one_line
+from kstyle.nn.torch_rules import TorchAdam, TorchRMSprop, TorchSGD
 
 ops = keras.ops
 
@@ -157,75 +160,8 @@ class LBFGS(keras.optimizers.Optimizer):
         }
 
 
-@keras.saving.register_keras_serializable("kstyle")
-class TorchAdam(keras.optimizers.Adam):
-    """Adam by algorithm 1 of Kingma & Ba 2014 (arXiv 1412.6980), as torch has it: `x ← x − rate·m̂ / (√v̂ + epsilon)`.
-
-    Keras' own adds epsilon before the correction of bias, the paper's shorter form. In the first step it counts thirty
-    times as much there (beta_2 0.999), and a picture's gradients are small.
-
-    Args:
-        learning_rate: about the length of a step, in the variable's units.
-        beta_1, beta_2: decay of the mean and of the mean square, in [0, 1).
-        epsilon: in units of the gradient.
-    """
-
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8, name="torch_adam", **kwargs):
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, name=name, **kwargs)
-
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
-        step = ops.cast(self.iterations.value + 1, variable.dtype)
-        m.assign(self.beta_1 * m.value + (1 - self.beta_1) * gradient)
-        v.assign(self.beta_2 * v.value + (1 - self.beta_2) * ops.square(gradient))
-        mean = m.value / (1 - ops.power(self.beta_1, step))
-        square = v.value / (1 - ops.power(self.beta_2, step))
-        rate = ops.cast(learning_rate, variable.dtype)
-        self.assign_sub(variable, rate * mean / (ops.sqrt(square) + self.epsilon))
-
-
-@keras.saving.register_keras_serializable("kstyle")
-class TorchRMSprop(keras.optimizers.Optimizer):
-    """RMSprop (Hinton 2012) as torch has it: `v ← rho·v + (1 − rho)·g²`, `x ← x − rate·g / (√v + epsilon)`.
-
-    Keras' own adds epsilon under the root. Where a gradient is as small as epsilon, as it is far from the places that a
-    sampling loss looks at, the two take other steps.
-
-    Args:
-        learning_rate: about the length of a step, in the variable's units.
-        rho: decay of the mean square, in [0, 1).
-        momentum: of the steps, in [0, 1); 0: none.
-        epsilon: in units of the gradient.
-    """
-
-    def __init__(self, learning_rate=0.01, rho=0.99, momentum=0.0, epsilon=1e-8, name="torch_rmsprop", **kwargs):
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._squares = [self.add_variable_from_reference(v, "square") for v in variables]
-        self._steps = [self.add_variable_from_reference(v, "step") for v in variables] if self.momentum else []
-
-    def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        square = self._squares[index]
-        square.assign(self.rho * square.value + (1 - self.rho) * ops.square(gradient))
-        step = gradient / (ops.sqrt(square.value) + self.epsilon)
-        if self.momentum:
-            self._steps[index].assign(self.momentum * self._steps[index].value + step)
-            step = self._steps[index].value
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
-
-    def get_config(self):
-        return {**super().get_config(), "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
-
-
 def _registry():
-    found = {"lbfgs": LBFGS, "torch-adam": TorchAdam, "torch-rmsprop": TorchRMSprop}
+    found = {"lbfgs": LBFGS, "torch-adam": TorchAdam, "torch-rmsprop": TorchRMSprop, "torch-sgd": TorchSGD}
     for name, cls in vars(keras.optimizers).items():
         usable = inspect.isclass(cls) and issubclass(cls, keras.optimizers.Optimizer)
         if usable and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Ftrl"):
@@ -271,6 +207,40 @@ def make(name, **arguments):
         raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer '{name}': {one_line(error)}") from error
+
+
+def get(
+    identifier: str | Mapping[str, Any] | Callable[[], Any] | keras.optimizers.Optimizer,
+) -> keras.optimizers.Optimizer:
+    """An optimiser from whatever says which, as `keras.optimizers.get` does, with kstyle's own among the names.
+
+    Args:
+        identifier: a name that `make` knows; a mapping of `name` and its arguments; an optimiser, which is returned as
+            it is; or a class or function that gives one when it is called without arguments.
+
+    Returns:
+        The optimiser, not built unless it was.
+
+    Raises:
+        UsageError: an unknown name or argument, or something else than these.
+
+    >>> get({"name": "lbfgs", "history": 20}).history
+    20
+    >>> get(TorchAdam).name
+    'torch_adam'
+    """
+    if isinstance(identifier, keras.optimizers.Optimizer):
+        return identifier
+    if isinstance(identifier, str):
+        return make(identifier)
+    if isinstance(identifier, Mapping) and isinstance(identifier.get("name"), str):
+        return make(**identifier)
+    if callable(identifier) and isinstance(made := identifier(), keras.optimizers.Optimizer):
+        return made
+    raise UsageError(
+        "An optimizer is a name, a mapping with a 'name', a keras.optimizers.Optimizer or a function that gives one; "
+        f"got {one_line(repr(identifier))[:100]}."
+    )
 
 
 def _floats(value):

@@ -74,6 +74,7 @@ def batch(
         from kstyle.style.jobs import batch as batches
         from kstyle.style.jobs import frames as films
         from kstyle.style.jobs import video
+        from kstyle.style.jobs.contents import Content, survey
         from kstyle.style.jobs.record import RECORD
 
         with _not_begun():
@@ -95,9 +96,9 @@ def batch(
                 if target.exists() and not (folder / RECORD).is_file():
                     raise UsageError(f"{one_line(target)} is there, and no painting of this film: give another folder.")
                 key = film.path.absolute()
-                found = [batches.Content(frame, frame.stem, f"{key}#{frame.stem}") for frame in film.frames]
+                found = [Content(frame, frame.stem, f"{key}#{frame.stem}") for frame in film.frames]
             else:
-                found, left = batches.survey(contents, recursive, folder)
+                found, left = survey(contents, recursive, folder)
             progress.pictures(len(found))
             outcomes = batches.stylize_all(
                 painter, found, folder, size, steps, seed, progress.step,

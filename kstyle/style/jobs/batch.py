@@ -5,22 +5,25 @@ import dataclasses
 import logging
 import logging.handlers
 import os
-import re
 import time
 import uuid
 import warnings
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import locks, pool, signals
 from kstyle.io.files import one_line, reason
-from kstyle.pictures import folders, images
+from kstyle.pictures import images
 from kstyle.style import transfer
+from kstyle.style.engine.loop import Step
 from kstyle.style.jobs import frames, rescue
+from kstyle.style.jobs.contents import Content, Paths, collect
 from kstyle.style.jobs.record import Record, made, made_with
 
 log = logging.getLogger("kstyle")
@@ -31,23 +34,6 @@ log = logging.getLogger("kstyle")
 AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
 # Bytes of decoded pictures that wait for others of their shape; one of 9 megapixels is 108 million.
 MOST_WAITING = 1 << 30
-
-
-@dataclass(frozen=True)
-class Content:
-    """A picture to paint.
-
-    Attributes:
-        path: of its file.
-        name: of its result, below the results' folder, with / and without a suffix: `"cat"`, `"holiday/cat"`.
-        key: what the record calls it: its absolute path.
-        error: why it cannot be read, "" where that is not known yet.
-    """
-
-    path: Path
-    name: str
-    key: str
-    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,57 +53,22 @@ class Outcome:
     seconds: float = 0.0
 
 
-def collect(paths, recursive=False, folder=None):
-    """The contents that paths name, in natural order: frame2 before frame10.
-
-    Args:
-        paths: of files, and of folders: the pictures directly in them, as `kstyle.pictures.folders.pictures` finds
-            them.
-        recursive: those in folders below too; results keep the tree.
-        folder: where results go; it is not looked into.
-
-    Returns:
-        List of `Content`, each file once. A folder that cannot be read, and a link to nothing, is one with an error.
-
-    Raises:
-        UsageError: a path that does not exist, no picture at all, or a folder of contents that is also `folder`.
-    """
-    return survey(paths, recursive, folder)[0]
-
-
-def survey(paths, recursive=False, folder=None):
-    """As `collect`, but `(contents, left)`: also the `kstyle.pictures.folders.Left` of what is in the folders and no
-    content."""
-    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    results = None if folder is None else os.path.realpath(folder)
-    for given in paths:
-        if not os.path.lexists(given):
-            raise UsageError(f"{one_line(given)}: there is no such file or folder.")
-        if os.path.isdir(given) and os.path.realpath(given) == results:
-            raise UsageError(
-                f"{one_line(given)} is to be read and written: the next run would paint its own results. "
-                "Give another folder for results; one inside it will do."
-            )
-    seen = folders.pictures(paths, recursive, skip=[] if results is None else [results])
-    found = []
-    for picture in seen.pictures:
-        below = Path(picture.path).relative_to(picture.folder).as_posix() if picture.folder else ""
-        name = os.path.splitext(below)[0] or Path(picture.path).stem
-        found.append(Content(Path(picture.path), name, os.path.abspath(picture.path)))
-    for left in seen.left:
-        if left.fault:
-            found.append(Content(Path(left.path), Path(left.path).stem, os.path.abspath(left.path), f"{left.why}."))
-    if not found:
-        where = ", ".join(one_line(path) for path in paths) or "what was given"
-        raise UsageError(f"There is no picture in {where}{'' if recursive else '; folders below need --recursive'}.")
-    contents = sorted(found, key=lambda content: _natural(content.key))
-    return contents, [left for left in seen.left if not left.fault]
-
-
 def stylize_all(
-    painter, contents, folder, size=512, steps=None, seed=0, callback=None,
-    *, suffix=".png", force=False, motion=None, jobs=1, together=None,
-):  # fmt: skip
+    painter: transfer.Painter,
+    contents: Paths | Iterable[Content],
+    folder: str | os.PathLike[str],
+    size: int = 512,
+    steps: int | None = None,
+    seed: int = 0,
+    callback: Callable[[Step], Any] | None = None,
+    *,
+    recursive: bool = False,
+    suffix: str = ".png",
+    force: bool = False,
+    motion: frames.Motion | None = None,
+    jobs: int = 1,
+    together: int | None = None,
+) -> Generator[tuple[Content, Outcome], None, None]:
     """Paints many contents in one style: a generator of what became of each.
 
     Network and style targets are prepared once, and only if something is to be painted. What the record in the folder,
@@ -125,11 +76,12 @@ def stylize_all(
     settings. A content that cannot be painted does not stop the rest.
 
     Args:
-        painter: `kstyle.style.transfer.Painter`.
-        contents: paths of files and folders, as for `collect`, or what it returned.
+        painter: a `kstyle.Painter`.
+        contents: paths of files and folders, or what `collect` returned.
         folder: of the results; made if need be. Each is named as its content; of two with one name, the second in
             natural order gets a number, and keeps it. A file that is not in the record is never replaced.
         size, steps, seed, callback: as for `Painter.paint`.
+        recursive: pictures in folders below too; results keep the tree.
         suffix: of the results, one of `kstyle.pictures.images.FORMATS`.
         force: nothing is skipped.
         motion: a `kstyle.style.jobs.frames.Motion` if the contents are the frames of a film, in order: each begins from
@@ -150,6 +102,11 @@ def stylize_all(
         DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
             ended, for want of memory most likely.
         Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
+
+    >>> import kstyle
+    >>> painter = kstyle.Painter("night.jpg")  # doctest: +SKIP
+    >>> for content, outcome in kstyle.batch(painter, "photos", "painted", size=256):  # doctest: +SKIP
+    ...     print(content.name, outcome.state)
     """
     if suffix not in images.FORMATS:
         raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
@@ -159,7 +116,7 @@ def stylize_all(
     transfer.check_numbers(size, steps, seed)
     given = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
-        given = collect(given, folder=folder)
+        given = collect(given, recursive, folder)
     if motion is not None:
         frames.check(motion, painter.settings)
     stack = contextlib.ExitStack()
@@ -376,15 +333,6 @@ def _paint_there(painter, run, name, content, target, options):
     finally:
         log.removeHandler(notes)
     return name, outcome, [(note.levelno, note.getMessage()) for note in notes.buffer]
-
-
-def _natural(text):
-    """A sort key by which frame2 comes before frame10, and parts of a path count one by one."""
-    parts = [
-        [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", level) if part]
-        for level in Path(text.casefold()).parts
-    ]
-    return parts, text
 
 
 def _said(error, content):

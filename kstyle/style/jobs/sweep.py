@@ -1,12 +1,16 @@
 """A grid of settings, each painted small: a contact sheet, a page and a table to choose from."""
 
 import itertools
+import json
 import logging
 import math
+import os
 import textwrap
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +19,11 @@ from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import names
 from kstyle.io.files import one_line
 from kstyle.models import features
-from kstyle.pictures import images, sheet
+from kstyle.pictures import images
+from kstyle.pictures import sheet as sheets
 from kstyle.style import settings as style_settings
 from kstyle.style import transfer
+from kstyle.style.engine.loop import Step
 
 log = logging.getLogger("kstyle")
 
@@ -231,7 +237,7 @@ def write_sheet(path, cells, vary, content, styles, size=192):
     shown = [(f"content: {Path(content).name}", content)] + [(f"style: {Path(path).name}", path) for path in styles]
     columns = max(columns, min(len(shown), 2))
     # The sheet has its own limit; captions and gaps come to about 150 pixels a cell.
-    most = math.sqrt(sheet.LARGEST / (len(cells) + len(shown) + 2 * columns)) - 150
+    most = math.sqrt(sheets.LARGEST / (len(cells) + len(shown) + 2 * columns)) - 150
     size = int(min(max(size, 96), 1024, most))
     entries = [(_bytes(source, size), [label], None) for label, source in shown]
     blank = np.full((1, size, 3), 255, "uint8")
@@ -241,7 +247,7 @@ def write_sheet(path, cells, vary, content, styles, size=192):
         entries += [_entry(cell, size) for cell in cells[row : row + width]]
         entries += [(blank, [], None)] * (columns - min(width, len(cells) - row))
     title = f"{Path(content).stem} in the style of {', '.join(Path(path).stem for path in styles)}"
-    sheet.sheet(entries, path, columns=columns, size=size, title=title)
+    sheets.sheet(entries, path, columns=columns, size=size, title=title)
 
 
 def _entry(cell, size):
@@ -266,3 +272,62 @@ def _short(key, value, room):
 def _bytes(source, size):
     picture = images.read(source)
     return np.asarray(images.to_pil(images.resize_picture(picture, images.fit(picture.size, size)).rgb))
+
+
+def sweep(
+    content: str | os.PathLike[str],
+    styles: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    vary: Mapping[str, Sequence[Any]],
+    sheet: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    preset: str | os.PathLike[str] = "kstyle",
+    size: int = 192,
+    steps: int | None = None,
+    seed: int = 0,
+    precision: str = "auto",
+    callback: Callable[[Step], Any] | None = None,
+    **painting: Any,
+) -> list[Cell]:
+    """Paints every combination of settings, to choose from.
+
+    Args:
+        content: path of the picture.
+        styles: path of the style picture, or a list.
+        vary: {setting: its values}; the last setting changes fastest. A setting is one of the preset by its dotted key,
+            or `preset`, `size`, `steps`, `seed`, `precision`. Values are as in a preset file.
+        sheet: a .png or .jpg, on which all are put side by side; None: none is written.
+        overrides: {dotted key: value} of settings that all have.
+        preset, size, steps, seed, precision, callback: as for `kstyle.stylize`.
+        **painting: for `kstyle.Painter`: weights, deterministic, progress.
+
+    Returns:
+        A `Cell` for each combination: what is varied, the picture and its losses, or why there is none.
+
+    Raises:
+        UsageError: an unknown setting, an impossible value, an unknown suffix; before anything is painted.
+        DataError: a picture that cannot be read, weights that cannot be had, a sheet that cannot be written.
+        Interrupted: Ctrl-C.
+
+    >>> import kstyle
+    >>> cells = kstyle.sweep("photo.jpg", "night.jpg", {"style.weight": [3, 30]}, "sheet.png")  # doctest: +SKIP
+    >>> [(cell.varied, cell.losses["loss"]) for cell in cells]  # doctest: +SKIP
+    [({'style.weight': '3'}, 0.42), ({'style.weight': '30'}, 1.97)]
+    """
+    styles = [styles] if isinstance(styles, (str, os.PathLike)) else list(styles)
+    if sheet is not None:
+        sheets.kind(images.check_target(sheet))
+    options = {"preset": preset, "size": size, "steps": steps, "seed": seed, "precision": precision}
+    written = [(key, [_text(value) for value in values]) for key, values in vary.items()]
+    common = [f"{key}={_text(value)}" for key, value in (overrides or {}).items()]
+    cells = grid(content, styles, written, options, common, {"weights": painting.get("weights")})
+    for _ in paint(cells, content, styles, callback, **painting):
+        pass
+    if sheet is not None:
+        write_sheet(sheet, cells, written, content, styles, size)
+    return cells
+
+
+def _text(value):
+    """A value as it is written in YAML."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

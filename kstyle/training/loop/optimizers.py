@@ -7,47 +7,13 @@ import keras
 from kstyle import backend
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import one_line
+from kstyle.nn.torch_rules import TorchSGD
 
 ops = keras.ops
 
 
-class SGD(keras.optimizers.Optimizer):
-    """Stochastic gradient descent as torch has it: `v ← m·v + g`, `w ← w − rate·v`.
-
-    Keras' own keeps the rate inside the velocity, `v ← m·v − rate·g`: after a drop of the rate it goes on for some
-    steps at the old one, and a recipe published for torch takes another path.
-
-    Args:
-        learning_rate: per step.
-        momentum: m, in [0, 1).
-        nesterov: `w ← w − rate·(g + m·v)`.
-    """
-
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, name="sgd", **kwargs):
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        self.momentum, self.nesterov = momentum, nesterov
-
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables] if self.momentum else []
-
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # All variables at once: Keras' hook for its own fused updates.
-        if self.momentum:
-            velocities = [self.velocities[self._get_variable_index(v)] for v in trainable_variables]
-            backend.update(velocities, self.momentum, grads, 1.0)
-            moved = [v.value for v in velocities]
-            grads = backend.add_scaled(list(grads), self.momentum, moved) if self.nesterov else moved
-        backend.update(trainable_variables, 1.0, grads, -ops.convert_to_tensor(learning_rate))
-
-    def get_config(self):
-        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
-
-
 OPTIMIZERS = {
-    "sgd": SGD,
+    "sgd": TorchSGD,
     "adam": keras.optimizers.Adam,
     "adamw": keras.optimizers.Adam,  # with decay: decoupled
     "nadam": keras.optimizers.Nadam,

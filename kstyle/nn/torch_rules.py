@@ -1,0 +1,110 @@
+"""Optimisers as torch has them, where Keras' own of the same name take other steps."""
+
+import keras
+
+from kstyle import backend
+
+ops = keras.ops
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class TorchSGD(keras.optimizers.Optimizer):
+    """Stochastic gradient descent as torch has it: `v ← m·v + g`, `w ← w − rate·v`.
+
+    Keras' own keeps the rate inside the velocity, `v ← m·v − rate·g`: after a drop of the rate it goes on for some
+    steps at the old one, and a recipe published for torch takes another path.
+
+    Args:
+        learning_rate: per step.
+        momentum: m, in [0, 1).
+        nesterov: `w ← w − rate·(g + m·v)`.
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, name="sgd", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables] if self.momentum else []
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # All variables at once: Keras' hook for its own fused updates.
+        if self.momentum:
+            velocities = [self.velocities[self._get_variable_index(v)] for v in trainable_variables]
+            backend.update(velocities, self.momentum, grads, 1.0)
+            moved = [v.value for v in velocities]
+            grads = backend.add_scaled(list(grads), self.momentum, moved) if self.nesterov else moved
+        backend.update(trainable_variables, 1.0, grads, -ops.convert_to_tensor(learning_rate))
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class TorchAdam(keras.optimizers.Adam):
+    """Adam by algorithm 1 of Kingma & Ba 2014 (arXiv 1412.6980), as torch has it: `x ← x − rate·m̂ / (√v̂ + epsilon)`.
+
+    Keras' own adds epsilon before the correction of bias, the paper's shorter form. In the first step it counts thirty
+    times as much there (beta_2 0.999), and a picture's gradients are small.
+
+    Args:
+        learning_rate: about the length of a step, in the variable's units.
+        beta_1, beta_2: decay of the mean and of the mean square, in [0, 1).
+        epsilon: in units of the gradient.
+    """
+
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-8, name="torch_adam", **kwargs):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, name=name, **kwargs)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations.value + 1, variable.dtype)
+        m.assign(self.beta_1 * m.value + (1 - self.beta_1) * gradient)
+        v.assign(self.beta_2 * v.value + (1 - self.beta_2) * ops.square(gradient))
+        mean = m.value / (1 - ops.power(self.beta_1, step))
+        square = v.value / (1 - ops.power(self.beta_2, step))
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, rate * mean / (ops.sqrt(square) + self.epsilon))
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class TorchRMSprop(keras.optimizers.Optimizer):
+    """RMSprop (Hinton 2012) as torch has it: `v ← rho·v + (1 − rho)·g²`, `x ← x − rate·g / (√v + epsilon)`.
+
+    Keras' own adds epsilon under the root. Where a gradient is as small as epsilon, as it is far from the places that a
+    sampling loss looks at, the two take other steps.
+
+    Args:
+        learning_rate: about the length of a step, in the variable's units.
+        rho: decay of the mean square, in [0, 1).
+        momentum: of the steps, in [0, 1); 0: none.
+        epsilon: in units of the gradient.
+    """
+
+    def __init__(self, learning_rate=0.01, rho=0.99, momentum=0.0, epsilon=1e-8, name="torch_rmsprop", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._squares = [self.add_variable_from_reference(v, "square") for v in variables]
+        self._steps = [self.add_variable_from_reference(v, "step") for v in variables] if self.momentum else []
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        square = self._squares[index]
+        square.assign(self.rho * square.value + (1 - self.rho) * ops.square(gradient))
+        step = gradient / (ops.sqrt(square.value) + self.epsilon)
+        if self.momentum:
+            self._steps[index].assign(self.momentum * self._steps[index].value + step)
+            step = self._steps[index].value
+        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * step)
+
+    def get_config(self):
+        return {**super().get_config(), "rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
