@@ -92,7 +92,7 @@ def with_kstyle(size, steps):
     backend.configure(False, content.shape[0] * content.shape[1])
     targets = objective.style_targets(extractor, preset, [style], [1.0])
     aims = objective.content_targets(extractor, preset, content)
-    loss = objective.objective(extractor, preset, aims, targets)
+    loss = objective.Objective(extractor, preset, aims, targets)
     canvas = loop.Canvas(objective.to_space(content, preset.space), preset, painting.make_optimizer(preset))
     rows = loop.run(canvas, loss, steps, lambda losses: None)
     return [row["loss"] for row in rows], by_step._peak() - baseline

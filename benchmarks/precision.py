@@ -30,7 +30,7 @@ def final_loss(result, content, style):
     scene = images.resize_picture(images.read(content), shape).rgb
     painting = images.read(style)
     painting = images.resize_picture(painting, images.fit(painting.size, max(shape))).rgb
-    loss = objective.objective(
+    loss = objective.Objective(
         extractor,
         settings,
         objective.content_targets(extractor, settings, scene),

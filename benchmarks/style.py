@@ -48,7 +48,7 @@ def with_kstyle(precision):
     def start(scene, painting):
         backend.configure(False, scene.shape[0] * scene.shape[1])
         style = objective.style_targets(extractor, settings, [painting], [1.0])
-        loss = objective.objective(extractor, settings, objective.content_targets(extractor, settings, scene), style)
+        loss = objective.Objective(extractor, settings, objective.content_targets(extractor, settings, scene), style)
         optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
         canvas = loop.Canvas(objective.to_space(scene, settings.space), settings, optimizer)
         gradient = backend.value_and_grad(loss)

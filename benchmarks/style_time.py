@@ -52,10 +52,10 @@ FREE = [("chelsea", "night"), ("astronaut", "glass"), ("rocket", "wave"), ("coff
 def judge(extractor, settings, content, style, size):
     """Gatys' objective at a size: `rgb (H, W, 3) -> {"loss", "content", "style"}`, floats."""
     content, style = images.read(content), images.read(style)
-    shape = sizes.plan(settings.scales, content, size, None)[-1][0]
+    shape = sizes.plan(settings, content, size, None)[-1].shape
     scene = images.resize_picture(content, shape).rgb
     painting = images.resize_picture(style, sizes.of_style(settings.style, style, shape)).rgb
-    loss = objective.objective(
+    loss = objective.Objective(
         extractor,
         settings,
         objective.content_targets(extractor, settings, scene),

@@ -194,7 +194,7 @@ def gradient_of(name, content, style, start, tmp_path):
         extractor = loaded(**own.network.model_dump(exclude={"extractor"}))
     aims = objective.content_targets(extractor, own, content)
     targets = objective.style_targets(extractor, own, [style], [1])
-    loss = objective.objective(extractor, own, aims, objective.matched(extractor, own, targets, content, start))
+    loss = objective.Objective(extractor, own, aims, objective.matched(extractor, own, targets, content, start))
     image, number = keras.Variable(start), keras.Variable(0, dtype="int32", trainable=False)
     gradient = backend.value_and_grad(lambda values: loss(values, *([number.value] if loss.redraws else [])))
     compiled = backend.compile(lambda: gradient(image.value), [image, number])

@@ -116,7 +116,7 @@ def _loss_inside(preset, content, style, mask, rgb):
     region = regions.Region(mask.astype("float32") / 255)
     targets = objective.style_targets(extractor, settings, [style], [1], apart=True)
     aims = objective.content_targets(extractor, settings, content)
-    loss = objective.objective(extractor, settings, aims, targets, regions=[region])
+    loss = objective.Objective(extractor, settings, aims, targets, regions=[region])
     picture = ops.convert_to_tensor(rgb)
     aim, found = (ops.convert_to_numpy(f["relu2_1"]) for f in (aims, backend.compile(lambda: extractor(picture), [])()))
     own = region.weights(found) * region.share

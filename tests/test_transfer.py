@@ -264,19 +264,15 @@ def test_steps_that_are_much_too_long(paint, caplog, steps):
 @eager
 def test_a_loss_that_is_not_a_number_once(paint, caplog, monkeypatch):
     """Failure: one overflow and the rest of the run paints with NaN, or stops."""
-    calls, make = [], objective.objective
+    calls = []
 
-    def broken(*arguments):
-        fn = make(*arguments)
-
-        def loss(image):
+    class Broken(objective.Objective):
+        def __call__(self, image, step=None):
             calls.append(1)
-            total, parts = fn(image)
+            total, parts = super().__call__(image, step)
             return total * (float("nan") if len(calls) == 4 else 1.0), parts
 
-        return loss
-
-    monkeypatch.setattr(objective, "objective", broken)
+    monkeypatch.setattr(objective, "Objective", Broken)
     with caplog.at_level(logging.WARNING, "kstyle"):
         result = paint(steps=12)
     loss = result.history["loss"]

@@ -1,6 +1,5 @@
 """`kstyle.stylize`: a content picture and style pictures in, a painting out."""
 
-import copy
 import json
 import logging
 from dataclasses import dataclass
@@ -15,15 +14,12 @@ from kstyle.io.files import expanded, shown
 from kstyle.models import features
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings
-from kstyle.style.colour import modes as colour
 from kstyle.style.engine import loop, objective, regions, sizes
 from kstyle.style.engine.painting import Painting, make_optimizer
+from kstyle.style.engine.styles import Styles, check_blend
 
 log = logging.getLogger("kstyle")
 
-# What a painter keeps of its styles for the next content: so many sizes. At five layers of VGG the targets of one are
-# three megabytes, and a style picture of 1024 pixels nine.
-MOST_KEPT = 16
 INITS = ("content", "noise", "style", "detail")  # what to start from where it is no file
 
 
@@ -137,7 +133,7 @@ class Anchor:
     Attributes:
         rgb: (H, W, 3) float32 in [0, 1], of the painting's size.
         trust: (H, W) float32, how much at each place.
-        weight: of the term `"temporal"`, see `kstyle.style.engine.objective.objective`.
+        weight: of the term `"temporal"`, see `kstyle.style.engine.objective.Objective`.
     """
 
     rgb: np.ndarray
@@ -152,8 +148,7 @@ class Painter:
 
     Attributes:
         settings: the checked `kstyle.style.settings.StyleSettings`.
-        styles, style_masks, blend: the style pictures, each a `kstyle.pictures.images.Picture`, their masks and
-            weights.
+        styles: `kstyle.style.engine.styles.Styles`: the pictures, their masks and weights.
         precision: `"float32"` or `"bfloat16"`.
         weights, deterministic: as given.
 
@@ -177,53 +172,60 @@ class Painter:
         if optimizer is not None:
             overrides = {"optimizer": optimizer, **overrides}  # first: optimizer.learning_rate and so on are for it
         self.settings = style_settings.load(preset, overrides)
-        styles = list(styles) if isinstance(styles, (list, tuple)) else [styles]
-        self.blend = _check_blend(blend, len(styles))
+        given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
+        check_blend(blend, len(given))  # before pictures are read
         self.precision = backend.precision(precision)
         self._preset, self.weights = expanded(preset), expanded(weights)
         self.deterministic, self._progress = deterministic, progress
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
-        self.styles = [_read(style) for style in styles]
-        for style in self.styles:
-            if style.alpha is not None and not style.alpha.any():
-                raise DataError(f"{style.name} is transparent everywhere: there is nothing in it to paint after.")
-        if style_masks is None:
-            self.style_masks = [style.alpha for style in self.styles]
-        else:
-            self.style_masks = regions.read(style_masks, self.styles, "style")
-        self._extractor, self._sized, self._targets = None, {}, {}
+        self.styles = Styles([_read(style) for style in given], style_masks, blend)
+        self._extractor = None
 
-    def paint(self, content, size=512, steps=None, seed=0, callback=None, *, masks=None, start=None, anchor=None):
+    def paint(
+        self,
+        content,
+        size=512,
+        steps=None,
+        seed=0,
+        callback=None,
+        *,
+        masks=None,
+        start=None,
+        anchor=None,
+        final_only=False,
+    ):
         """Paints one content.
 
         Args:
             content, size, steps, seed, callback, masks: as for `stylize`.
             start: (H, W, 3) float32 in [0, 1] to start from, of any size; None: what the settings say.
             anchor: an `Anchor` that holds at the final size.
+            final_only: leave the smaller sizes out, which would lose what `start` has of strokes.
 
         Returns, raises: as `stylize`.
         """
         check_numbers(size, steps, seed)
         content = _read(content)
-        masks = None if masks is None else regions.read(masks, [content] * len(self.styles), "content")
+        masks = None if masks is None else regions.read(masks, [content] * len(self.styles.pictures), "content")
         start = self._start() if start is None else images.Picture(start)
-        painting = Painting(self, content, size, steps, seed, callback, masks, start, anchor)
-        self._ready(seed, painting.final)
+        plan = sizes.plan(self.settings, content, size, steps, final_only)
+        painting = Painting(self.settings, self.styles, content, plan, seed, callback, masks, start, anchor)
+        extractor = self._ready(seed, painting.final)
         try:
-            for number, (_, count) in enumerate(painting.plan):
-                loss = painting.begin(number)
-                painting.history.complete(loop.run(painting.canvas, loss, count, painting.history.on_step))
+            for number, now in enumerate(plan):
+                loss = painting.begin(number, extractor)
+                painting.history.complete(loop.run(painting.canvas, loss, now.steps, painting.history.on_step))
             signals.hold()
         except KeyboardInterrupt as interrupt:
             if painting.canvas is None:
                 raise
             signals.hold(stopped=True)
-            raise Interrupted(self._result(painting, seed)) from interrupt
+            raise Interrupted(self._result(painting, seed, final_only)) from interrupt
         except Exception as error:
             if backend.out_of_memory(error):
                 raise DataError(_too_large(painting, number, self.precision)) from error
             raise
-        return self._result(painting, seed)
+        return self._result(painting, seed, final_only)
 
     def paint_together(self, contents, size=512, steps=None, seed=0, callback=None):
         """Paints contents of one shape as a batch: the network sees all of them at once.
@@ -243,20 +245,19 @@ class Painter:
         """
         check_numbers(size, steps, seed)
         start, read = self._start(), [_read(content) for content in contents]
+        plan = sizes.plan(self.settings, read[0], size, steps)
+        for content in read[1:]:
+            if sizes.plan(self.settings, content, size, steps) != plan:
+                raise UsageError(f"{content.name} and {read[0].name} differ in shape: they cannot be painted together.")
         paintings = [
-            Painting(self, content, size, steps, seed, None if number else callback, None, start, None)
+            Painting(self.settings, self.styles, content, plan, seed, None if number else callback, start=start)
             for number, content in enumerate(read)
         ]
-        plan = paintings[0].plan
-        for painting in paintings[1:]:
-            if painting.plan != plan:
-                names = f"{painting.content.name} and {paintings[0].content.name}"
-                raise UsageError(f"{names} differ in shape: they cannot be painted together.")
-        self._ready(seed, paintings[0].final)
-        for number, (_, count) in enumerate(plan):
-            loss = objective.together([painting.begin(number) for painting in paintings])
+        extractor = self._ready(seed, paintings[0].final)
+        for number, now in enumerate(plan):
+            loss = objective.Together([painting.begin(number, extractor) for painting in paintings])
             on_steps = [painting.history.on_step for painting in paintings]
-            rows = loop.run_together([painting.canvas for painting in paintings], loss, count, on_steps)
+            rows = loop.run_together([painting.canvas for painting in paintings], loss, now.steps, on_steps)
             for painting, own in zip(paintings, rows):
                 painting.history.complete(own)
         signals.hold()
@@ -266,10 +267,12 @@ class Painter:
         sizes.check_scale(self.settings.style, final)
         backend.seed(seed)
         backend.configure(self.deterministic, final[0] * final[1])
-        self.load()
+        return self.load()
 
-    def _result(self, painting, seed):
+    def _result(self, painting, seed, final_only=False):
         record = {**self._record(), "size": list(painting.final), "steps": painting.steps, "seed": seed}
+        if final_only:
+            record["scales"]["smallest"] = None
         return Result(painting.rgb(), painting.alpha(), painting.history.frame(), record)
 
     def load(self, extractor=None):
@@ -285,17 +288,15 @@ class Painter:
             log.info("weights: %s, sha256 %s", self._extractor.origin, self._extractor.sha256[:12])
         return self._extractor
 
-    def unloaded(self):
-        """A copy without network, targets and progress, small enough to be sent to another process."""
-        other = copy.copy(self)
-        other._extractor, other._sized, other._targets, other._progress = None, {}, {}, None
-        return other
+    def __getstate__(self):
+        """Sent to another process without the network, which is loaded there."""
+        return {**self.__dict__, "_extractor": None, "_progress": None}
 
     def _record(self):
         return {
             "preset": str(self._preset),
             **self.settings.model_dump(mode="json"),
-            "blend": self.blend,
+            "blend": self.styles.blend,
             "precision": self.precision,
             "deterministic": self.deterministic,
             "backend": backend.NAME,
@@ -303,32 +304,6 @@ class Painter:
             "weights": {"origin": self._extractor.origin, "sha256": self._extractor.sha256},
             "versions": backend.versions(),
         }
-
-    def styles_for(self, shape):
-        """The styles, (H, W, 3), and their masks, at the sizes that they are shown in for a result of `shape`."""
-        shapes = tuple(sizes.of_style(self.settings.style, style, shape) for style in self.styles)
-        return _kept(self._sized, shapes, lambda: (
-            [images.resize_picture(style, size).rgb for style, size in zip(self.styles, shapes)],
-            [regions.resize(mask, size) for mask, size in zip(self.style_masks, shapes)],
-        ))  # fmt: skip
-
-    def targets_for(self, settings, styles, style_masks, seed, apart):
-        """`objective.style_targets`, kept for the next content unless a colour mode makes the styles follow contents.
-
-        Args:
-            settings: of a pass.
-            styles, style_masks: from `styles_for`, recoloured where a colour mode does that.
-            seed, apart: as for `style_targets`.
-        """
-
-        def find():
-            counted = [regions.region(mask) for mask in style_masks]
-            return objective.style_targets(self.load(), settings, styles, self.blend, seed, counted, apart)
-
-        if colour.styles_follow_content(settings.colour):
-            return find()
-        wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
-        return _kept(self._targets, (tuple(style.shape for style in styles), wanted, seed, apart), find)
 
     def _start(self):
         """A word, or the `Picture` that init names."""
@@ -338,22 +313,11 @@ class Painter:
 
 def _too_large(painting, number, precision):
     """What to say where pass `number` of a painting takes more memory than there is."""
-    height, width = painting.plan[number][0]
-    smaller = [max(shape) for shape, _ in painting.plan[:number] if max(shape) < max(height, width)]
+    height, width = painting.plan[number].shape
+    smaller = [max(each.shape) for each in painting.plan[:number] if max(each.shape) < max(height, width)]
     fits = f"--size {max(smaller)} fits" if smaller else f"try --size {max(height, width) // 2}, a quarter of it"
     half = ", or --precision bfloat16" if precision == "float32" else ""
     return f"{painting.content.name}: at {width}×{height} a step takes more memory than there is: {fits}{half}."
-
-
-def _check_blend(blend, count):
-    blend = [1.0] * count if blend is None else [float(b) for b in blend]
-    if not count:
-        raise UsageError("At least one style picture is needed.")
-    if len(blend) != count:
-        raise UsageError(f"{len(blend)} style weights were given for {count} style picture{'s'[: count > 1]}.")
-    if not all(np.isfinite(b) and b >= 0 for b in blend) or not sum(blend):
-        raise UsageError(f"Style weights must be 0 or more, and one above 0; got {blend}.")
-    return blend
 
 
 def check_numbers(size, steps, seed):
@@ -377,15 +341,6 @@ def check_init(init):
     """UsageError: neither one of `INITS` nor a file."""
     if init not in INITS and not Path(init).exists():
         raise UsageError(f"init must be content, noise, style, detail or a picture; there is no file '{init}'.")
-
-
-def _kept(store, key, make):
-    """`store[key]`, made if need be; a full store is emptied first."""
-    if key not in store:
-        if len(store) >= MOST_KEPT:
-            store.clear()
-        store[key] = make()
-    return store[key]
 
 
 def _read(source):

@@ -47,7 +47,7 @@ def terms(preset, changes=None):
     extractor = features.load("vgg19", own.taps, **own.network.model_dump(exclude={"extractor"}))
     aims = objective.content_targets(extractor, own, content)
     targets = objective.style_targets(extractor, own, [style], [1])
-    loss = objective.objective(extractor, own, aims, targets)
+    loss = objective.Objective(extractor, own, aims, targets)
     image = keras.Variable(start)
     gradient = backend.value_and_grad(lambda values: loss(values))
     (total, parts), slope = backend.compile(lambda: gradient(image.value), [image])()

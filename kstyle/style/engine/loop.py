@@ -170,7 +170,7 @@ def run(canvas, loss, steps, on_step):
 
     Args:
         canvas: `Canvas`.
-        loss: `image -> (total, parts)`, from `kstyle.style.engine.objective.objective`.
+        loss: a `kstyle.style.engine.objective.Objective`.
         steps: how many.
         on_step: called with {"loss": …} (tensors) after each.
 
@@ -188,7 +188,7 @@ def run_together(canvases, loss, steps, on_steps):
 
     Args:
         canvases: list of `Canvas`.
-        loss: from `kstyle.style.engine.objective.together`, of as many.
+        loss: a `kstyle.style.engine.objective.Together` of as many.
         steps: how many, of each.
         on_steps: as `on_step`, one for each.
 
@@ -218,7 +218,7 @@ def run_together(canvases, loss, steps, on_steps):
 
 def _step_of(canvas, loss):
     """What a loss is called with beside the picture: the number of the step, if it looks elsewhere at each."""
-    return (canvas.optimizer.iterations.value,) if getattr(loss, "redraws", False) else ()
+    return (canvas.optimizer.iterations.value,) if loss.redraws else ()
 
 
 def _advance(canvases, step, last, steps, on_steps):
@@ -287,7 +287,7 @@ class Course:
 
     @property
     def doubtful(self):
-        """It went back, and so may have to once more."""
+        """A step was undone, so the loss of the last picture is unknown and must be checked."""
         return 0 < self._halvings < MOST_HALVINGS
 
     def close(self, loss):

@@ -115,8 +115,13 @@ def _content_loss(content, features, target, positions):
     )
 
 
-def objective(extractor, settings, content_target, style_target, seed=0, regions=None, anchor=None):
-    """The loss as a pure function of the picture.
+class Objective:
+    """What is minimised in one pass, as a pure function of the picture.
+
+    `objective(image, step)` -> `(total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted
+    terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`, `"range"`, `"temporal"`; those of weight 0
+    are left out), float32 scalars that add up to the total. Where it `redraws`, another `step`, a tensor, looks at
+    other positions; without it they stay the same.
 
     Args:
         extractor, settings: as for the targets, which must come from the same ones.
@@ -128,70 +133,71 @@ def objective(extractor, settings, content_target, style_target, seed=0, regions
         anchor: `(picture, trust, weight)`: hold the picture to another, (H, W, 3) in `settings.space`, where trust,
             (H, W, 1), is above 0. The term `"temporal"` is weight × mean trust × squared difference in [0, 1].
 
-    Returns:
-        `loss(image, step=None) -> (total, parts)`: image (H, W, 3) in the space `settings.space`; parts the weighted
-        terms by name (`"content"`, `"style"`, each of `settings.terms`, `"tv"`, `"range"`, `"temporal"`; those of
-        weight 0 are left out), float32 scalars that add up to the total. Where `loss.redraws`, another `step`, a
-        tensor, looks at other positions; without it they stay the same.
+    Attributes:
+        redraws: whether it looks at other positions at each step.
     """
-    content, tv = settings.content, settings.tv
-    style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
-    if anchor is not None:
-        anchor = (*map(ops.convert_to_tensor, anchor[:2]), anchor[2])
 
-    def of_features(features, image, step=None):
-        positions = terms.Positions(seed, step)
-        height, width = features["shape"]
-        parts = {}
-        if content.weight:
-            parts["content"] = content.weight * _content_loss(content, features, content_target, positions)
-        for name, term in style_terms.items():
-            reached = terms.distance(term, features, style_target[name], positions, height * width, regions)
-            parts[name] = term.weight * reached
-        if tv.weight:
-            parts["tv"] = tv.weight * TV_LOSSES[tv.kind](image)
-        if settings.range.weight:
-            parts["range"] = settings.range.weight * out_of_range(from_space(image, settings.space))
-        if anchor is not None:
-            picture, trust, weight = anchor
-            change = ops.square(from_space(image, settings.space) - from_space(picture, settings.space))
-            parts["temporal"] = weight * ops.mean(trust * change)
+    def __init__(self, extractor, settings, content_target, style_target, seed=0, regions=None, anchor=None):
+        self.extractor, self.settings = extractor, settings
+        self._content_target, self._style_target = content_target, style_target
+        self._seed, self._regions = seed, regions
+        self._anchor = anchor and (*map(ops.convert_to_tensor, anchor[:2]), anchor[2])
+        self._style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
+        sampling = [term for term in self._style_terms.values() if term.loss in terms.SAMPLING]
+        self.redraws = settings.content.loss == "self_similarity" or any(term.redraw for term in sampling)
+
+    def __call__(self, image, step=None):
+        parts = self.parts(_features(self.extractor, from_space(image, self.settings.space)), image, step)
         return sum(parts.values()), parts
 
-    def loss(image, step=None):
-        return of_features(_features(extractor, from_space(image, settings.space)), image, step)
+    def parts(self, features, image, step=None):
+        """The weighted terms by name, of a picture whose features are known: {layer: (1, H, W, C)} with `"shape"`."""
+        settings, positions, parts = self.settings, terms.Positions(self._seed, step), {}
+        height, width = features["shape"]
+        if settings.content.weight:
+            reached = _content_loss(settings.content, features, self._content_target, positions)
+            parts["content"] = settings.content.weight * reached
+        for name, term in self._style_terms.items():
+            reached = terms.distance(term, features, self._style_target[name], positions, height * width, self._regions)
+            parts[name] = term.weight * reached
+        if settings.tv.weight:
+            parts["tv"] = settings.tv.weight * TV_LOSSES[settings.tv.kind](image)
+        if settings.range.weight:
+            parts["range"] = settings.range.weight * out_of_range(from_space(image, settings.space))
+        if self._anchor is not None:
+            picture, trust, weight = self._anchor
+            change = ops.square(from_space(image, settings.space) - from_space(picture, settings.space))
+            parts["temporal"] = weight * ops.mean(trust * change)
+        return parts
 
-    sampling = [term for term in style_terms.values() if term.loss in terms.SAMPLING]
-    loss.redraws = content.loss == "self_similarity" or any(term.redraw for term in sampling)
-    loss.extractor, loss.space, loss.of_features = extractor, settings.space, of_features
-    return loss
 
+class Together:
+    """The objectives of several pictures of one size as one, whose features are computed at once.
 
-def together(losses):
-    """One loss of several pictures of one size, whose features are computed at once.
+    `together(images, step)` -> `(total, parts)`: images (B, H, W, 3); total the sum over pictures; parts of shape (B,):
+    `"loss"`, a picture's own total, and each term.
 
     Args:
-        losses: from `objective`, one for each picture, of one extractor and one space.
+        objectives: an `Objective` for each picture, of one extractor and one space.
 
-    Returns:
-        `loss(images, step=None) -> (total, parts)`: images (B, H, W, 3); total the sum over pictures; parts of shape
-        (B,): `"loss"`, a picture's own total, and each term.
+    Attributes:
+        redraws: as of an `Objective`.
     """
-    first = losses[0]
 
-    def loss(images, step=None):
-        rgb = from_space(images, first.space)
-        count, shape = len(losses), tuple(images.shape[1:3])
+    def __init__(self, objectives):
+        self._objectives = list(objectives)
+        self.redraws = self._objectives[0].redraws
+
+    def __call__(self, images, step=None):
+        first, count, shape = self._objectives[0], len(self._objectives), tuple(images.shape[1:3])
+        rgb = from_space(images, first.settings.space)
         # Split and not sliced: the gradient of a slice is as large as all.
         layers = {tap: ops.split(f, count, axis=0) for tap, f in {**first.extractor(rgb), PIXELS: rgb}.items()}
         each = ops.split(images, count, axis=0)
         found = [
-            own.of_features({**{tap: parts[i] for tap, parts in layers.items()}, "shape": shape}, each[i][0], step)
-            for i, own in enumerate(losses)
+            own.parts({**{tap: parts[i] for tap, parts in layers.items()}, "shape": shape}, each[i][0], step)
+            for i, own in enumerate(self._objectives)
         ]
-        totals = ops.stack([total for total, _ in found])
-        parts = {name: ops.stack([parts[name] for _, parts in found]) for name in found[0][1]}
+        totals = ops.stack([sum(parts.values()) for parts in found])
+        parts = {name: ops.stack([parts[name] for parts in found]) for name in found[0]}
         return ops.sum(totals), {"loss": totals, **parts}
-
-    loss.redraws = first.redraws
-    return loss

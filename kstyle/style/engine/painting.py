@@ -15,34 +15,38 @@ class Painting:
     """What changes while a content is painted.
 
     Args:
-        painter: `kstyle.style.transfer.Painter`, its network loaded.
+        settings: `kstyle.style.settings.StyleSettings`.
+        styles: `kstyle.style.engine.styles.Styles`.
         content: a `kstyle.pictures.images.Picture`.
-        size, steps, seed, callback, anchor: as for `Painter.paint`.
+        plan: from `kstyle.style.engine.sizes.plan`.
+        seed, callback, anchor: as for `kstyle.style.transfer.Painter.paint`.
         masks: for each style the region of the content, (H, W), or None; None: every style everywhere.
         start: `content`, `noise`, `style`, `detail`, or a `Picture`.
 
     Attributes:
-        plan: [((height, width), gradient evaluations)], a pass each.
+        plan: as given.
+        final: (height, width) of the result.
+        steps: planned in all.
         canvas: of the pass in work; None before the first.
         history: `History`.
     """
 
-    def __init__(self, painter, content, size, steps, seed, callback, masks, start, anchor):
-        self.painter, self.settings, self.content = painter, painter.settings, content
-        self.plan = sizes.plan(self.settings.scales, content, size, steps)
-        self.final, self.steps = self.plan[-1][0], sum(count for _, count in self.plan)
-        self._seed, self._masks, self._start, self._anchor = seed, masks, start, anchor
+    def __init__(self, settings, styles, content, plan, seed, callback=None, masks=None, start="content", anchor=None):
+        self.settings, self.content, self.plan = settings, content, plan
+        self.final, self.steps = plan[-1].shape, sum(each.steps for each in plan)
+        self._styles, self._seed, self._masks, self._start, self._anchor = styles, seed, masks, start, anchor
         self.canvas, self.history = None, History(self.steps, callback)
 
-    def begin(self, number):
-        """Enters pass `number`, from 0: a new canvas. Returns the loss, see `objective.objective`."""
-        settings, painter, coarse = self.settings, self.painter, self.canvas
-        shape, _ = self.plan[number]
-        last, finish = shape == self.final, bool(settings.scales.finish) and number + 1 == len(self.plan)
-        own = settings.at(max(shape), last, finish)
-        margin = 0 if last else settings.scales.margin
+    def begin(self, number, extractor):
+        """Enters pass `number`, from 0: a new canvas. Returns its `kstyle.style.engine.objective.Objective`.
+
+        Args:
+            extractor: `kstyle.models.features.Extractor` with at least the layers that the settings name.
+        """
+        settings, coarse, now = self.settings, self.canvas, self.plan[number]
+        own, shape, margin = now.settings, now.shape, now.margin
         here = _at(self._masks, shape)
-        styles, style_masks = painter.styles_for(shape)
+        styles, style_masks = self._styles.at(settings, shape)
         scene = images.resize_picture(self.content, shape).rgb
         scene, styles = colour.before(settings.colour, scene, styles, here, style_masks)
         scene = self._prepared(scene, styles)
@@ -55,10 +59,11 @@ class Painting:
             begun = enlarge(coarse.result(), filter="bilinear" if settings.pyramid else "bicubic")
             if self._start == "detail" or any(term.mix for term in own.style_terms.values()):
                 seen = objective.from_space(begun, settings.space) + pyramid.detail(around)
-            if self._start == "detail" and not last:
+            if self._start == "detail" and not now.final:
                 begun = objective.to_space(seen, settings.space)
         around_masks = here and [sizes.mirrored(mask, margin) for mask in here]
-        loss = self._objective(own, around, styles, style_masks, around_masks, self._anchor if last else None, seen)
+        targets = self._styles.targets(extractor, own, styles, style_masks, self._seed, around_masks is not None)
+        loss = self._objective(extractor, now, around, targets, around_masks, seen)
         fresh = partial(make_optimizer, own)
         self.canvas = canvas = loop.Canvas(begun, settings, fresh(), margin, fresh)
         if coarse is not None and settings.scales.carry and not settings.pyramid:
@@ -90,7 +95,7 @@ class Painting:
         if content.median > 1:
             scene = images.median(scene, content.median)
         if content.towards_style:
-            scene = colour.towards(scene, styles, self.painter.blend, content.towards_style)
+            scene = colour.towards(scene, styles, self._styles.blend, content.towards_style)
         return scene
 
     def _begun(self, scene, styles, shape, margin):
@@ -101,28 +106,33 @@ class Painting:
                 return sizes.noise(self.settings, shape, margin, self._seed)
             # A style is resized once, unless it is recoloured, which happens at the size it is shown in.
             recoloured = colour.MODES[self.settings.colour].style
-            style = images.Picture(styles[0]) if recoloured else self.painter.styles[0]
+            style = images.Picture(styles[0]) if recoloured else self._styles.pictures[0]
             if start == "detail":
-                mean = np.average([style.mean((0, 1)) for style in styles], axis=0, weights=self.painter.blend)
+                mean = np.average([style.mean((0, 1)) for style in styles], axis=0, weights=self._styles.blend)
                 style = images.Picture((mean + pyramid.detail(scene)).astype("float32"))
             start = images.Picture(scene) if start == "content" else style
         rgb = images.resize_picture(start, shape).rgb
         return objective.to_space(sizes.mirrored(rgb, margin), self.settings.space)
 
-    def _objective(self, settings, scene, styles, style_masks, masks, anchor, seen):
-        """Args: `settings` of the pass; the content (`scene`), its regions (`masks`) and the picture as it is (`seen`,
-        None before the first pass), all with their margin; the styles and their masks."""
-        extractor, seed = self.painter.load(), self._seed
-        targets = self.painter.targets_for(settings, styles, style_masks, seed, masks is not None)
-        if anchor is not None:
-            held = (objective.to_space(anchor.rgb, settings.space), anchor.trust[..., None].astype("float32"))
-            anchor = (*held, anchor.weight)
+    def _objective(self, extractor, now, scene, targets, masks, seen):
+        """The `Objective` of a pass.
+
+        Args:
+            now: the `Pass`.
+            scene: the content, (H, W, 3), `masks` its regions and `seen` the picture as it is, None before the first
+                pass, all with their margin.
+            targets: of the styles.
+        """
+        settings, seed, anchor = now.settings, self._seed, None
+        if self._anchor is not None and now.final:
+            held = (objective.to_space(self._anchor.rgb, settings.space), self._anchor.trust[..., None])
+            anchor = (held[0], held[1].astype("float32"), self._anchor.weight)
         here = None if masks is None else [regions.region(mask) for mask in masks]
         aims = objective.content_targets(extractor, settings, scene)
         targets = objective.matched(extractor, settings, targets, scene, seen, seed, here)
         if settings.strength is not None and settings.content.weight and settings.has_style:
             settings = strength.balanced(extractor, settings, scene, aims, targets, max(self.final), seed, here)
-        return objective.objective(extractor, settings, aims, targets, seed, here, anchor)
+        return objective.Objective(extractor, settings, aims, targets, seed, here, anchor)
 
 
 class History:

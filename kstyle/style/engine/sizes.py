@@ -1,5 +1,7 @@
 """The sizes that a picture passes through: what it starts as, what surrounds it, how it grows."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
@@ -11,14 +13,34 @@ SMALLEST_SIDE = 16
 LARGEST_SIDE = 16384
 
 
-def plan(scales, content, size, steps):
-    """[((height, width), gradient evaluations)] from coarse to fine, and again the final one for a `finish`.
+@dataclass(frozen=True)
+class Pass:
+    """One size, or the last pass at the final one, with the terms and weights that hold in it.
+
+    Attributes:
+        shape: (height, width) of the picture in it.
+        steps: gradient evaluations.
+        settings: `kstyle.style.settings.StyleSettings`, weights and learning rate as they are at this size.
+        final: the picture has its final size.
+        margin: pixels around the picture.
+    """
+
+    shape: tuple[int, int]
+    steps: int
+    settings: object
+    final: bool
+    margin: int
+
+
+def plan(settings, content, size, steps, final_only=False):
+    """A `Pass` for each size from coarse to fine, and again the final one for a `finish`.
 
     Args:
-        scales: `kstyle.style.settings.Scales`.
+        settings: `kstyle.style.settings.StyleSettings`.
         content: the `Picture` whose shape they have.
         size: the final long side in pixels.
         steps: in all; None: the preset's.
+        final_only: leave the smaller sizes out.
 
     Raises:
         DataError: the picture is so narrow that the network sees nothing of it at the final size.
@@ -33,8 +55,15 @@ def plan(scales, content, size, steps):
             f"pixels, and the network needs {SMALLEST_SIDE}. {way}."
         )
     # Coarse sizes at which a narrow picture has next to nothing left are left out.
-    at_least = 2 * SMALLEST_SIDE * max(final) / min(final)
-    return [(images.fit(content.size, side), count) for side, count in scales.plan(size, steps, at_least)]
+    at_least = size if final_only else 2 * SMALLEST_SIDE * max(final) / min(final)
+    sides, found = settings.scales.plan(size, steps, at_least), []
+    for number, (side, count) in enumerate(sides, 1):
+        shape = images.fit(content.size, side)
+        last = shape == final
+        finish = bool(settings.scales.finish) and number == len(sides)
+        own = settings.at(max(shape), last, finish)
+        found.append(Pass(shape, count, own, last, 0 if last else settings.scales.margin))
+    return found
 
 
 def of_style(style, picture, shape):

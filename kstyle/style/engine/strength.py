@@ -27,11 +27,11 @@ def balanced(extractor, settings, scene, aims, targets, side, seed=0, regions=No
     grows with the `POWER` of the side.
 
     Args:
-        extractor, settings, aims, targets, seed, regions: as for `kstyle.style.engine.objective.objective`.
+        extractor, settings, aims, targets, seed, regions: as for `kstyle.style.engine.objective.Objective`.
         scene: (H, W, 3) float32 in [0, 1], the content that `aims` are of.
         side: long side of the finished picture in pixels, whatever the size at hand.
     """
-    loss = objective.objective(extractor, settings, aims, targets, seed, regions)
+    loss = objective.Objective(extractor, settings, aims, targets, seed, regions)
     measure = backend.compile(lambda image: loss(image)[1], [])
 
     def parts(rgb):

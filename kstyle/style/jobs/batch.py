@@ -2,22 +2,22 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import logging.handlers
 import os
+import pickle
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.io import locks, pool, signals
+from kstyle.io import locks, pool, scratch, signals
 from kstyle.io.files import one_line, reason
 from kstyle.pictures import images
 from kstyle.style import transfer
@@ -155,7 +155,7 @@ def _until(outcomes, record, stack):
 
 def _one_by_one(painter, contents, record, digest, options, force, motion):
     chain = None if motion is None else frames.Chain(painter, motion, *options[:2])
-    paint = (lambda content: painter.paint(content.path, *options)) if chain is None else partial(chain.paint, *options)
+    paint = functools.partial(chain.paint, *options) if chain else lambda content: painter.paint(content.path, *options)
     for name, content in contents.items():
         stamp, outcome = _look(content, name, record, digest, force, chain)
         if outcome is None:
@@ -187,7 +187,7 @@ def _in_batches(painter, contents, record, digest, options, force, together):
         if outcomes is None:
             for name, content, picture, stamp in batch:
                 with signals.kept():
-                    paint = partial(painter.paint, picture, *options)
+                    paint = functools.partial(painter.paint, picture, *options)
                     outcome, _ = _paint(lambda _, paint=paint: paint(), content, record.folder / name)
                     if outcome.state == "done":
                         record.keep(name, stamp)
@@ -260,24 +260,32 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
             yield content, outcome
     if stamps:
         painter.load()  # here, so that weights are downloaded once, or their want ends it all
-        bare, run = painter.unloaded(), uuid.uuid4()
-        tasks = [(_paint_there, (bare, run, name, contents[name], record.folder / name, options)) for name in stamps]
-        painted = pool.unordered(tasks, min(jobs, len(stamps)))
-        try:
-            for name, outcome, said in painted:
-                for level, message in said:
-                    log.log(level, "%s: %s", contents[name].path, message)
-                if outcome.state == "done":
-                    record.keep(name, stamps[name])
-                yield contents[name], outcome
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"One of {jobs} jobs was ended from outside, most likely for want of memory: try fewer jobs, or a "
-                "smaller size. What is done is kept."
-            ) from error
-        finally:
-            with warnings.catch_warnings(action="ignore"):  # that some are still in work, whoever stopped this
-                painted.close()
+        with scratch.folder("painting several pictures at once") as apart:
+            # Through a file, so that each process reads it once and not with every content.
+            shared = os.path.join(apart, "painter.pickle")
+            with open(shared, "wb") as file:
+                pickle.dump(painter, file)
+            tasks = [(_paint_there, (shared, name, contents[name], record.folder / name, options)) for name in stamps]
+            yield from _painted(pool.unordered(tasks, min(jobs, len(stamps))), contents, record, stamps, jobs)
+
+
+def _painted(outcomes, contents, record, stamps, jobs):
+    """`outcomes` of `_paint_there` from jobs, noted in the record."""
+    try:
+        for name, outcome, said in outcomes:
+            for level, message in said:
+                log.log(level, "%s: %s", contents[name].path, message)
+            if outcome.state == "done":
+                record.keep(name, stamps[name])
+            yield contents[name], outcome
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"One of {jobs} jobs was ended from outside, most likely for want of memory: try fewer jobs, or a "
+            "smaller size. What is done is kept."
+        ) from error
+    finally:
+        with warnings.catch_warnings(action="ignore"):  # that some are still in work, whoever stopped this
+            outcomes.close()
 
 
 def _look(content, name, record, digest, force, chain=None):
@@ -314,17 +322,18 @@ def _failed(content, error, begun):
     return Outcome("failed", None, _said(error, content), time.perf_counter() - begun)
 
 
-# Of a job: {run: the painter whose network it has loaded}, one.
-_painters = {}
+@functools.lru_cache(maxsize=1)
+def _shared(path):
+    """In a job: the painter that this program left there, its network loaded, once a process."""
+    with open(path, "rb") as file:
+        painter = pickle.load(file)
+    painter.load()
+    return painter
 
 
-def _paint_there(painter, run, name, content, target, options):
+def _paint_there(shared, name, content, target, options):
     """In a job: `(name, outcome, [(level, message)] that were logged)`."""
-    if run not in _painters:
-        _painters.clear()
-        _painters[run] = painter
-        painter.load()
-    own = _painters[run]
+    own = _shared(shared)
     notes = logging.handlers.BufferingHandler(capacity=1000)
     log.addHandler(notes)
     log.setLevel(logging.INFO)

@@ -5,7 +5,6 @@ to them; where it changes, the change is added to the strokes, and nothing holds
 """
 
 import contextlib
-import copy
 import hashlib
 import logging
 import math
@@ -110,7 +109,7 @@ class Chain:
         self._painter, self._motion = painter, motion
         first = sum(count for _, count in painter.settings.scales.plan(size, steps))
         self._steps = motion.steps or max(1, round(first / 3))
-        self._size, self._next = size, None
+        self._size = size
         self._mark, self._last, self._after = None, None, None
 
     def goes_on(self, entry):
@@ -118,7 +117,7 @@ class Chain:
         return entry.get("after") in (None, self._mark)
 
     def paint(self, size, steps, seed, callback, content):
-        """Paints the next frame, a `kstyle.style.jobs.batch.Content`; the rest as for `Painter.paint`."""
+        """Paints the next frame, a `kstyle.style.jobs.contents.Content`; the rest as for `Painter.paint`."""
         picture = images.read(content.path)
         scene = images.resize_picture(picture, images.fit(picture.size, size)).rgb
         before = self._before(scene, picture.name)
@@ -126,18 +125,14 @@ class Chain:
             self._after = None
             return self._painter.paint(picture, size, steps, seed, callback)
         self._after = self._mark
-        if self._next is None:
-            # The same network and targets, as copies share them; the final size alone, as small ones would lose the
-            # strokes that are carried along.
-            self._next, settings = copy.copy(self._painter), self._painter.settings
-            scales = settings.scales.model_copy(update={"smallest": None})
-            self._next.settings = settings.model_copy(update={"scales": scales})
         seen, held, loss = before
         anchor = None
         if self._motion.temporal and loss:
             anchor = transfer.Anchor(held, trust(change(seen, scene)), self._motion.temporal * loss / DEAR)
         start = carry(held, seen, scene)
-        return self._next.paint(picture, size, self._steps, seed, callback, start=start, anchor=anchor)
+        return self._painter.paint(
+            picture, size, self._steps, seed, callback, start=start, anchor=anchor, final_only=True
+        )
 
     def _before(self, scene, name):
         """(content, result, loss) of the frame before; None where this one is to be painted afresh."""

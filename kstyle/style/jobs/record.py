@@ -200,8 +200,8 @@ def made_with(painter, size, steps, seed, motion):
         settings["init"] = _digest(images.read(init).rgb)
     found = {
         **settings,
-        "styles": [_digest(style.rgb, mask) for style, mask in zip(painter.styles, painter.style_masks)],
-        "blend": painter.blend,
+        "styles": [_digest(style.rgb, mask) for style, mask in zip(painter.styles.pictures, painter.styles.masks)],
+        "blend": painter.styles.blend,
         "precision": painter.precision,
         "size": size,
         "steps": steps,
