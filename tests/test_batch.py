@@ -204,7 +204,7 @@ def gone(group):
 def test_a_job_that_is_killed_ends_it(painter, monkeypatch):
     """Failure: the machine runs out of memory, and the batch hangs or says what nobody understands."""
     picture("in/a.png"), picture("in/b.png")
-    monkeypatch.setattr(transfer.Painter, "unloaded", lambda self: Deadly())
+    monkeypatch.setattr(transfer.Painter, "__reduce__", lambda self: (Deadly, ()))
     with pytest.raises(DataError, match="try fewer jobs"):
         list(batch.stylize_all(painter, "in", "out", 32, 1, jobs=2))
 

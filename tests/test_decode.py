@@ -255,7 +255,8 @@ def test_workers_end_with_their_parent(photos, tmp_path):
     """Failure: Ctrl-C or a killed training leaves processes behind, or a page of their tracebacks; importing this
     takes a framework, which each worker would load."""
     code = (
-        "import sys, time, numpy as np; from kstyle.data import decode; from kstyle.data.photos.tree import Photos\n"
+        "import sys, time, numpy as np\n"
+        "from kstyle.data.batches import decode; from kstyle.data.photos.tree import Photos\n"
         "assert not {'keras', 'torch', 'tensorflow', 'jax', 'pandas', 'sklearn'} & set(sys.modules)\n"
         "paths = np.array(sys.argv[1:], object)\n"
         "batches = decode.FileBatches(Photos(paths, np.zeros(len(paths), np.int32)), 4, 0, side=16, workers=2)\n"

@@ -143,7 +143,7 @@ def test_two_thousand_urls_and_two_kills(tmp_path):
     np.random.default_rng(0).shuffle(manners)
     folder = tmp_path / "data"
     code = (
-        "import sys; from kstyle import download; from kstyle.data import flickr_style\n"
+        "import sys; from kstyle.net import download; from kstyle.data.lists import flickr_style\n"
         "download.BACKOFF = 0.05\n"
         f"flickr_style.UNWANTED = {UNWANTED}\n"
         "flickr_style.download(sys.argv[2], list_file=sys.argv[1])"

@@ -17,9 +17,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def other(tmp_path):
     """Another process that holds the lock of `tmp_path`; `subprocess.Popen`."""
-    code = (
-        f"from kstyle import locks\nwith locks.held({str(tmp_path)!r}, 'training'): print('held', flush=True), input()"
-    )
+    held = f"with locks.held({str(tmp_path)!r}, 'training'): print('held', flush=True), input()"
+    code = f"from kstyle.io import locks\n{held}"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -50,8 +50,9 @@ def test_nothing_slow_or_global_is_imported(tmp_path):
     """Failure: reading a recipe takes the seconds that Keras or matplotlib takes, or a plot opens a window."""
     code = """if True:
         import sys
-        from kstyle import sheet
-        from kstyle.training import schedules, metrics, plots
+        from kstyle.pictures import sheet
+        from kstyle.training.loop import schedules
+        from kstyle.training.results import metrics, plots
         slow = {"keras", "torch", "matplotlib", "sklearn"} & set(sys.modules)
         assert not slow, slow
         import pandas as pd

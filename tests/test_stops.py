@@ -186,7 +186,7 @@ def test_a_film_leaves_no_folder_behind(run, monkeypatch, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="no sessions elsewhere")
 def test_jobs_end_with_who_started_them():
     """Failure: painting goes on for minutes, in processes of a gigabyte, after the command was killed."""
-    code = "from kstyle import pool; import time; list(pool.unordered([(print, ('on', )), (time.sleep, (60,))], 2))"
+    code = "from kstyle.io import pool; import time; list(pool.unordered([(print, ('on', )), (time.sleep, (60,))], 2))"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=-1, text=True, start_new_session=True)
     assert process.stdout.readline() == "on\n"
     process.kill()

