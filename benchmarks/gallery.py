@@ -58,16 +58,16 @@ def pairs(size, shown, presets, folder):
 
 def substitute(preset):
     """{} where the preset's weights are on this machine, else the overrides that take Caffe's; None: neither is."""
-    from kstyle.models import features
+    from kstyle.models import registry
     from kstyle.style import settings
 
     own = settings.load(preset).network.extractor
     for name in dict.fromkeys((own, own.removesuffix("-torchvision"), "vgg19")):
-        network, source, _ = features.EXTRACTORS[name]
+        row, source, _ = registry.extractor(name)
         if own.startswith("squeezenet") and name == "vgg19":
             return None  # which has no such layers
         try:
-            weights.find(network, source, offline=True)
+            weights.find(row.name, source, offline=True)
         except weights.Absent:
             continue
         return {} if name == own else {"network.extractor": name, **OF_CAFFE.get(preset, {})}

@@ -15,6 +15,7 @@ from weight_files import LAYERS, arrays, keras1, same, tensors, torch_arrays, wr
 from kstyle.errors import DataError
 from kstyle.io import checkpoints
 from kstyle.models import weights
+from kstyle.models.networks import feature_layers
 
 # ------------------------------------------------------------------------------------------------------- formats
 
@@ -35,7 +36,7 @@ def test_keras_files_of_each_age(tmp_path, rename):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_what_keras_3_saves_is_read_by_layer_name(tmp_path, dtype):
     keras = pytest.importorskip("keras")
-    convs = [keras.layers.Conv2D(weights.LAYERS["vgg19"][n].shape[-1], 3, name=n, dtype=dtype) for n in LAYERS]
+    convs = [keras.layers.Conv2D(feature_layers.LAYERS["vgg19"][n].shape[-1], 3, name=n, dtype=dtype) for n in LAYERS]
     model = keras.Sequential([keras.Input((8, 8, 3)), *convs])
     model.set_weights(list(map(arrays().get, [f"{n}/{kind}" for n in LAYERS for kind in ("kernel", "bias")])))
     model.save_weights(tmp_path / "m.weights.h5")

@@ -11,8 +11,7 @@ from PIL import Image
 
 from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.models import classifiers, finetune
-from kstyle.models.networks import options
+from kstyle.models import classifiers, finetune, registry
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 SQUEEZENET = DATA / "weights/squeezenet1.1_imagenet_full.npz"
@@ -164,13 +163,13 @@ def test_stems():
 
 def test_tables_are_the_functions():
     """Failure: a recipe's option is refused though the network has it, or accepted and fails when training starts."""
-    assert set(options.OPTIONS) == set(classifiers.CLASSIFIERS)
-    for name, function in classifiers.CLASSIFIERS.items():
-        parameters = inspect.signature(function).parameters.values()
+    for name in registry.names("classifier"):
+        row = registry.get(name)
+        parameters = inspect.signature(row.function("build")).parameters.values()
         own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        assert own == options.OPTIONS[name], name
-        assert own.keys() <= options.ALLOWED.keys() | options.RANGES.keys()
-        options.check(name, 10, 224, 3, own)
+        assert own == {option: each.default for option, each in row.options.items()}, name
+        assert all(each.choices or each.high for each in row.options.values()), name
+        row.check(10, 224, 3, own)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +197,8 @@ def test_wrong_settings_are_said(arguments, says):
 @pytest.mark.parametrize("name", ["mnist_cnn", "squeezenet1.1", "alexnet", "caffenet"])
 def test_smallest_is_smallest(name):
     """Failure: a size that works is refused, or one that does not is let through to an error in a pooling layer."""
-    least = options.smallest(name)
-    function = classifiers.CLASSIFIERS[name]
+    least = registry.get(name).smallest_side()
+    function = registry.get(name).function("build")
     maps = [layer.output.shape for layer in symbolic(function, 2, least).layers if "pool" in layer.name]
     assert all(min(shape[1:3], default=1) >= 1 for shape in maps)
     try:

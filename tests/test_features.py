@@ -12,6 +12,7 @@ import kstyle.backend
 from kstyle.errors import UsageError
 from kstyle.models import features, weights
 from kstyle.models.networks import squeezenet
+from kstyle.models.preprocessing import PREPROCESSINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
@@ -204,8 +205,10 @@ def test_preprocessing():
         "caffe": [63.75 - 103.939, 127.5 - 116.779, 255 - 123.68],
         "caffe-256": [64 - 103.939, 128 - 116.779, 256 - 123.68],
         "torch": [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0.25 - 0.406) / 0.225],
+        "tf": [1, 0, -0.5],
+        "raw": [255, 127.5, 63.75],
     }
-    assert set(expected) == set(features.PREPROCESSING)
+    assert set(expected) == set(PREPROCESSINGS)
     for mode, values in expected.items():
         pixels = ops.convert_to_numpy(features.preprocess(ops.convert_to_tensor(colour), mode))
         assert pixels.shape == (1, 1, 3)

@@ -1,6 +1,5 @@
 """Pretrained networks with a new head: which layers train, where a network is cut, where its weights come from."""
 
-import dataclasses
 import fnmatch
 import hashlib
 import itertools
@@ -14,12 +13,11 @@ from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 from safetensors.numpy import save
 from server import Server
-from weight_files import hide_weights
+from weight_files import changed_source, hide_weights
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.models import classifiers, finetune, weights
-from kstyle.models.networks import torch_names
+from kstyle.models import classifiers, finetune, registry, torch_names, weights
 from kstyle.nn import layers
 
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="takes minutes elsewhere, and shows nothing more")
@@ -59,9 +57,9 @@ def shake(model):
 
 def check_parts(model, lean=False):
     """Each part begins where it says, later parts train less, and nothing after a part is left out."""
-    backbone = finetune.BACKBONES[model.name]
+    parts = registry.get(model.name).parts
     trained, weighted = [], [layer for layer in model.layers if layer.weights]
-    for part, patterns in backbone.parts.items():
+    for part, patterns in parts.items():
         if part == "dense" and lean:
             with pytest.raises(UsageError, match=r"has no part 'dense'\. It has: block1"):
                 finetune.from_part(model, part)
@@ -70,7 +68,7 @@ def check_parts(model, lean=False):
         assert any(fnmatch.fnmatchcase(chosen[0].name, pattern) for pattern in patterns), (part, chosen[0].name)
         assert chosen == weighted[-len(chosen) :]
         trained.append(len(chosen))
-        if part in list(backbone.parts)[1:-1:6]:
+        if part in list(parts)[1:-1:6]:
             body, tail = finetune.split(model, part)
             assert len(body.trainable_weights) + len(tail.trainable_weights) == len(model.trainable_weights)
     assert trained[0] == len(weighted) and trained[-1] == 1
@@ -93,11 +91,14 @@ def test_parts_are_the_networks(name, options):
 
 def test_backbones_are_classifiers():
     """Failure: a network with known weights cannot be built."""
-    assert set(finetune.BACKBONES) <= set(classifiers.CLASSIFIERS)
-    assert {network for network, _ in weights.SOURCES} <= set(finetune.BACKBONES)
-    for name, backbone in finetune.BACKBONES.items():
-        classifiers.known_options.check(name, 2, backbone.size, 3, {})
-        assert backbone.resize > backbone.size or name == "caffenet"
+    for name in registry.names():
+        row = registry.get(name)
+        pretrained = {bool(each) for each in (row.preprocessing, row.size, row.resize, row.parts)}
+        assert pretrained == {name not in ("mnist_cnn", "vgg19_cifar")}, name
+        if row.size:
+            row.check(2, row.size, 3, {})
+            assert row.resize > row.size and list(row.parts)[-1] == "head", name
+            assert row.weights or name == "caffenet"
 
 
 def test_wrong_parts_are_said():
@@ -230,10 +231,8 @@ def home(tmp_path, monkeypatch):
 
 def official(monkeypatch, network, source, body, url="http://127.0.0.1:9/"):
     """Makes `body` the official file."""
-    entry = weights.SOURCES[network, source]
     sums = {"sha256": hashlib.sha256(body).hexdigest()[:8]}
-    monkeypatch.setitem(weights.SOURCES, (network, source), dataclasses.replace(entry, url=url, sums=sums))
-    return entry.file
+    return changed_source(monkeypatch, network, source, url=url, sums=sums).file
 
 
 def torch_file(model):
@@ -306,7 +305,7 @@ def test_whose_weights_a_file_holds_is_told(home, caffe):
     source = shake(classifiers.build("squeezenet1.1", 3, 32))
     kernel, bias = source.get_layer("conv1").get_weights()
     if caffe:
-        bias[:4] = weights.SOURCES["squeezenet1.1", "caffe"].bias
+        bias[:4] = registry.get("squeezenet1.1").weights["caffe"].bias
         source.get_layer("conv1").set_weights([kernel, bias])
     path = home / "mine.pth"
     path.write_bytes(torch_file(source))
@@ -358,7 +357,7 @@ def test_keras_networks_and_their_files(home, monkeypatch, name):
         file = official(monkeypatch, name, "keras", path.read_bytes(), server.url)
         loaded = classifiers.load_imagenet(model)
     assert (home / "keras/models" / file).exists()
-    assert (loaded.head, loaded.preprocessing) == (False, finetune.BACKBONES[name].preprocessing)
+    assert (loaded.head, loaded.preprocessing) == (False, registry.get(name).preprocessing)
     x = pictures(2, size)
     # Without ImageNet's numbers in it, their normalisation only divides by 255.
     expected = predict(theirs, x * 255 if name == "efficientnet_b0" else x)

@@ -10,8 +10,7 @@ import pytest
 
 from kstyle.errors import DataError
 from kstyle.io import pickles, runs
-from kstyle.models import classifiers, finetune
-from kstyle.models.networks import torch_names
+from kstyle.models import classifiers, finetune, torch_names
 from kstyle.nn import state as checkpoint
 from kstyle.training.setup import settings, start
 

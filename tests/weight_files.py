@@ -1,12 +1,14 @@
 """Small weight files in every format, made on the fly for tests: two layers of VGG under each library's names."""
 
+import dataclasses
 import hashlib
 
 import h5py
 import numpy as np
 import pytest
 
-from kstyle.models import weights
+from kstyle.models import registry, weights
+from kstyle.models.networks import feature_layers
 from kstyle.net import download
 
 LAYERS = ["block1_conv1", "block2_conv1"]  # enough of VGG to be wrong about, small enough to write often
@@ -22,10 +24,17 @@ def hide_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "BACKOFF", 0.001)
 
 
+def changed_source(monkeypatch, network, source, **changes):
+    """Changes a `Source` of a network's row for one test; returns it."""
+    sources = registry.get(network).weights
+    monkeypatch.setitem(sources, source, dataclasses.replace(sources[source], **changes))
+    return sources[source]
+
+
 def arrays():
     """Those layers' weights, values that float16 and bfloat16 hold exactly."""
     rng = np.random.default_rng(0)
-    shapes = {name: weights.LAYERS["vgg19"][name].shape for name in LAYERS}
+    shapes = {name: feature_layers.LAYERS["vgg19"][name].shape for name in LAYERS}
     made = {f"{name}/kernel": rng.integers(-128, 128, shape) / 64 for name, shape in shapes.items()}
     made |= {f"{name}/bias": rng.integers(-128, 128, shape[-1]) / 64 for name, shape in shapes.items()}
     return {name: value.astype(np.float32) for name, value in made.items()}

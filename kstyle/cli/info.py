@@ -10,9 +10,9 @@ from kstyle.io.files import json_text
 def info(as_json):
     """Print versions, backend, device, precision and where weights would come from."""
     from kstyle import backend
-    from kstyle.models import weights
-    from kstyle.models.features import EXTRACTORS
+    from kstyle.models import registry, weights
 
+    extractors = {name: registry.extractor(name) for name in registry.names("extractor")}
     memory = backend.memory()["total"]
     facts = {
         "versions": backend.versions(),
@@ -21,7 +21,7 @@ def info(as_json):
         "device": backend.device(),
         "device_memory_bytes": memory,
         "precision": backend.precision("auto"),
-        "weights": {name: weights.locate(network, source) for name, (network, source, _) in EXTRACTORS.items()},
+        "weights": {name: weights.locate(each.row.name, each.source) for name, each in extractors.items()},
     }
     if as_json:
         click.echo(json_text(facts, indent=2))

@@ -10,46 +10,10 @@ import numpy as np
 from kstyle.errors import DataError, UsageError
 from kstyle.io import checkpoints
 from kstyle.io.files import expanded, plain
-from kstyle.models import finetune
+from kstyle.models import registry, torch_names
 from kstyle.models import weights as weight_files
-from kstyle.models.networks import applications, torch_names
-from kstyle.models.networks import options as known_options
-from kstyle.models.networks.alexnet import alexnet, caffenet
-from kstyle.models.networks.densenet import densenet121, densenet161, densenet169, densenet201
 from kstyle.models.networks.feature_layers import Layer
-from kstyle.models.networks.mnist_cnn import mnist_cnn
-from kstyle.models.networks.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
-from kstyle.models.networks.squeezenet import squeezenet
-from kstyle.models.networks.vgg_cifar import vgg16, vgg19, vgg19_cifar
-
-# {name: function(classes, size, channels, *, options) -> keras.Model of logits}
-CLASSIFIERS = {
-    "mnist_cnn": mnist_cnn,
-    "vgg19_cifar": vgg19_cifar,
-    "vgg16": vgg16,
-    "vgg19": vgg19,
-    "resnet18": resnet18,
-    "resnet34": resnet34,
-    "resnet50": resnet50,
-    "resnet101": resnet101,
-    "resnet152": resnet152,
-    "densenet121": densenet121,
-    "densenet161": densenet161,
-    "densenet169": densenet169,
-    "densenet201": densenet201,
-    "alexnet": alexnet,
-    "caffenet": caffenet,
-    "squeezenet1.1": squeezenet,
-    "inception_v3": applications.inception_v3,
-    "mobilenet_v2": applications.mobilenet_v2,
-    "efficientnet_b0": applications.efficientnet_b0,
-    "efficientnet_b1": applications.efficientnet_b1,
-    "efficientnet_b2": applications.efficientnet_b2,
-    "efficientnet_b3": applications.efficientnet_b3,
-}
-
-# torchvision's dense layers fit only after a map of this size, of pictures of 224 px.
-_MAPS = {"vgg16": (7, 7), "vgg19": (7, 7), "alexnet": (6, 6)}
+from kstyle.models.preprocessing import PREPROCESSINGS
 
 
 @dataclass(frozen=True)
@@ -75,11 +39,11 @@ def build(name, classes, size, channels=3, **options):
     """A classification network with initial values.
 
     Args:
-        name: key of `CLASSIFIERS`.
+        name: one of `kstyle.models.registry.names("classifier")`.
         classes: number of classes.
         size: of the pictures, in pixels: a side or (height, width).
         channels: of the pictures.
-        options: see the network's function; `kstyle.models.networks.options.OPTIONS` lists them without a framework.
+        options: see the network's function; its row in `kstyle.models.registry` lists them without a framework.
 
     Returns:
         A `keras.Model` from normalised pictures (B, H, W, channels) to logits (B, classes), float32 whatever the
@@ -87,9 +51,18 @@ def build(name, classes, size, channels=3, **options):
 
     Raises:
         UsageError: an unknown network or option, an impossible value, pictures too small for the network.
+
+    Example:
+        >>> from kstyle.models import classifiers
+        >>> classifiers.build("mnist_cnn", 10, 28, channels=1).output_shape
+        (None, 10)
     """
-    known_options.check(name, classes, size, channels, options)
-    return CLASSIFIERS[name](classes, size, channels, **options)
+    row = registry.classifier(name)
+    row.check(classes, size, channels, options)
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    model = row.function("build")(classes, sides, channels, **{"dtype": "float32", **options})
+    model.name = name  # a network of the user's may have been called otherwise; parts and weights go by it
+    return model
 
 
 def load_imagenet(model, weights=None, *, progress=None):
@@ -119,46 +92,52 @@ def load_imagenet(model, weights=None, *, progress=None):
     """
     name, channels = model.name, model.input_shape[-1]
     weights = None if weights is None else Path(expanded(weights))
-    known = [each for each in CLASSIFIERS if each in finetune.BACKBONES or each == "vgg19_cifar"]
+    known, row = [each for each in registry.names() if _pretrained(registry.get(each))], registry.find(name)
     if name not in known:
         raise UsageError(f"No source of ImageNet weights is known for {name}, only for {', '.join(known)}.")
     if channels != 3:
         raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {name} has {channels}.")
-    if name in known_options.APPLICATIONS:
-        found = weight_files.find(name, "keras", weights, progress=progress)
-        count = applications.load(model, found.path)
-        message = f"{found.origin}: {count} tensors were taken; the head keeps its values."
-        return Loaded(found.origin, found.sha256, finetune.BACKBONES[name].preprocessing, False, message)
-    if name in ("vgg16", "vgg19", "vgg19_cifar", "squeezenet1.1"):
-        return _with_features(model, weights, progress)
-    if name == "caffenet":
-        return _caffenet(model, weights)
-    if not _map_fits(model):
-        height, width = model.input_shape[1:3]
-        raise UsageError(f"ImageNet weights of {name} are for pictures of 224 × 224; got {height} × {width}.")
-    return _torchvision(model, weight_files.find(name, "torchvision", weights, progress=progress))
+    if row.borrows or row.layers:
+        return _with_features(model, registry.get(row.borrows or name), weights, progress)
+    if not row.weights:
+        return _from_file(model, row, weights)
+    source = next(iter(row.weights))
+    if row.load is None and not _map_fits(model):
+        (height, width), side = model.input_shape[1:3], row.size
+        raise UsageError(f"ImageNet weights of {name} are for pictures of {side} × {side}; got {height} × {width}.")
+    found = weight_files.find(name, source, weights, progress=progress)
+    if row.load is None:
+        return _torch(model, found, row.prepared_by(source))
+    count = row.function("load")(model, found.path)
+    message = f"{found.origin}: {count} tensors were taken; the head keeps its values."
+    return Loaded(found.origin, found.sha256, row.prepared_by(source), False, message)
+
+
+def _pretrained(row):
+    return row.build is not None and bool(row.preprocessing or row.borrows)
 
 
 def _map_fits(model):
-    names = [layer.name for layer in model.layers]
-    return "flatten" not in names or model.get_layer("flatten").input.shape[1:3] == _MAPS.get(model.name)
+    names, fits = [layer.name for layer in model.layers], registry.get(model.name).flattened
+    return "flatten" not in names or model.get_layer("flatten").input.shape[1:3] == fits
 
 
-def _torchvision(model, found):
+def _torch(model, found, preprocessing):
     done = torch_names.convert(checkpoints.read(found.path), model, where=found.origin)
-    return Loaded(found.origin, found.sha256, "torch", not done.left_out, done.message)
+    return Loaded(found.origin, found.sha256, preprocessing, not done.left_out, done.message)
 
 
-def _with_features(model, file, progress):
-    """VGG and SqueezeNet, whose convolutions Caffe and torchvision have."""
-    network = "vgg19" if model.name == "vgg19_cifar" else model.name
-    squeezenet, whole = network == "squeezenet1.1", network == model.name and _map_fits(model)
-    # (source, whether it may be downloaded), in order of preference.
-    order = [("caffe", False), ("torchvision", squeezenet)] + [("caffe", True)] * (not squeezenet)
+def _with_features(model, row, file, progress):
+    """A network whose convolutions several sources may have, VGG and SqueezeNet. `row`: whose they are."""
+    network, whole = row.name, row.name == model.name and _map_fits(model)
+    # (source, whether it may be downloaded), in order of preference: what is on this machine, then what can be had.
+    order = [(source, False) for source in row.weights]
+    for source in [source for source, entry in row.weights.items() if entry.url][:1]:
+        order = [*(order[:-1] if order[-1][0] == source else order), (source, True)]
     if file is not None:
-        order = [(source, False) for source in (("torchvision", "caffe") if _is_torch(file) else ("caffe",))]
-    elif whole and "flatten" in (layer.name for layer in model.layers):
-        order.insert(0, ("torchvision", True))
+        order = [(source, False) for source in (reversed(row.weights) if _is_torch(file) else [*row.weights][:1])]
+    elif whole and "torchvision" in row.weights and "flatten" in (layer.name for layer in model.layers):
+        order.insert(0, ("torchvision", True))  # the others lack the dense layers
     for left, (source, download) in zip(reversed(range(len(order))), order):
         try:
             found = weight_files.resolve(network, source, file, progress=progress, offline=not download)
@@ -166,9 +145,10 @@ def _with_features(model, file, progress):
             if left:
                 continue
             raise
+        preprocessing = row.prepared_by(source)
         if source == "torchvision" and whole and _is_torch(found.path):
-            return _torchvision(model, found)
-        return _by_names(model, found, found.arrays, source, others=network == model.name)
+            return _torch(model, found, preprocessing)
+        return _by_names(model, found, found.arrays, preprocessing, others=network == model.name)
 
 
 def _is_torch(path):
@@ -178,16 +158,17 @@ def _is_torch(path):
     return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in names)
 
 
-def _caffenet(model, file):
+def _from_file(model, row, file):
+    """A network without official weights: a file with Keras' names of its layers, as `caffenet` needs."""
     if file is None:
-        raise UsageError("caffenet has no official file of weights that kstyle reads: name one, with Keras' names.")
+        raise UsageError(f"{row.name} has no official file of weights that kstyle reads: name one, with Keras' names.")
     layers = {layer.name: Layer(tuple(layer.kernel.shape), ()) for layer in model.layers[:-1] if layer.weights}
-    arrays = weight_files.read(file, "caffenet", layers)
+    arrays = weight_files.read(file, row.name, layers)
     found = weight_files.File(file, str(file), weight_files.sha256(file))
-    return _by_names(model, found, arrays, "caffe", others=True)
+    return _by_names(model, found, arrays, row.preprocessing, others=True)
 
 
-def _by_names(model, found, arrays, source, others):
+def _by_names(model, found, arrays, preprocessing, others):
     """Assigns a file's arrays under Keras' names. `others`: also those of further layers that it has and that fit."""
     arrays, own = dict(arrays), {layer.name: layer for layer in model.layers if hasattr(layer, "kernel")}
     taken = {name.rpartition("/")[0] for name in arrays}
@@ -199,12 +180,11 @@ def _by_names(model, found, arrays, source, others):
                 taken.add(name)
     for name in taken:
         kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
-        if source == "caffe" and name == first:
+        if PREPROCESSINGS[preprocessing].order == "bgr" and name == first:
             kernel = np.ascontiguousarray(kernel[:, :, ::-1])  # from BGR to RGB
         own[name.replace("/", "_")].set_weights([kernel, bias])
     rest = "the head's are among them" if head in taken else "the other layers keep their values"
     message = f"Weights of {len(taken)} layers from {found.origin}; {rest}."
-    preprocessing = "caffe" if source == "caffe" else "torch"
     return Loaded(found.origin, found.sha256, preprocessing, head in taken, message)
 
 
@@ -222,14 +202,15 @@ def load_file(model, path, *, progress=None):
         UsageError: the network has no counterpart in PyTorch, or takes no Keras file.
         DataError: the file cannot be read safely, or does not fit.
     """
-    names = []
+    names, row = [], registry.find(model.name)
     checkpoints.read(path, only=names.append)
     if not any(name.endswith(".weight") for name in names):
-        if model.name in finetune.BACKBONES or model.name == "vgg19_cifar":
+        if row is not None and _pretrained(row):
             return load_imagenet(model, path, progress=progress)
         held = ", ".join(plain(name) for name in names[:3]) or "nothing"
         raise DataError(f"{path}: {model.name} takes a run's weights or PyTorch's; found tensors called {held}.")
-    if model.name in ("vgg19_cifar", "caffenet"):  # their convolutions alone, under any names
+    if row is not None and _pretrained(row) and not (row.torch or row.weights):
+        # vgg19_cifar and caffenet: the file is searched for their layers under any names.
         return load_imagenet(model, path, progress=progress)
     done = load_torch(model, path)
     return Loaded(str(path), weight_files.sha256(path), "torch", not done.left_out, done.message)
@@ -245,7 +226,7 @@ def load_torch(model, path, *, skip_head=None):
         skip_head: whether the last layer keeps its values. None: where the file's has another number of classes.
 
     Returns:
-        `kstyle.models.networks.torch_names.Converted`.
+        `kstyle.models.torch_names.Converted`.
 
     Raises:
         DataError: the file cannot be read safely, or does not fit.

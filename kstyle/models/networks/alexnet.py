@@ -2,9 +2,8 @@
 
 import keras
 
-from kstyle.models.networks.options import shape
-from kstyle.models.networks.torch_names import default_init
-from kstyle.nn.layers import Conv2D, Pool2D
+from kstyle.models.networks import shape
+from kstyle.nn.layers import Conv2D, Pool2D, default_init
 
 ops = keras.ops
 

@@ -11,9 +11,8 @@ import keras
 from kstyle.errors import DataError
 from kstyle.io import checkpoints
 from kstyle.io.files import plain
-from kstyle.models.networks.options import APPLICATIONS, shape
-from kstyle.models.networks.torch_names import default_init
-from kstyle.nn.layers import BatchNormalization, Conv2D
+from kstyle.models.networks import shape
+from kstyle.nn.layers import BatchNormalization, Conv2D, default_init
 
 layers = keras.layers
 
@@ -25,6 +24,9 @@ _THEIRS = {
     "efficientnet_b2": keras.applications.EfficientNetB2,
     "efficientnet_b3": keras.applications.EfficientNetB3,
 }
+
+# Pixels a side of which every one of them can be built, to read a file of weights into.
+_LARGE_ENOUGH = 107
 
 # Keras' EfficientNet has its input's normalisation inside, in two versions, one wrong (tensorflow issue 49930), and not
 # in mixed precision. Here pictures come normalised, as to any other network.
@@ -60,7 +62,7 @@ def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, 
     `stem_conv1`, `mixed4_bn2` and so on. Convolutions and normalisation are those of `kstyle.nn.layers`.
 
     Args:
-        network: key of `kstyle.models.networks.options.APPLICATIONS`.
+        network: key of `_THEIRS`.
         classes: number of classes.
         size: of the pictures, in pixels: a side or (height, width), at least 75 for Inception, 32 for the others.
         channels: of the pictures.
@@ -114,7 +116,7 @@ def load(model, path):
     """
     checkpoints.read(path, only=lambda name: False)  # says what is wrong with a file that is none
     try:
-        theirs = _theirs(model.name, (APPLICATIONS[model.name] + 32,) * 2 + (3,), str(path))
+        theirs = _theirs(model.name, (_LARGE_ENOUGH, _LARGE_ENOUGH, 3), str(path))
     except Exception as error:  # Keras' readers fail in many ways
         reason = plain(error, 160).rstrip(".") or type(error).__name__
         raise DataError(f"{path}: not the weights of {model.name} without its top ({reason}).") from error
@@ -127,7 +129,7 @@ def load(model, path):
 
 
 inception_v3, mobilenet_v2, efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3 = (
-    functools.partial(application, network) for network in APPLICATIONS
+    functools.partial(application, network) for network in _THEIRS
 )
 
 

@@ -59,5 +59,30 @@ def _squeezenet():
     return layers
 
 
-# {network: {layer: Layer}} of those that style transfer uses; the classifiers are left out.
+# {network: {layer: Layer}} of those that style transfer uses; the dense layers are left out.
 LAYERS = {"vgg19": _vgg("vgg19"), "vgg16": _vgg("vgg16"), "squeezenet1.1": _squeezenet()}
+
+
+def vgg_aliases(network):
+    """`{other name of a tap: the tap}`: `relu4_2` is `block4_conv2`, `conv4_2` (before the ReLU) `block4_conv2_pre`."""
+    aliases = {}
+    for name in layer_names(network):
+        short = name[len("block") :].replace("conv", "")
+        if name.endswith("pool"):
+            aliases[f"pool{name[len('block')]}"] = name
+        else:
+            aliases |= {f"relu{short}": name, f"conv{short}": f"{name}_pre", f"{name}_pre": f"{name}_pre"}
+    return aliases
+
+
+def vgg_in_torch(network, layers):
+    """`{layer: its name in PyTorch's files}`. `layers`: names of the model's; a lean head has another name there."""
+    names = {name: layer.aliases[0] for name, layer in LAYERS[network].items()}
+    head = "classifier.6" if "fc1" in layers else "classifier"
+    return names | {"fc1": "classifier.0", "fc2": "classifier.3", "predictions": head}
+
+
+def squeezenet_in_torch(layers):
+    """`{layer: its name in PyTorch's files}`."""
+    names = {name.replace("/", "_"): layer.aliases[0] for name, layer in LAYERS["squeezenet1.1"].items()}
+    return names | {"conv10": "classifier.1", "fc10": "classifier"}

@@ -2,9 +2,8 @@
 
 import keras
 
-from kstyle.models.networks.options import shape
-from kstyle.models.networks.torch_names import default_init
-from kstyle.nn.layers import Conv2D, Pool2D
+from kstyle.models.networks import shape
+from kstyle.nn.layers import Conv2D, Pool2D, default_init
 
 
 def mnist_cnn(classes, size, channels=1, *, init="keras", dtype="float32", l2=0.0, dropout=0.0):

@@ -4,9 +4,8 @@ import functools
 
 import keras
 
-from kstyle.models.networks.options import shape
-from kstyle.models.networks.torch_names import default_init
-from kstyle.nn.layers import BatchNormalization, Conv2D, Pool2D
+from kstyle.models.networks import shape
+from kstyle.nn.layers import BatchNormalization, Conv2D, Pool2D, default_init
 
 # Depth: (blocks in each of the four stages, whether they are bottlenecks).
 DEPTHS = {

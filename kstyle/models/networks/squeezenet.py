@@ -2,9 +2,9 @@
 
 import keras
 
-from kstyle.models.networks.options import shape as picture_shape
-from kstyle.models.networks.torch_names import default_init
-from kstyle.nn.layers import Conv2D, Pool2D
+from kstyle.errors import UsageError
+from kstyle.models.networks import shape as picture_shape
+from kstyle.nn.layers import Conv2D, Pool2D, default_init
 
 # torchvision's `features` list without its classifier; a fire module is (squeeze filters, expand filters).
 LAYERS = {
@@ -23,18 +23,26 @@ LAYERS = {
 }
 
 
-def squeezenet_features(taps, *, pool="max", pool_factor=1.0, pool_edge="drop", dtype="float32"):
+def squeezenet_features(taps, *, pool="max", pool_factor=1.0, pool_edge="drop", first_padding="zero", dtype="float32"):
     """SqueezeNet 1.1 cut after its deepest tap, as a model of all taps.
 
     Args:
         taps: names from `LAYERS`; `conv1` is after its ReLU, `fireN` the concatenated expansions.
         pool, pool_factor: see `kstyle.nn.layers.Pool2D`.
         pool_edge: `"drop"` or `"partial"`, what becomes of a last window that the picture does not fill.
+        first_padding: `"zero"`: there is none to choose.
         dtype: of weights and activations.
 
     Returns:
         A `keras.Model` from (B, H, W, 3), preprocessed, to a dict {tap: (B, H', W', C)}.
+
+    Raises:
+        UsageError: another `first_padding`.
     """
+    if first_padding != "zero":
+        raise UsageError(
+            f"first_padding '{first_padding}' is for the VGGs; squeezenet1.1's first convolution has no padding."
+        )
     wanted = set(taps)
     x = inputs = keras.Input((None, None, 3), dtype=dtype)
     outputs = {}

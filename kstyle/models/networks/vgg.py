@@ -1,6 +1,8 @@
 """VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv 1409.1556): the convolutional part, as feature extractors use
 it."""
 
+import functools
+
 import keras
 
 from kstyle.models.networks.feature_layers import filters, layer_names
@@ -41,6 +43,9 @@ def vgg_features(
         if len(outputs) == len(wanted):
             break
     return keras.Model(inputs, outputs, name=network, trainable=False)
+
+
+vgg16_features, vgg19_features = (functools.partial(vgg_features, network) for network in ("vgg16", "vgg19"))
 
 
 def _convolution(name, x, first_padding, activation, dtype):

@@ -4,8 +4,8 @@ import functools
 
 import keras
 
+from kstyle.models.networks import shape
 from kstyle.models.networks.feature_layers import filters, layer_names
-from kstyle.models.networks.options import shape
 from kstyle.nn.layers import BatchNormalization, Conv2D, Pool2D
 
 

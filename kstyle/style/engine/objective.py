@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.style.losses import terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
 from kstyle.style.losses.scalings import PIXELS
@@ -10,6 +11,7 @@ from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 
 ops = keras.ops
 
+_MEAN, _DEVIATION = (np.array(numbers, "float32") for numbers in PREPROCESSINGS["torch"].rgb)
 # The space in which the picture is optimised: value = factor · rgb + offset, rgb in [0, 1]. Adam's learning rate,
 # L-BFGS' first step and total variation depend on it, so a published recipe needs its own.
 SPACES = {
@@ -17,10 +19,7 @@ SPACES = {
     "byte": (255.0, 0.0),
     "byte-256": (256.0, 0.0),
     # (rgb - mean) / deviation of ImageNet, as torchvision's transforms leave it.
-    "imagenet": (
-        1 / np.array([0.229, 0.224, 0.225], "float32"),
-        -np.array([0.485, 0.456, 0.406], "float32") / np.array([0.229, 0.224, 0.225], "float32"),
-    ),
+    "imagenet": (1 / _DEVIATION, -_MEAN / _DEVIATION),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
+from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.pictures import images
 from kstyle.style.engine import objective
 
@@ -87,7 +88,7 @@ def check_scale(style, shape):
 
 def noise(settings, shape, margin, seed):
     """(H, W, 3) float32 in the settings' space: normal noise around ImageNet's mean colour, margin included."""
-    mean = np.array([123.68, 116.779, 103.939])  # RGB bytes
+    mean = np.array(PREPROCESSINGS["caffe"].mean[::-1])  # RGB bytes
     canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin, 3)
     grains = np.random.default_rng(seed).normal(0, settings.noise, canvas)
     return objective.to_space(((mean + grains) / 255).astype("float32"), settings.space)

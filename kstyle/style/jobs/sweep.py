@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from kstyle import config
-from kstyle.errors import DataError, UsageError, unknown
+from kstyle.errors import DataError, UsageError
 from kstyle.io import names
 from kstyle.io.files import one_line
-from kstyle.models import features
+from kstyle.models import features, registry
 from kstyle.pictures import images
 from kstyle.pictures import sheet as sheets
 from kstyle.style import settings as style_settings
@@ -162,11 +162,9 @@ def _check(cell):
     transfer.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
     transfer.make_optimizer(settings)
     transfer.backend.precision(cell.options["precision"])
-    name = settings.network.extractor
-    if name not in features.EXTRACTORS:
-        raise unknown("extractor", name, features.EXTRACTORS)
+    network = registry.extractor(settings.network.extractor).row.name
     for tap in settings.taps:
-        features.tap_name(features.EXTRACTORS[name][0], tap)
+        features.tap_name(network, tap)
     transfer.check_init(settings.init)
 
 

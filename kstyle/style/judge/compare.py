@@ -7,6 +7,7 @@ import pandas as pd
 
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io.files import expanded
+from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.pictures import images
 from kstyle.style.judge import measures
@@ -125,12 +126,10 @@ def _judge(extractor, weights, progress):
 
 def _at_hand():
     """The first of `EXTRACTORS` whose weights are on this machine. DataError, with ways to get the last's, if none."""
-    from kstyle.models.features import EXTRACTORS as KNOWN
-
     for name in EXTRACTORS:
-        network, source, _ = KNOWN[name]
+        row, source, _ = registry.extractor(name)
         try:
-            weight_files.resolve(network, source, layers=[next(iter(weight_files.LAYERS[network]))], offline=True)
+            weight_files.resolve(row.name, source, layers=[next(iter(row.layers))], offline=True)
         except DataError as error:
             problem = error
         else:

@@ -15,7 +15,7 @@ from kstyle.backend import exchange
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import checkpoints, names, runs
 from kstyle.io.files import expanded
-from kstyle.models.networks import torch_names
+from kstyle.models import torch_names
 from kstyle.nn import layers
 from kstyle.training.loop import steps
 from kstyle.training.results import evaluate

@@ -12,7 +12,7 @@ from kstyle.data.batches import arrays, decode
 from kstyle.data.photos.tree import Photos, PhotoSet
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, plain
-from kstyle.models import classifiers, finetune
+from kstyle.models import classifiers, finetune, registry
 
 log = logging.getLogger("kstyle")
 
@@ -135,9 +135,9 @@ def _counted(classes, training, test):
 
 def sides(recipe):
     """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for."""
-    wanted, backbone = recipe.data.photographs, finetune.BACKBONES.get(recipe.model.name)
-    size = wanted.size or (backbone.size if backbone else 224)
-    ratio = backbone.resize / backbone.size if backbone else 256 / 224
+    wanted, row = recipe.data.photographs, registry.classifier(recipe.model.name)
+    size = wanted.size or row.size or 224
+    ratio = row.resize / row.size if row.size and row.resize else 256 / 224
     return size, wanted.resize or round(size * ratio)
 
 

@@ -20,7 +20,7 @@ ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int
 
 
 class Model(Closed):
-    """`name`: a key of `kstyle.models.classifiers.CLASSIFIERS`; the rest are that network's own options.
+    """`name`: one of `kstyle.models.registry.names("classifier")`; the rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """
@@ -157,8 +157,8 @@ class Checkpoint(Closed):
 class Stage(Closed):
     """A part of a training in which some layers are frozen, their normalisation's statistics with them.
 
-    `train`: from which part of the network up to its output weights change: `"head"`, `"all"`, or one of the parts of
-        `kstyle.models.finetune.BACKBONES`.
+    `train`: from which part of the network up to its output weights change: `"head"`, `"all"`, or one of the parts in
+        its row of `kstyle.models.registry`.
     `learning_rate`, `schedule`, `optimizer`: instead of the recipe's. A schedule runs over the stage.
     `keep_optimizer`: its moments go on from the stage before, of the layers that were trained there.
     `augment`: False: training pictures are cut as those for testing, and nothing of `augment` applies.
@@ -301,15 +301,14 @@ def load(recipe, overrides=None):
         UsageError: an unknown recipe or key (with the nearest match), a wrong type, an impossible value.
     """
     from kstyle import data
-    from kstyle.models import finetune
-    from kstyle.models.networks import options
+    from kstyle.models import finetune, registry
 
     shared = functools.partial(_share_epochs, overrides=overrides or {})
     checked, where = config.load("train", TrainSettings, recipe, overrides, shared)
     if "dtype" in checked.model.options:
         raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
     # The number of classes and the size are the data's: these are some that every network takes.
-    options.check(checked.model.name, 2, 512, 3, checked.model.options)
+    registry.classifier(checked.model.name).check(2, 512, 3, checked.model.options)
     known = {**data.DATASETS, **data.PHOTOGRAPHS}
     if checked.data.name not in known:
         raise unknown("data set", checked.data.name, known)

