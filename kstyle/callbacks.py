@@ -1,7 +1,7 @@
 """Callbacks that work in `kstyle.train` and in `keras.Model.fit` alike. Keras' own work in both too.
 
 >>> from kstyle import callbacks
->>> average = callbacks.WeightAverage(0.99)  # for kstyle.train(…, extra=[average])
+>>> average = callbacks.WeightAverage(0.99)  # for kstyle.train(…, callbacks=[average])
 >>> average.decay
 0.99
 """

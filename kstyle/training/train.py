@@ -11,6 +11,7 @@ from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import runs, signals
 from kstyle.io.files import expanded
+from kstyle.nn import callbacks as given
 from kstyle.nn import state as checkpoint
 from kstyle.training.loop import callbacks, optimizers, steps
 from kstyle.training.loop.fit import Position, Stopped, fit
@@ -41,7 +42,9 @@ class Run:
         folder: where everything is, see `kstyle.io.runs`.
         history: `pandas.DataFrame`, a row an epoch.
         scores: see `kstyle.training.results.metrics`; of the test split.
-        model: `keras.Model`, pictures normalised as run.json says -> logits.
+        model: `keras.Model`, pictures normalised as run.json says -> logits. It is compiled:
+            `model.evaluate(pictures, labels)`, (N, H, W, C) float32 and (N,) integers, gives the cross-entropy and the
+            accuracy.
     """
 
     folder: Path
@@ -50,7 +53,9 @@ class Run:
     model: "keras.Model"  # noqa: F821
 
 
-def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=(), look=None, progress=None):
+def train(
+    recipe, data=None, run=None, resume=False, *, overrides=None, callbacks=(), extra=(), look=None, progress=None
+):
     """Trains what a recipe says and scores it on the test split.
 
     Args:
@@ -60,7 +65,10 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         resume: go on with `run`, which must hold a state. The recipe is then the run's own: `recipe`, or None, and
             `overrides` must not say anything else, but `epochs` may be another number, in all.
         overrides: {dotted key: value} of settings.
-        extra: more callbacks, Keras' own for instance.
+        callbacks: a list of `keras.callbacks.Callback`s, Keras' own or yours, and of functions, which are called as
+            `function(epoch, logs)` after each epoch, counted from 0. The training ends when one sets
+            `model.stop_training` or a function returns something true. docs/recipes.md says what they get.
+        extra: the same, by its older name.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
         progress: `progress(done_bytes, total_bytes)` during a download.
 
@@ -68,10 +76,16 @@ def train(recipe, data=None, run=None, resume=False, *, overrides=None, extra=()
         A `Run`.
 
     Raises:
-        UsageError: the recipe or an option cannot be.
+        UsageError: the recipe or an option cannot be, or something among `callbacks` is none.
         DataError: the data cannot be had or used.
         Interrupted: Ctrl-C; the state is saved.
+
+    Example:
+        >>> stop = keras.callbacks.EarlyStopping("val_accuracy", patience=3)
+        >>> done = kstyle.train("digits_cnn", callbacks=[stop, lambda epoch, logs: logs["accuracy"] == 1])
+        >>> done.history["val_accuracy"].max()
     """
+    extra = given.listed([callbacks, extra])
     recipe, data, run = expanded(recipe), expanded(data), expanded(run)
     if not resume:
         settings.load(recipe, overrides)  # before a folder is made for it
@@ -170,12 +184,12 @@ def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
     if recipe.tensorboard:
         lasting.append(callbacks.TensorBoard(folder))
     lasting.append(callbacks.TextLog(total))
-    for callback in (*lasting, *extra):
+    for callback in lasting:
         callback.set_model(model)
     state = _State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
     if more and position.stage == len(plan) - 1:
-        position.ended = False  # even if no epoch had been better for long
+        position.ended = position.stopped = False  # even if no epoch had been better for long
     optimizer = None
     with _interruptible() as stop:
         for number in range(position.stage, len(plan)):
@@ -190,23 +204,32 @@ def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
                 pictures = f"the {len(parts.training)} training pictures"
                 raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
             before = optimizer
-            model.optimizer = optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
+            optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
+            steps.compile_model(model, optimizer)
             if before is not None and stage.keep_optimizer:
                 optimizers.carry(before, optimizer)
             step = steps.TrainStep(
                 work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights
             )
             rate = callbacks.LearningRate(
-                stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first
+                stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra
             )
-            rate.set_model(model)
             if best:
-                best.first = position.first
+                best.enter(position.first)
             state.enter([rate, *lasting], step, restore=resume and before is None)
             everyone = [rate, *lasting, *extra]
+            for callback in [rate] if before else [rate, *extra]:
+                callback.set_model(model)
+            for callback in everyone:
+                callback.set_params({"verbose": 1, "epochs": total, "steps": work.batches.steps})
             if before is None:
                 for callback in everyone:
-                    callback.on_train_begin()
+                    callback.on_train_begin({})
+                if epoch := given.initial_epoch(model):
+                    if len(plan) > 1:
+                        raise UsageError("callbacks: BackupAndRestore cannot go on in a recipe with stages.")
+                    position.go_back(epoch)
+                    rate.current = None
             try:
                 history = fit(
                     model, step, work.batches, _validation(work), epochs=stage.epochs, seed=recipe.seed,
@@ -225,8 +248,12 @@ def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
                         f"(--set accumulate={parts}), takes less."
                     ) from error
                 raise
+            if position.stopped:
+                break
+    if optimizer.use_ema:  # as Keras does at the end of `fit`
+        optimizer.finalize_variable_values(work.model.trainable_variables)
     for callback in everyone:
-        callback.on_train_end()
+        callback.on_train_end(position.logs)
     state.tell(history, last=True)
     if not carry_best() and average:
         average.swap()

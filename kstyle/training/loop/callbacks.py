@@ -1,5 +1,5 @@
 """What happens around the steps. All are `keras.callbacks.Callback`s: those that need no more than the model and the
-logs work in `keras.Model.fit` too, and Keras' own work in `kstyle.train`.
+logs work in `keras.Model.fit` too. A user's own are in `kstyle.nn.callbacks`.
 
 A callback with something to remember across a resume has `state()` and `restore(state)`, of what JSON can hold.
 """
@@ -12,7 +12,8 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.io import runs
-from kstyle.training.loop import schedules
+from kstyle.nn.callbacks import may_set_rate
+from kstyle.training.loop import optimizers, schedules
 
 log = logging.getLogger("kstyle")
 
@@ -20,37 +21,65 @@ log = logging.getLogger("kstyle")
 class LearningRate(keras.callbacks.Callback):
     """Sets the optimiser's rate before each step by `kstyle.training.loop.schedules`.
 
+    Once a callback of the user's has set another rate, that rate holds, and the schedule leaves it alone to the end of
+    the stage. Keras' `LearningRateScheduler` sets the rate of every epoch, so the schedule does nothing beside it.
+
     Args:
         schedule: a `schedules.Schedule`.
         base: the recipe's rate.
         steps_per_epoch, epochs: of the whole training, or of a stage.
         first: the epoch the stage began with.
+        others: the user's callbacks.
+
+    Attributes:
+        held: whether a callback of the user's has set the rate.
     """
 
-    def __init__(self, schedule, base, steps_per_epoch, epochs, first=0):
+    def __init__(self, schedule, base, steps_per_epoch, epochs, first=0, others=()):
         super().__init__()
         self.first = first
         self.schedule, self.base, self.steps, self.epochs = schedule, base, steps_per_epoch, epochs
         self.plateau = schedules.Plateau(schedule.arguments, base) if schedule.name == "plateau" else None
         self.current = None
+        self.held = any(isinstance(each, keras.callbacks.LearningRateScheduler) for each in others)
+        # To look at the rate is to wait for the device: after each step only where one of them might have changed it.
+        self._others, self._each_step = bool(others), any(map(may_set_rate, others))
+        self._look = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch - self.first
+        self._look = True  # at what callbacks did since the epoch's last step
+        self._set(0)  # before the user's callbacks, which then see this epoch's rate
+        self._look = True  # at what they do next
 
     def on_train_batch_begin(self, batch, logs=None):
+        self._set(batch)
+
+    def _set(self, batch):
+        if self.held:
+            return
         base = self.base if self.plateau is None else self.plateau.rate
         rate = schedules.rate(self.schedule, base, self.epoch * self.steps + batch, self.steps, self.epochs)
-        if rate != self.current:
-            self.model.optimizer.learning_rate = self.current = rate
+        if rate == self.current:
+            return
+        if self.current is not None and self._others and (self._look or self._each_step):
+            found = optimizers.learning_rate(self.model.optimizer)
+            if np.float32(found) != np.float32(self.current):
+                log.info("A callback has set the learning rate to %.3g; the recipe's schedule is off.", found)
+                self.held = True
+                return
+        self.model.optimizer.learning_rate = self.current = rate
+        self._look = False
 
     def on_epoch_end(self, epoch, logs=None):
         if self.plateau is not None:
             self.plateau.update(logs[self.schedule.arguments.monitor])
 
     def state(self):
-        return self.plateau.state_dict() if self.plateau else {}
+        return {**(self.plateau.state_dict() if self.plateau else {}), "held": self.held}
 
     def restore(self, state):
+        self.held = self.held or state.get("held", False)  # runs of before have none
         if self.plateau:
             self.plateau.load_state_dict(state)
 
@@ -128,12 +157,18 @@ class Best(keras.callbacks.Callback):
 
     Attributes:
         first: the epoch that the stage began with; patience counts from there.
+        stage_ended: whether patience is at an end.
     """
 
     def __init__(self, folder, monitor, save, patience=None):
         super().__init__()
         self.folder, self.monitor, self.save, self.patience = folder, monitor, save, patience
-        self.best, self.epoch, self.first = None, None, 0
+        self.best, self.epoch = None, None
+        self.enter(0)
+
+    def enter(self, first):
+        """A stage begins with epoch `first`."""
+        self.first, self.stage_ended = first, False
 
     def on_epoch_end(self, epoch, logs=None):
         value = logs[self.monitor] if self.monitor == "val_accuracy" else -logs[self.monitor]
@@ -142,7 +177,7 @@ class Best(keras.callbacks.Callback):
             self.save(self.folder / runs.BEST)
         elif self.patience is not None and epoch - max(self.epoch or 0, self.first) >= self.patience:
             log.info("No better %s for %d epochs: the stage ends.", self.monitor, self.patience)
-            self.model.stop_training = True
+            self.stage_ended = True
 
     def state(self):
         return {"best": self.best, "epoch": self.epoch}
@@ -164,7 +199,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
-            if name != "epoch" and value is not None:
+            if value is not None:
                 self.writer.add_scalar(name, value, epoch + 1)
         self.writer.flush()
 

@@ -11,6 +11,8 @@ import keras
 from kstyle import backend
 from kstyle.data.batches import arrays
 from kstyle.errors import DataError
+from kstyle.nn.callbacks import BATCH_BEGIN, BATCH_END, BatchLogs, hears
+from kstyle.training.loop import optimizers
 
 ops = keras.ops
 
@@ -24,6 +26,7 @@ class Position:
 
     Attributes:
         stage: its number; `first`: the epoch it began with; `ended`: whether a callback has ended it.
+        stopped: whether a callback has ended the training, stages to come included.
         epoch, batch: done so far, the epochs of all stages.
         seconds: run so far, of this epoch.
         history: a dict for each epoch done.
@@ -32,10 +35,21 @@ class Position:
     stage: int = 0
     first: int = 0
     ended: bool = False
+    stopped: bool = False
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
     history: list = field(default_factory=list)
+
+    def go_back(self, epoch):
+        """A callback has put the model back to the beginning of an epoch: what is known of later ones is forgotten."""
+        self.epoch, self.batch, self.seconds = epoch, 0, 0.0
+        self.history = [row for row in self.history if row["epoch"] <= epoch]
+
+    @property
+    def logs(self):
+        """Of the last epoch done, as callbacks get them."""
+        return {name: value for name, value in self.history[-1].items() if name != "epoch"} if self.history else {}
 
 
 class ArrayBatches:
@@ -98,13 +112,17 @@ def fit(
 ):
     """Trains until `epochs` are done since the stage began, or a callback sets `model.stop_training`.
 
+    Callbacks get what `keras.Model.fit` would give them, with `learning_rate`, `seconds` and `images_per_second` in the
+    logs of an epoch. Validation is one call, without `on_test_batch_begin` and `on_test_batch_end`.
+
     Args:
-        model: for the callbacks, whose `on_train_begin` and `on_train_end` are the caller's to call.
+        model: for the callbacks, compiled, whose `on_train_begin` and `on_train_end` are the caller's to call.
         step: a `kstyle.training.loop.steps.TrainStep`.
         batches: an `ArrayBatches` or the like: `steps`, `size`, `count` and `batches(epoch, first)`.
         validate: a function that gives {"val_loss": …, "val_accuracy": …}, or None.
         seed: of everything drawn at random in the steps.
         position: a `Position` to go on from; the model's, optimiser's and step's variables are those of then.
+        callbacks: of Keras' kind. One with a true `stage_ended` ends the stage and not the training.
         strength: the `AugmentStrength` among the callbacks, if any.
         save: `save(position, now)` is called after each step and each epoch; `now` is True after an epoch.
         look: called with a `Look` now and then.
@@ -120,29 +138,28 @@ def fit(
     """
     position = position or Position()
     total = total or epochs
-    hooks = (
-        [c for c in callbacks if _hears(c, "on_train_batch_begin")],
-        [c for c in callbacks if _hears(c, "on_train_batch_end")],
-    )
-    model.stop_training = False
+    at_begin = [c for c in callbacks if hears(c, *BATCH_BEGIN)]
+    at_end = [c for c in callbacks if hears(c, *BATCH_END)]
     while position.epoch < position.first + epochs and not position.ended:
         epoch = position.epoch
         began, looked = time.perf_counter() - position.seconds, time.perf_counter()
         if position.batch == 0:
             step.totals.assign(ops.zeros(3))
         for callback in callbacks:
-            callback.on_epoch_begin(epoch)
+            callback.on_epoch_begin(epoch, {})
         first = position.batch
         for images, labels in batches(epoch, first):
-            for callback in hooks[0]:
-                callback.on_train_batch_begin(position.batch)
+            for callback in at_begin:
+                callback.on_train_batch_begin(position.batch, logs={})
             number = zlib.crc32(f"{seed} {epoch} {position.batch}".encode()) >> 1
             if strength is None:
                 step(images, labels, number)
             else:
                 step(images, labels, number, strength.strength, strength.mix)
-            for callback in hooks[1]:
-                callback.on_train_batch_end(position.batch)
+            if at_end:
+                logs = BatchLogs(ops.copy(step.totals.value))  # a copy: on torch the next step changes the value
+            for callback in at_end:
+                callback.on_train_batch_end(position.batch, logs=logs)
             position.batch += 1
             now = time.perf_counter()
             position.seconds = now - began
@@ -160,25 +177,34 @@ def fit(
         backend.synchronize()
         position.seconds = time.perf_counter() - began
         logs = _epoch_logs(step, position, batches)
-        logs["learning_rate"] = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+        logs["learning_rate"] = optimizers.learning_rate(model.optimizer)
         if validate is not None:
             for callback in callbacks:
-                callback.on_test_begin()
-            logs |= validate()
+                callback.on_test_begin({})
+            found = validate()
             for callback in callbacks:
-                callback.on_test_end()
-        position.history.append(logs)
+                callback.on_test_end({name.removeprefix("val_"): value for name, value in found.items()})
+            logs |= found
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
+        position.history.append({"epoch": epoch + 1, **_numbers(logs)})
         position.epoch, position.batch, position.seconds = epoch + 1, 0, 0.0
-        position.ended = model.stop_training
+        position.stopped = model.stop_training
+        position.ended = position.stopped or any(getattr(c, "stage_ended", False) for c in callbacks)
         if save is not None:
             save(position, True)
     return position.history
 
 
-def _hears(callback, hook):
-    return getattr(type(callback), hook) is not getattr(keras.callbacks.Callback, hook)
+def _numbers(logs):
+    """What a history can hold of an epoch's logs, to which callbacks may have added."""
+    found = {}
+    for name, value in logs.items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return found
 
 
 def _look(step, position, epochs, batches):
@@ -201,7 +227,6 @@ def _totals(step, position):
 def _epoch_logs(step, position, batches):
     loss, right, count = _totals(step, position)
     return {
-        "epoch": position.epoch + 1,
         "loss": loss / count,
         "accuracy": right / count,
         "seconds": round(position.seconds, 3),

@@ -44,6 +44,11 @@ def build(settings, variables):
     return optimizer
 
 
+def learning_rate(optimizer):
+    """The rate that an optimiser has now, a float; the host waits for the device."""
+    return float(ops.convert_to_numpy(optimizer.learning_rate))
+
+
 def carry(before, optimizer):
     """Gives an optimiser the moments that another of its kind has for the same weights."""
     kept = {v.path: v for v in before.variables}
