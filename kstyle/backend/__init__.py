@@ -32,12 +32,15 @@ import platform
 import random
 import resource
 import sys
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import kstyle
 from kstyle import startup
 from kstyle.errors import unknown
+
+Tensor: TypeAlias = Any  # one of the framework's, which type checkers know nothing of
 
 NAME, WHY = startup.choose()  # again, as KERAS_BACKEND may have been changed since kstyle was imported
 if NAME == kstyle.BACKEND:

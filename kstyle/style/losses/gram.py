@@ -8,6 +8,7 @@ the features.
 import keras
 
 from kstyle import backend
+from kstyle.backend import Tensor
 from kstyle.style.losses.scalings import GRAM_SCALINGS
 
 ops = keras.ops
@@ -20,10 +21,23 @@ def weighed(features, weights):
     return features * ops.cast(ops.sqrt(ops.convert_to_tensor(weights)), features.dtype)
 
 
-def scaled_gram(features, scaling, shift=0.0, weights=None):
-    """features: (1, H, W, C) -> (C, C) float32, scaled by `GRAM_SCALINGS[scaling]` ("relative": divided by
-    positions). `shift` is added to the features first: Novak & Nikulin 2016 (arXiv 1605.04603) take −1. `weights`: of
-    the positions, (1, H, W, 1) of mean 1."""
+def scaled_gram(features: Tensor, scaling: str, shift: float = 0.0, weights: Tensor | None = None) -> Tensor:
+    """The Gram matrix of features, scaled as `GRAM_SCALINGS[scaling]` says.
+
+    Args:
+        features: (1, H, W, C), in any precision.
+        scaling: a key of `GRAM_SCALINGS`, or `"relative"`: divided by positions.
+        shift: added to the features first: Novak & Nikulin 2016 (arXiv 1605.04603) take −1.
+        weights: of the positions, (1, H, W, 1) of mean 1; None: all 1.
+
+    Returns:
+        (C, C) float32.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> tuple(losses.scaled_gram(ops.ones((1, 4, 4, 2)), "positions").shape)
+    (2, 2)
+    """
     channels = features.shape[-1]
     positions = features.shape[1] * features.shape[2]
     if shift:
@@ -33,7 +47,9 @@ def scaled_gram(features, scaling, shift=0.0, weights=None):
     return backend.gram(features) * scale(channels, positions)
 
 
-def gram_loss(features, target, scaling, pixels, shift=0.0, weights=None):
+def gram_loss(
+    features: Tensor, target: Tensor, scaling: str, pixels: int, shift: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """How far the Gram matrix of `features` is from a target.
 
     Args:
@@ -44,6 +60,16 @@ def gram_loss(features, target, scaling, pixels, shift=0.0, weights=None):
         pixels: height × width of the picture being made.
         shift: as for the target.
         weights: of the positions, as for the target.
+
+    Returns:
+        A float32 scalar.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> features = ops.ones((1, 4, 4, 2))
+    >>> target = losses.scaled_gram(2 * features, "elements")
+    >>> float(losses.gram_loss(features, target, "elements", pixels=64 * 64))
+    2.25
     """
     distance = ops.sum(ops.square(scaled_gram(features, scaling, shift, weights) - target))
     if scaling == "relative":

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from kstyle.backend import Tensor
 from kstyle.style.losses.content import mse
 from kstyle.style.losses.moments import rows
 from kstyle.style.losses.transport import directions
@@ -25,11 +26,20 @@ def nearest(queries, keys):
     return ops.cast(ops.concatenate(blocks), "int32")
 
 
-def patches(features, positions=None):
-    """(1, H, W, C) -> (n, 9 C): the 3×3 patches whose upper left corners are `positions`.
+def patches(features: Tensor, positions: Tensor | None = None) -> Tensor:
+    """The 3×3 patches whose upper left corners are `positions`.
 
     Args:
+        features: (1, H, W, C), in any precision.
         positions: (n,) indices into the (H − 2) × (W − 2) corners, row by row; None: all.
+
+    Returns:
+        (n, 9 C) float32.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> tuple(losses.patches(ops.ones((1, 5, 5, 2))).shape)
+    (9, 18)
     """
     height, width = (side - PATCH + 1 for side in features.shape[1:3])
     if positions is None:
@@ -41,12 +51,21 @@ def patches(features, positions=None):
     return ops.concatenate(parts, axis=1)
 
 
-def mrf_loss(queries, target):
+def mrf_loss(queries: Tensor, target: Tensor) -> Tensor:
     """Mean square difference of each patch from its most similar one: Li & Wand 2016 (arXiv 1601.04589), by normalised
     cross-correlation. Theirs is the sum.
 
     Args:
         queries, target: from `patches`.
+
+    Returns:
+        A float32 scalar.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> mine, target = losses.patches(ops.full((1, 5, 5, 2), 3.0)), losses.patches(ops.ones((1, 8, 8, 2)))
+    >>> float(losses.mrf_loss(mine, target))
+    4.0
     """
     match = nearest(queries, target)
     return mse(queries, ops.take(target, match, axis=0))

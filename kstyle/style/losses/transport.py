@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import Tensor
 from kstyle.style.losses.moments import rows, weighed_rows
 
 ops = keras.ops
@@ -23,9 +24,22 @@ PALETTE = np.array(
 )
 
 
-def moments(features, weights=None):
-    """(1, H, W, C) -> mean (C,) and mean of f fᵀ (C, C), float32; `weights` of the positions, (1, H, W, 1) of mean 1.
-    Both may be averaged over styles."""
+def moments(features: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean of the features, and mean of f fᵀ.
+
+    Args:
+        features: (1, H, W, C), in any precision.
+        weights: of the positions, (1, H, W, 1) of mean 1; None: all 1.
+
+    Returns:
+        Mean (C,) and mean of f fᵀ (C, C), float32. Both may be averaged over styles.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> mean, second = losses.moments(ops.ones((1, 4, 4, 2)))
+    >>> tuple(mean.shape), tuple(second.shape)
+    ((2,), (2, 2))
+    """
     mean = ops.mean(weighed_rows(features, weights), axis=0)
     # In float32 and about the mean, whatever the features are: a covariance with a negative eigenvalue has no root.
     centred = rows(features) - mean
@@ -79,13 +93,26 @@ def _lyapunov(a, q, iterations):
     return 0.5 * q
 
 
-def gaussian(mean, second):
-    """The target of `wasserstein` from `moments`: mean (C,), covariance (C, C) and its root."""
+def gaussian(mean: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The target of `wasserstein`.
+
+    Args:
+        mean, second: from `moments`.
+
+    Returns:
+        Mean (C,), covariance (C, C) and its root, float32.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> mean, covariance, root = losses.gaussian(*losses.moments(ops.ones((1, 4, 4, 2))))
+    >>> tuple(root.shape)
+    (2, 2)
+    """
     covariance = _ridged_covariance(mean, second)
     return mean, covariance, root(covariance)
 
 
-def wasserstein(features, target, weights=None):
+def wasserstein(features: Tensor, target: tuple[Tensor, Tensor, Tensor], weights: Tensor | None = None) -> Tensor:
     """Squared Wasserstein-2 distance of Gaussians, a mean over channels: crowsonkb/style-transfer-pytorch.
 
     mean (µ − µs)² + mean of the diagonal of Σs + Σ − 2 (√Σs Σ √Σs)^½, with 1e-4 added to the covariances' diagonals.
@@ -94,6 +121,15 @@ def wasserstein(features, target, weights=None):
         features: (1, H, W, C).
         target: from `gaussian`.
         weights: of the positions, as for `moments`.
+
+    Returns:
+        A float32 scalar.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> target = losses.gaussian(*losses.moments(ops.ones((1, 4, 4, 2))))
+    >>> round(float(losses.wasserstein(ops.full((1, 4, 4, 2), 3.0), target)), 3)
+    4.0
     """
     mean, covariance, its_root = target
     own_mean, second = moments(features, weights)
