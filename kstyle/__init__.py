@@ -20,6 +20,7 @@ from kstyle.errors import DataError, KStyleError, UsageError
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
     from kstyle import callbacks, losses, optimizers
     from kstyle.config import presets
+    from kstyle.data import download
     from kstyle.models.features import Extractor
     from kstyle.style.jobs.batch import stylize_all as batch
     from kstyle.style.jobs.sweep import sweep
@@ -40,6 +41,7 @@ __all__ = [
     "batch",
     "callbacks",
     "compare",
+    "download",
     "evaluate",
     "export",
     "losses",
@@ -62,6 +64,7 @@ _LAZY = {
     "batch": ("kstyle.style.jobs.batch", "stylize_all"),
     "callbacks": ("kstyle.callbacks", ""),
     "compare": ("kstyle.style.judge.compare", "compare"),
+    "download": ("kstyle.data", "download"),
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
     "losses": ("kstyle.losses", ""),
@@ -72,7 +75,7 @@ _LAZY = {
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }
-_LIGHT = ("presets",)  # without a framework
+_LIGHT = ("compare", "download", "presets")  # without a framework, or not before they need one
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

@@ -96,8 +96,16 @@ def descriptions(kind):
     return {name: read(kind, name)[0].get("description", "") for name in names(kind)}
 
 
-def presets():
-    """The style presets that come with kstyle, as {name: what it is}."""
+def presets() -> dict[str, str]:
+    """The style presets that come with kstyle.
+
+    Returns:
+        {name: what it is}, sorted by name.
+
+    >>> import kstyle
+    >>> kstyle.presets()["gatys"]
+    "the authors' PyTorch code, textbook Gram style transfer with L-BFGS"
+    """
     return descriptions("stylize")
 
 

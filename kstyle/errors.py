@@ -2,17 +2,37 @@
 
 
 class KStyleError(Exception):
-    """A problem the user can act on. The command line prints it on one line and exits with `exit_code`."""
+    """A problem the user can act on. The command line prints it on one line and exits with `exit_code`.
 
-    exit_code = 1
+    >>> import kstyle
+    >>> try:
+    ...     kstyle.compare(["one.jpg"])
+    ... except kstyle.KStyleError as error:
+    ...     print(error.exit_code, error)
+    2 Comparing takes two or more pictures, got 1.
+    """
+
+    exit_code: int = 1
 
 
 class DataError(KStyleError, ValueError):
-    """A file, picture, weight or download that cannot be used. Exit code 1."""
+    """A file, picture, weight or download that cannot be used. Exit code 1.
+
+    >>> import kstyle
+    >>> kstyle.compare(["gone.jpg", "gone.png"])
+    Traceback (most recent call last):
+    kstyle.errors.DataError: gone.jpg: there is no such file.
+    """
 
 
 class UsageError(KStyleError, ValueError):
-    """An option, preset or setting that does not exist or cannot be. Exit code 2."""
+    """An option, preset or setting that does not exist or cannot be. Exit code 2.
+
+    >>> import kstyle
+    >>> kstyle.compare(["a.jpg", "b.jpg"], extractor="vgg18")
+    Traceback (most recent call last):
+    kstyle.errors.UsageError: Unknown extractor 'vgg18'. Did you mean 'vgg19'? Known: ...
+    """
 
     exit_code = 2
 

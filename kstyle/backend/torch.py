@@ -104,6 +104,7 @@ def add_scaled(tensors, factor, others):
     return tensors
 
 
+@torch.no_grad()
 def update(variables, keep, tensors, factor):
     values = [v.value for v in variables]
     if keep != 1:

@@ -7,7 +7,10 @@ mine = kstyle.data.photographs("folder", "my_pictures")
 """
 
 import functools
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from kstyle.data import report
 from kstyle.data.batches.arrays import Dataset, Split, channel_statistics, hold_out, order, take
@@ -152,13 +155,39 @@ def locate(name, folder=None):
     return None if path is None else find.shown(path)
 
 
-def download(name, folder=None, progress=None):
-    """Downloads a data set's official file into `folder` (default: Keras' own) and returns its path.
+def download(
+    name: str,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Callable[..., Any] | None = None,
+    **choice: Any,
+) -> Path:
+    """Downloads a data set; a download that broke off goes on where it ended.
+
+    Args:
+        name: a key of `published()`: `"mnist"`, `"cifar10"`, `"tiny_imagenet"`, `"hymenoptera"`, `"flickr_style"`.
+        folder: where to; None: Keras' own.
+        progress: `progress(done_bytes, total_bytes)`; of flickr_style as for `kstyle.data.lists.flickr_style.download`.
+        **choice: of flickr_style only, which of its pictures, and how: images, seed, labels, list_file, workers,
+            per_host, retry_failed.
+
+    Returns:
+        The path of the official file; of flickr_style the folder of its pictures, whose `subset.json` says how many
+        there are, and their checksum.
 
     Raises:
-        UsageError: no such data set, or it comes with a package.
+        UsageError: no such data set, it comes with a package, or it has no such choice.
         DataError: the download failed.
+
+    >>> import kstyle
+    >>> kstyle.download("mnist", "data/mnist")  # doctest: +SKIP
+    PosixPath('data/mnist/mnist.npz')
+    >>> kstyle.download("flickr_style", "data/flickr_style", images=2000, seed=831486)  # doctest: +SKIP
+    PosixPath('data/flickr_style')
     """
+    if name == "flickr_style":
+        return flickr_style.download(folder, progress=progress, **choice)[0]
+    if choice:
+        raise UsageError(f"Of '{name}' there is nothing to choose; got {', '.join(choice)}.")
     return find.fetch(_source(name, published()), folder, progress)
 
 

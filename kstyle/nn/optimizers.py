@@ -8,9 +8,10 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import Tensor
 from kstyle.errors import UsageError, did_you_mean, unknown
 from kstyle.io.files import one_line
-from kstyle.nn.torch_rules import TorchAdam, TorchRMSprop, TorchSGD
+from kstyle.nn.torch_rules import Rate, TorchAdam, TorchRMSprop, TorchSGD
 
 ops = keras.ops
 
@@ -41,15 +42,32 @@ class LBFGS(keras.optimizers.Optimizer):
             sum of absolute values, far below a grey level for each pixel of a picture.
         max_step: root mean square above which a displacement is shortened, in the variable's units; without a line
             search the first pairs can promise far too much. None: torch's, no limit.
+        **kwargs: of every optimiser of Keras.
+
+    >>> import keras
+    >>> from kstyle import optimizers
+    >>> x, optimizer = keras.Variable([3.0, -2.0]), optimizers.LBFGS()
+    >>> for _ in range(8):  # of x₁² / 2 + 2 x₂² / 2
+    ...     optimizer.apply([x * keras.ops.array([1.0, 2.0])], [x])
+    >>> bool(keras.ops.max(keras.ops.abs(x)) < 1e-3)
+    True
     """
 
-    def __init__(self, learning_rate=1.0, history=10, first_step=None, max_step=None, name="lbfgs", **kwargs):
+    def __init__(
+        self,
+        learning_rate: Rate = 1.0,
+        history: int = 10,
+        first_step: float | None = None,
+        max_step: float | None = None,
+        name: str = "lbfgs",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.history = history
         self.first_step = first_step
         self.max_step = max_step
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -77,7 +95,7 @@ class LBFGS(keras.optimizers.Optimizer):
         zeros = backend.zeros_to_fill if name in ("s", "y") else "zeros"
         return self.add_variable(shape, initializer=zeros, dtype=dtype, name=name)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         state = self._state[self._get_variable_index(variable)]
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
@@ -151,7 +169,7 @@ class LBFGS(keras.optimizers.Optimizer):
         a, p = ops.take(a[:, 0], back), ops.take(p[:, 0], back)
         return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "history": self.history,

@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
@@ -53,7 +54,11 @@ class Picture:
         return self.rgb.shape[:2]
 
 
-def read(source):
+# What `read` takes.
+Source: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Picture
+
+
+def read(source: Source) -> Picture:
     """Read a picture, whatever it is, as float sRGB.
 
     A file is turned as its EXIF orientation says and converted to sRGB: by its ICC profile (`profiles.to_srgb`), or

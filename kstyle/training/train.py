@@ -3,9 +3,15 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
@@ -14,7 +20,7 @@ from kstyle.io.files import expanded
 from kstyle.nn import callbacks as given
 from kstyle.nn import state as checkpoint
 from kstyle.training.loop import callbacks, optimizers, steps
-from kstyle.training.loop.fit import Position, Stopped, fit
+from kstyle.training.loop.fit import Look, Position, Stopped, fit
 from kstyle.training.results import evaluate, metrics, plots
 from kstyle.training.setup import build, settings, stages
 from kstyle.training.setup import resume as resuming
@@ -45,17 +51,30 @@ class Run:
         model: `keras.Model`, pictures normalised as run.json says -> logits. It is compiled:
             `model.evaluate(pictures, labels)`, (N, H, W, C) float32 and (N,) integers, gives the cross-entropy and the
             accuracy.
+
+    >>> import kstyle
+    >>> run = kstyle.train("digits_cnn")  # doctest: +SKIP
+    >>> run.history["val_accuracy"].max(), run.model.count_params()  # doctest: +SKIP
     """
 
     folder: Path
-    history: object
-    scores: object
-    model: "keras.Model"  # noqa: F821
+    history: pd.DataFrame
+    scores: metrics.Scores
+    model: keras.Model
 
 
 def train(
-    recipe, data=None, run=None, resume=False, *, overrides=None, callbacks=(), extra=(), look=None, progress=None
-):
+    recipe: str | os.PathLike[str] | None,
+    data: str | os.PathLike[str] | None = None,
+    run: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Any] = (),
+    extra: Sequence[Any] = (),
+    look: Callable[[Look], Any] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> Run:
     """Trains what a recipe says and scores it on the test split.
 
     Args:
@@ -80,10 +99,11 @@ def train(
         DataError: the data cannot be had or used.
         Interrupted: Ctrl-C; the state is saved.
 
-    Example:
-        >>> stop = keras.callbacks.EarlyStopping("val_accuracy", patience=3)
-        >>> done = kstyle.train("digits_cnn", callbacks=[stop, lambda epoch, logs: logs["accuracy"] == 1])
-        >>> done.history["val_accuracy"].max()
+    >>> import keras, kstyle
+    >>> stop = [keras.callbacks.EarlyStopping("val_accuracy", patience=3), lambda epoch, logs: logs["accuracy"] == 1]
+    >>> run = kstyle.train("digits_cnn", run="runs/digits", callbacks=stop)  # doctest: +SKIP
+    >>> run.scores.top1, run.folder  # doctest: +SKIP
+    (0.958, PosixPath('runs/digits'))
     """
     extra = given.listed([callbacks, extra])
     recipe, data, run = expanded(recipe), expanded(data), expanded(run)
@@ -331,8 +351,6 @@ class _State:
 
 
 def _frame(history):
-    import pandas as pd
-
     return pd.DataFrame(history)
 
 

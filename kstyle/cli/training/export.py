@@ -27,5 +27,5 @@ def export(run, format_, output, check, as_json):
         facts = {"path": str(done.path), "format": done.format, "bytes": done.bytes, "check": done.check}
         click.echo(json_text({**facts, "needs_kstyle": done.needs_kstyle}))
         return
-    needs = "; it opens where kstyle.training.results.export was imported" if done.needs_kstyle else ""
+    needs = "; it opens after `from kstyle import export`" if done.needs_kstyle else ""
     click.echo(f"{done.path}: {done.format}, {done.bytes / 1e6:.1f} MB; {done.check or 'not checked'}{needs}")

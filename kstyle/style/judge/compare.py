@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +12,7 @@ from kstyle.io.files import expanded
 from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.pictures import images
+from kstyle.pictures.images import Source
 from kstyle.style.judge import measures
 
 log = logging.getLogger("kstyle")
@@ -33,7 +36,16 @@ LARGEST = 4096
 TOLERANCE = 0.02
 
 
-def compare(paths, content=None, style=None, *, size=512, extractor=None, weights=None, progress=None):
+def compare(
+    paths: Sequence[Source],
+    content: Source | None = None,
+    style: Source | None = None,
+    *,
+    size: int = 512,
+    extractor: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> pd.DataFrame:
     """Measures pictures, and where content and style are given, how much of each is in them.
 
     All are first brought to one long side, on which most figures depend: `size`, or the smallest picture's, so that
@@ -58,6 +70,12 @@ def compare(paths, content=None, style=None, *, size=512, extractor=None, weight
     Raises:
         UsageError: fewer than two pictures, an unknown extractor, an impossible size.
         DataError: a picture or weights that cannot be used, or a picture of another shape than the content.
+
+    >>> import kstyle, numpy
+    >>> noise = numpy.random.default_rng(0).random((64, 64, 3))
+    >>> table = kstyle.compare([noise, noise / 2])
+    >>> bool(table.loc["grain", "array"] > table.loc["grain", "array (2)"])
+    True
     """
     sources = list(paths) if isinstance(paths, (list, tuple)) else [paths]
     if len(sources) < 2:

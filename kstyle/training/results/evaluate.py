@@ -2,7 +2,10 @@
 
 import dataclasses
 import logging
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +38,12 @@ def load(folder):
     return recipe, facts, model, steps.Normalise(facts["mean"], facts["std"])
 
 
-def evaluate(folder, data=None, progress=None, sheet=None):
+def evaluate(
+    folder: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+    sheet: str | os.PathLike[str] | None = None,
+) -> metrics.Scores:
     """Scores a run on the test split of its data, or of others, whose classes are matched by their names.
 
     Writes scores.json, per_class.csv, confusion.csv and confusion.png; of data that are not the run's own, which their
@@ -47,11 +55,15 @@ def evaluate(folder, data=None, progress=None, sheet=None):
         sheet: a .png or .jpg, to be written as `kstyle.training.results.mistakes.sheet` does.
 
     Returns:
-        See `kstyle.training.results.metrics.scores`.
+        A `Scores`: `.count`, `.top1`, `.top5`, `.loss`, tables by class and of confusions.
 
     Raises:
         DataError: it is no run, the data cannot be had or used, or have no class that the run has.
         UsageError: it is being trained or evaluated meanwhile.
+
+    >>> import kstyle
+    >>> scores = kstyle.evaluate("runs/digits")  # doctest: +SKIP
+    >>> scores.top1, scores.most_confused(3)  # doctest: +SKIP
     """
     folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
     facts = runs.facts(folder)  # before anything is written there
@@ -140,7 +152,12 @@ def _matched(found, classes):
     return numbers
 
 
-def predict(folder, paths, top=5, keep_pictures=True):
+def predict(
+    folder: str | os.PathLike[str],
+    paths: Iterable[str | os.PathLike[str]],
+    top: int = 5,
+    keep_pictures: bool = True,
+) -> list[dict[str, Any]]:
     """What a run sees in pictures.
 
     Args:
@@ -152,6 +169,14 @@ def predict(folder, paths, top=5, keep_pictures=True):
     Returns:
         A list, for each path a dict of `path` and either `predictions` (list of `{"class", "probability"}`, the most
         probable first) and `picture` ((H, W, C) uint8, as the network saw it), or `error`.
+
+    Raises:
+        DataError: it is no run, or its weights are damaged. A picture that cannot be read is no error of the call.
+
+    >>> import kstyle
+    >>> (seen,) = kstyle.predict("runs/ants", ["bee.jpg"], top=2)  # doctest: +SKIP
+    >>> [(guess["class"], guess["probability"]) for guess in seen["predictions"]]  # doctest: +SKIP
+    [('bees', 0.97), ('ants', 0.03)]
     """
     _, facts, model, normalise = load(expanded(folder))
     predictor, found = steps.Predictor(model, normalise), []

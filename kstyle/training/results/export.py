@@ -38,8 +38,8 @@ class Exported:
         format: key of `SUFFIXES`.
         bytes: its size.
         check: what was found when it was read again, for the user; None: it was not.
-        needs_kstyle: a `.keras` file with layers that are not Keras' own opens after `import
-            kstyle.training.results.export`.
+        needs_kstyle: a `.keras` file with layers that are not Keras' own opens after `from kstyle
+            import export`.
     """
 
     path: Path
@@ -73,7 +73,12 @@ class Network:
         return {"kstyle": kstyle.__version__, "model": self.model.name} | {k: json.dumps(v) for k, v in facts.items()}
 
 
-def export(folder, format=None, path=None, check=True):
+def export(
+    folder: str | os.PathLike[str],
+    format: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    check: bool = True,
+) -> Exported:
     """Writes the network of a run as a file for other programs.
 
     | format | takes | gives |
@@ -97,6 +102,9 @@ def export(folder, format=None, path=None, check=True):
         UsageError: an unknown format or suffix, a network without a counterpart in PyTorch, a package or backend that
             is not there.
         DataError: no run, a file that cannot be written, or that gives other results than the run.
+
+    >>> import kstyle
+    >>> kstyle.export("runs/ants", path="ants.onnx").check  # doctest: +SKIP
     """
     folder = expanded(folder)
     format, path = target(folder, format, expanded(path))

@@ -1,6 +1,7 @@
 """Scores of a classifier from its probabilities: NumPy, scikit-learn and pandas, no framework."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,12 +44,12 @@ class Scores:
     unknown: dict = field(default_factory=dict)
     data: dict | None = None
 
-    def most_confused(self, n=10):
+    def most_confused(self, n: int = 10) -> pd.DataFrame:
         """The `n` most frequent mistakes: a DataFrame of true, predicted, count and share (of the true class), the
         most frequent first; fewer rows where there are fewer kinds of mistake."""
         return mistakes.pairs(self.confusion, n)
 
-    def as_json(self, n=10):
+    def as_json(self, n: int = 10) -> dict[str, Any]:
         """Everything but the confusion matrix in JSON's types, with the `n` most confused pairs."""
         per_class = self.classes.rename_axis("class").reset_index()
         return {

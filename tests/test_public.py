@@ -1,0 +1,103 @@
+"""The public API: what `kstyle.__all__` promises is there, typed, described and shown."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kstyle
+
+ROOT = Path(__file__).parents[1]
+MODULES = ("losses", "optimizers", "callbacks")
+# {name of a public function or class as a user writes it: itself}
+PUBLIC = {name: getattr(kstyle, name) for name in kstyle.__all__ if name not in MODULES}
+PUBLIC |= {f"{m}.{name}": getattr(getattr(kstyle, m), name) for m in MODULES for name in getattr(kstyle, m).__all__}
+DEFINING = sorted({thing.__module__ for thing in PUBLIC.values()} | {"kstyle", *(f"kstyle.{m}" for m in MODULES)})
+
+
+def signatures(thing):
+    """(name, function) of a function; of a class of kstyle its own public methods, __init__ and __call__."""
+    if not inspect.isclass(thing):
+        yield thing.__name__, thing
+        return
+    for name, member in vars(thing).items():
+        member = member.fget if isinstance(member, property) else member
+        if inspect.isfunction(member) and (name in ("__init__", "__call__") or not name.startswith("_")):
+            yield f"{thing.__name__}.{name}", member
+
+
+def test_the_promise_is_kept_in_all_places():
+    """Failure: a public name cannot be imported, completed or seen by a type checker."""
+    assert list(kstyle.__all__) == sorted(kstyle.__all__)
+    assert set(kstyle.__all__) <= set(dir(kstyle))
+    (block,) = (
+        node for node in ast.parse(Path(kstyle.__file__).read_text("utf-8")).body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name)
+    )  # fmt: skip
+    typed = {alias.asname or alias.name: (node.module, alias.name) for node in block.body for alias in node.names}
+    told = {name: (module, called) if called else ("kstyle", name) for name, (module, called) in kstyle._LAZY.items()}
+    assert typed == told and {*told, "DataError", "KStyleError", "UsageError"} == set(kstyle.__all__)
+
+
+def test_importing_kstyle_loads_no_framework():
+    """Failure: `kstyle --help` takes seconds since a public name is no longer loaded only when it is asked for."""
+    code = "import sys, kstyle; kstyle.presets(); assert not {'keras', 'torch', 'jax', 'tensorflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_types(name):
+    """Failure: an editor or a type checker cannot say what a public function takes or gives."""
+    for called, function in signatures(PUBLIC[name]):
+        signature = inspect.signature(function)
+        bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name != "self"]
+        assert not bare, f"{called}: {bare}"
+        assert signature.return_annotation is not signature.empty, called
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings(name):
+    """Failure: a public name is not explained, or no example shows how it is used."""
+    thing = PUBLIC[name]
+    said = inspect.getdoc(thing) or ""
+    assert ">>> " in said, "an example"
+    if inspect.isfunction(thing):
+        assert "Args:" in said or not inspect.signature(thing).parameters
+        assert "Returns:" in said or inspect.signature(thing).return_annotation in (None, "None")
+    elif issubclass(thing, BaseException):
+        return
+    else:
+        assert "Args:" in said or "Attributes:" in said
+
+
+@pytest.mark.parametrize("module", DEFINING)
+def test_examples(module, tmp_path, monkeypatch):
+    """Failure: an example in a docstring is out of date."""
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert found.attempted and not found.failed
+
+
+def test_docs_import_what_is_promised():
+    """Failure: the docs send people into modules that may move."""
+    code = [
+        block
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        for block in re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.M | re.S)
+    ]
+    lines = [line for block in code for line in block.split("\n") if re.search(r"\b(from|import) kstyle\b", line)]
+    assert lines
+    for line in lines:
+        if line.strip() != "import kstyle":
+            assert re.match(r" *from kstyle import ", line), line
+            assert set(re.split(r", *", line.split("import ")[1].partition("#")[0].strip())) <= set(kstyle.__all__), (
+                line
+            )
+    for used in re.findall(r"\bkstyle\.(\w+)", "\n".join(code)):
+        assert used in kstyle.__all__, used
