@@ -18,7 +18,7 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import callbacks, losses, optimizers
+    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -38,6 +38,7 @@ __all__ = [
     "Result",
     "Run",
     "UsageError",
+    "augmentations",
     "batch",
     "callbacks",
     "compare",
@@ -45,7 +46,9 @@ __all__ = [
     "evaluate",
     "export",
     "losses",
+    "networks",
     "optimizers",
+    "plugins",
     "predict",
     "presets",
     "stylize",
@@ -61,6 +64,7 @@ _LAZY = {
     "Painter": ("kstyle.style.transfer", "Painter"),
     "Result": ("kstyle.style.transfer", "Result"),
     "Run": ("kstyle.training.train", "Run"),
+    "augmentations": ("kstyle.augmentations", ""),
     "batch": ("kstyle.style.jobs.batch", "stylize_all"),
     "callbacks": ("kstyle.callbacks", ""),
     "compare": ("kstyle.style.judge.compare", "compare"),
@@ -68,7 +72,9 @@ _LAZY = {
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
     "losses": ("kstyle.losses", ""),
+    "networks": ("kstyle.networks", ""),
     "optimizers": ("kstyle.optimizers", ""),
+    "plugins": ("kstyle.plugins", ""),
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
     "stylize": ("kstyle.style.transfer", "stylize"),

@@ -4,12 +4,13 @@ match."""
 import functools
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from kstyle import strict_yaml
+from kstyle import plugins, strict_yaml
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
 from kstyle.io.files import expanded, one_line, plain, read_bytes, shown
 
@@ -110,7 +111,7 @@ def presets() -> dict[str, str]:
 
 
 def read(kind, name):
-    """Reads a file that comes with kstyle, by name, or the user's own, by path.
+    """Reads a file that comes with kstyle, by name, or the user's own, by path; a mapping stands for a file's.
 
     Returns:
         `(settings as a dict, path)`.
@@ -119,6 +120,8 @@ def read(kind, name):
         UsageError: no such name or file.
         DataError: not a YAML mapping.
     """
+    if isinstance(name, Mapping):
+        return dict(name), Path("preset" if kind == "stylize" else "recipe")
     own = Path(name := expanded(name))
     if own.suffix in (".yaml", ".yml") or "/" in str(name):
         path = own
@@ -224,6 +227,8 @@ def load(kind, model, name, overrides=None, adjust=None):
     """
     settings, path = read(kind, name)
     where, overrides = path.name, overrides or {}
+    if "plugins" in settings:
+        plugins.check(settings.pop("plugins"), path, where)
     if overrides:
         ((key, value), *more) = overrides.items()
         where += (

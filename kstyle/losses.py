@@ -23,10 +23,15 @@ All give a float32 scalar that can be differentiated. Features are (1, H, W, C),
 True
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from kstyle.open_names import called
 from kstyle.style.losses.content import half_root, half_sum_of_squares, mse, relative, sum_of_squares
 from kstyle.style.losses.gram import gram_loss, scaled_gram
 from kstyle.style.losses.moments import batch_norm_loss, histogram_loss, mean_and_deviation, quantiles
 from kstyle.style.losses.patches import mrf_loss, patches
+from kstyle.style.losses.scalings import CONTENT, STYLE
 from kstyle.style.losses.total_variation import (
     tv_absolute,
     tv_blur,
@@ -51,6 +56,8 @@ __all__ = [
     "mse",
     "patches",
     "quantiles",
+    "register",
+    "register_content",
     "relative",
     "scaled_gram",
     "sum_of_squares",
@@ -63,3 +70,45 @@ __all__ = [
     "tv_squares",
     "wasserstein",
 ]
+
+
+def register(name: str, distance: Callable[..., Any], statistics: Callable[..., Any] | None = None) -> None:
+    """Adds a style loss: `loss: NAME` in a preset's `style` or `terms`.
+
+    Args:
+        name: of letters, digits, `_` and `-`; none of kstyle's.
+        distance: `distance(features, target)` -> a scalar, in `keras.ops`; features (1, H, W, C) float32 of the picture
+            at one layer.
+        statistics: `statistics(features)` -> target, of a style picture at the same layer, which may have another H and
+            W. None: the features themselves.
+
+    Several styles are blended by their weights, each with a loss of its own. Masks and `style.turned` are refused.
+
+    Raises:
+        UsageError: a name of kstyle's own, or no functions.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> def means(features):
+    ...     return ops.mean(features, axis=(0, 1, 2))
+    >>> losses.register("means", lambda features, target: ops.sum((means(features) - target) ** 2), means)
+    """
+    functions = (called("style loss", distance), None if statistics is None else called("style loss", statistics))
+    STYLE.add(name, functions)
+
+
+def register_content(name: str, distance: Callable[..., Any]) -> None:
+    """Adds a content loss: `loss: NAME` in a preset's `content`.
+
+    Args:
+        name: as for `register`.
+        distance: `distance(features, target)` -> a scalar; both (1, H, W, C) float32, of the picture and of the content
+            at one layer.
+
+    Raises: as `register`.
+
+    >>> from keras import ops
+    >>> from kstyle import losses
+    >>> losses.register_content("absolute", lambda features, target: ops.mean(ops.abs(features - target)))
+    """
+    CONTENT.add(name, called("content loss", distance))

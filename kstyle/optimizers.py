@@ -10,7 +10,7 @@ All are `keras.optimizers.Optimizer`s: they work in `Model.compile`, in a loop o
 1e-08
 """
 
-from kstyle.nn.optimizers import LBFGS, get
+from kstyle.nn.optimizers import LBFGS, get, register
 from kstyle.nn.torch_rules import TorchAdam, TorchRMSprop, TorchSGD
 
-__all__ = ["LBFGS", "TorchAdam", "TorchRMSprop", "TorchSGD", "get"]
+__all__ = ["LBFGS", "TorchAdam", "TorchRMSprop", "TorchSGD", "get", "register"]

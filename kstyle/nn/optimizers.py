@@ -12,6 +12,7 @@ from kstyle.backend import Tensor
 from kstyle.errors import UsageError, did_you_mean, unknown
 from kstyle.io.files import one_line
 from kstyle.nn.torch_rules import Rate, TorchAdam, TorchRMSprop, TorchSGD
+from kstyle.open_names import Names, called
 
 ops = keras.ops
 
@@ -188,6 +189,27 @@ def _registry():
 
 
 OPTIMIZERS = _registry()
+NAMES = Names("optimizer", OPTIMIZERS)  # and those that users add
+
+
+def register(name: str, optimizer: Callable[..., Any]) -> None:
+    """Adds an optimiser: `optimizer: NAME` in a preset or a recipe.
+
+    Args:
+        name: of letters, digits, `_` and `-`; none of kstyle's or Keras'.
+        optimizer: a `keras.optimizers.Optimizer` class, or a function of arguments that makes one; it takes
+            `learning_rate`.
+
+    Raises:
+        UsageError: a name of kstyle's own, or nothing that can be called.
+
+    >>> import keras
+    >>> from kstyle import optimizers
+    >>> optimizers.register("heavy-ball", lambda learning_rate=0.01: keras.optimizers.SGD(learning_rate, momentum=0.9))
+    >>> optimizers.get("heavy-ball").momentum
+    0.9
+    """
+    NAMES.add(name, called("optimizer", optimizer))
 
 
 def make(name, **arguments):
@@ -200,10 +222,14 @@ def make(name, **arguments):
     Raises:
         UsageError: unknown name or argument, with the nearest match.
     """
-    if name not in OPTIMIZERS:
-        raise unknown("optimizer", name, sorted(OPTIMIZERS))
-    cls = OPTIMIZERS[name]
-    known = [k for k in inspect.signature(cls.__init__).parameters if k not in ("self", "kwargs", "name")]
+    if name not in NAMES:
+        raise unknown("optimizer", name, sorted(NAMES))
+    cls = OPTIMIZERS.get(name) or NAMES.own[name]
+    known = [
+        k
+        for k in inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters
+        if k not in ("self", "kwargs", "name")
+    ]
     for key in arguments:
         if key not in known:
             hint = did_you_mean(key, known)
@@ -259,6 +285,37 @@ def get(
         "An optimizer is a name, a mapping with a 'name', a keras.optimizers.Optimizer or a function that gives one; "
         f"got {one_line(repr(identifier))[:100]}."
     )
+
+
+def described(optimizer):
+    """An optimiser as settings have it: `{"name": …, argument: value}` of one of Keras' or kstyle's, without what is at
+    its default. A name, or a mapping, is returned as it is.
+
+    Raises:
+        UsageError: an optimiser of a class that has no name here.
+
+    >>> described(keras.optimizers.Adam(0.5))
+    {'name': 'adam', 'learning_rate': 0.5}
+    """
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return optimizer
+    every, made = {**OPTIMIZERS, **NAMES.own}, type(optimizer)  # on torch Keras makes a class of the same name of it
+    name = next((name for name, cls in every.items() if cls in made.__mro__ and cls.__name__ == made.__name__), None)
+    if name is None:
+        raise UsageError(
+            f"The optimizer {type(optimizer).__name__} has no name here: give it one with kstyle.optimizers.register."
+        )
+    found, rate = {}, optimizer.get_config()["learning_rate"]
+    for key, parameter in inspect.signature(every[name].__init__).parameters.items():
+        value = optimizer.get_config().get(key, parameter.default)
+        if key not in ("self", "name", "kwargs", "learning_rate") and value != parameter.default:
+            found[key] = value
+    if isinstance(rate, dict):  # a schedule's own description
+        kind = next((kind for kind, cls in SCHEDULES.items() if cls.__name__ == rate["class_name"]), None)
+        if kind is None:
+            raise UsageError(f"Of Keras' schedules {', '.join(SCHEDULES)} are known here, not {rate['class_name']}.")
+        rate = {"name": kind, **{key: value for key, value in rate["config"].items() if key != "name"}}
+    return {"name": name, "learning_rate": rate if isinstance(rate, dict) else round(float(rate), 9), **found}
 
 
 def _floats(value):

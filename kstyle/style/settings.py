@@ -10,12 +10,10 @@ from kstyle.config import Closed, FilePath, NotNegative, Positive, Switched, one
 from kstyle.errors import unknown
 from kstyle.style.colour.modes import MODES
 from kstyle.style.engine.size_plan import Plateau, Scales, from_side
-from kstyle.style.losses.scalings import GRAM_LOSSES, PIXELS, STYLE_LOSSES
+from kstyle.style.losses.scalings import CONTENT, CONTENT_DIFFERENCES, GRAM_LOSSES, PIXELS, STYLE
 
 # What is weighed beside `terms`, and its column in the history.
 SECTIONS = ("content", "style", "tv", "range")
-# Content losses of the difference of activations.
-CONTENT_DIFFERENCES = ("mse", "sum", "half_sum", "half_root", "relative")
 
 
 class Network(Closed):
@@ -65,7 +63,7 @@ class Content(Closed):
     """
 
     layers: Layers = Field(default={"block4_conv2": 1.0})
-    loss: Literal[(*CONTENT_DIFFERENCES, "self_similarity")] = "mse"
+    loss: Annotated[str, one_of("content loss", CONTENT)] = "mse"
     weight: NotNegative = 1.0
     samples: Samples = 1024
     target_factor: Positive = 1.0
@@ -85,7 +83,7 @@ class Term(Closed):
     Attributes:
         layers: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`: one layer a block, each `ratio` times as
             heavy as the one before, all together 1. `pixels` is the picture itself.
-        loss: a name in `kstyle.style.losses.scalings.STYLE_LOSSES`.
+        loss: a name in `kstyle.style.losses.scalings.STYLE`.
         shift: added to the features before their Gram matrix is taken.
         samples: most positions of a layer (`mrf`, `nearest`) or of the picture (`remd`, `moments`, `palette`) that are
             compared; the others ignore it. None: 4096 and 1024.
@@ -96,7 +94,7 @@ class Term(Closed):
     """
 
     layers: Layers
-    loss: Annotated[str, one_of("style loss", STYLE_LOSSES)] = "relative"
+    loss: Annotated[str, one_of("style loss", STYLE)] = "relative"
     weight: NotNegative = 1.0
     shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     samples: Samples | None = None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.io.files import expanded, shown
 from kstyle.models import features
+from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings
 from kstyle.style.engine import loop, objective, regions, sizes
@@ -92,11 +94,12 @@ def stylize(
     Args:
         content: path, `PIL.Image` or array ((H, W), (H, W, 3) or (H, W, 4); uint8, uint16 or float in [0, 1]).
         styles: one such, or a list.
-        preset: a name from `kstyle presets` or the path of a YAML file.
+        preset: a name from `kstyle presets`, the path of a YAML file, or a mapping of what such a file says.
         size: long side of the result in pixels.
         steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None:
             the preset's.
-        optimizer: `"lbfgs"`, a Keras optimiser's name, or a mapping of `name` and its arguments. None: the preset's.
+        optimizer: `"lbfgs"`, a Keras optimiser's name, a mapping of `name` and its arguments, or a
+            `keras.optimizers.Optimizer`, of which another like it is made at each size. None: the preset's.
         precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
         seed: of the noise a preset may start from, and of the positions its terms may draw.
         callback: called after every step with a `kstyle.style.engine.loop.Step`.
@@ -170,12 +173,16 @@ class Painter:
         **overrides,
     ):
         if optimizer is not None:
-            overrides = {"optimizer": optimizer, **overrides}  # first: optimizer.learning_rate and so on are for it
+            overrides = {
+                "optimizer": optimizers.described(optimizer),
+                **overrides,
+            }  # first: optimizer.learning_rate and so on are for it
         self.settings = style_settings.load(preset, overrides)
         given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         check_blend(blend, len(given))  # before pictures are read
         self.precision = backend.precision(precision)
-        self._preset, self.weights = expanded(preset), expanded(weights)
+        self._preset = "given as a mapping" if isinstance(preset, Mapping) else expanded(preset)
+        self.weights = expanded(weights)
         self.deterministic, self._progress = deterministic, progress
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = Styles([_read(style) for style in given], style_masks, blend)

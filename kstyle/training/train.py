@@ -64,7 +64,7 @@ class Run:
 
 
 def train(
-    recipe: str | os.PathLike[str] | None,
+    recipe: str | os.PathLike[str] | Mapping[str, Any] | None,
     data: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -78,7 +78,7 @@ def train(
     """Trains what a recipe says and scores it on the test split.
 
     Args:
-        recipe: a name from `kstyle recipes`, or the path of a YAML file.
+        recipe: a name from `kstyle recipes`, the path of a YAML file, or a mapping of what such a file says.
         data: the folder of the data set; None: see `kstyle.data.load`.
         run: the run's folder; None: `runs/RECIPE-date-time`.
         resume: go on with `run`, which must hold a state. The recipe is then the run's own: `recipe`, or None, and
@@ -106,10 +106,11 @@ def train(
     (0.958, PosixPath('runs/digits'))
     """
     extra = given.listed([callbacks, extra])
-    recipe, data, run = expanded(recipe), expanded(data), expanded(run)
+    data, run = expanded(data), expanded(run)
+    called = "recipe" if isinstance(recipe, Mapping) else expanded(recipe)
     if not resume:
         settings.load(recipe, overrides)  # before a folder is made for it
-    with runs.taken(run, recipe, resume) as folder:
+    with runs.taken(run, called, resume) as folder:
         return _trained(folder, recipe, data, resume, overrides, extra, look, progress)
 
 

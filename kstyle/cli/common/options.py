@@ -82,3 +82,16 @@ def parse_style_weight(text, count):
     if len(numbers) != count:
         raise UsageError(f"--style-weight has {len(numbers)} numbers for {count} style picture{'s'[: count > 1]}.")
     return None, numbers
+
+
+def _load_plugins(context, option, paths):
+    from kstyle import plugins
+
+    plugins.load(paths)
+
+
+# Eager: what it adds is known when the other options are looked at.
+plugin = click.option(
+    "--plugin", type=PATH, multiple=True, is_eager=True, expose_value=False, callback=_load_plugins, metavar="FILE.py",
+    help="Run a Python file of yours first, which adds losses, optimisers, networks, augmentations.",
+)  # fmt: skip

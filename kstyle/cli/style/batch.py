@@ -50,6 +50,7 @@ MOST_NAMED = 5  # files that were left out
 @click.option("--frames", is_flag=True, help="The contents are a film's frames: each follows the one before it.")
 @click.option("--frame-steps", type=int, metavar="N", help="Steps from the second frame on.  [default: a third]")
 @click.option("--temporal", type=float, metavar="W", help="How much frames are held to each other.  [default: 3]")
+@painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def batch(

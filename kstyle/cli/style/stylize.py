@@ -61,6 +61,7 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 @painting.deterministic
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
 @click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
+@painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 @signals.kept()  # from the end of the painting until it is written

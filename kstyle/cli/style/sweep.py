@@ -27,6 +27,7 @@ from kstyle.io.files import json_text
 @painting.precision
 @painting.seed
 @click.option("--most", default=64, show_default=True, metavar="N", help="Refuse to paint more combinations than this.")
+@painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def sweep(content, styles, varied, output, overrides, extractor, weights, most, as_json, quiet, **options):

@@ -2,7 +2,7 @@
 
 import click
 
-from kstyle.cli.common.options import PATH
+from kstyle.cli.common.options import PATH, plugin
 from kstyle.io.files import json_text
 
 
@@ -13,6 +13,7 @@ from kstyle.io.files import json_text
     "-o", "--output", type=PATH, metavar="FILE", help="The file.  [default: RUN/model.onnx, .safetensors or .keras]"
 )
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
+@plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run, format_, output, check, as_json):
     """Write the network of RUN for other programs: ONNX, a PyTorch state dict with torchvision's names, or Keras."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH
+from kstyle.cli.common.options import PATH, plugin
 from kstyle.io.files import json_text
 
 
@@ -14,6 +14,7 @@ from kstyle.io.files import json_text
 @click.argument("run", type=PATH, metavar="RUN")
 @click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
+@plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")

@@ -4,7 +4,7 @@ import shlex
 
 import click
 
-from kstyle.cli.common.options import PATH, data_folder
+from kstyle.cli.common.options import PATH, data_folder, plugin
 from kstyle.io.files import json_text
 
 
@@ -18,6 +18,7 @@ from kstyle.io.files import json_text
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
+@plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):

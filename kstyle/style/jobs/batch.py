@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kstyle import backend
+from kstyle import backend, plugins
 from kstyle.errors import DataError, UsageError
 from kstyle.io import locks, pool, scratch, signals
 from kstyle.io.files import one_line, reason
@@ -265,6 +265,7 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
             # Through a file, so that each process reads it once and not with every content.
             shared = os.path.join(apart, "painter.pickle")
             with open(shared, "wb") as file:
+                pickle.dump(plugins.loaded(), file)
                 pickle.dump(painter, file)
             tasks = [(_paint_there, (shared, name, contents[name], record.folder / name, options)) for name in stamps]
             yield from _painted(pool.unordered(tasks, min(jobs, len(stamps))), contents, record, stamps, jobs)
@@ -327,6 +328,7 @@ def _failed(content, error, begun):
 def _shared(path):
     """In a job: the painter that this program left there, its network loaded, once a process."""
     with open(path, "rb") as file:
+        plugins.load(pickle.load(file))
         painter = pickle.load(file)
     painter.load()
     return painter

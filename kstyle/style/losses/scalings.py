@@ -4,6 +4,8 @@ framework."""
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kstyle.open_names import Names
+
 
 @dataclass(frozen=True)
 class GramScaling:
@@ -49,3 +51,9 @@ STYLE_LOSSES = (
 )
 # The picture itself, RGB in [0, 1], where a layer is named: STROTSS' columns have it.
 PIXELS = "pixels"
+
+# Those above, and what users add (`kstyle.losses.register`).
+STYLE = Names("style loss", STYLE_LOSSES)
+# Content losses of the difference of activations, `kstyle.style.losses.content`; and what compares something else.
+CONTENT_DIFFERENCES = ("mse", "sum", "half_sum", "half_root", "relative")
+CONTENT = Names("content loss", (*CONTENT_DIFFERENCES, "self_similarity"))

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from kstyle.errors import UsageError
 from kstyle.style.losses import patches, transport
 from kstyle.style.losses.gram import gram_loss, scaled_gram
 from kstyle.style.losses.moments import at_ranks, batch_norm_loss, histogram_loss, mean_and_deviation, quantiles, rows
-from kstyle.style.losses.scalings import GRAM_LOSSES
+from kstyle.style.losses.scalings import GRAM_LOSSES, STYLE
 
 ops = keras.ops
 
@@ -258,6 +259,20 @@ KINDS = {
 }
 
 
+def kind_of(loss):
+    """The `Kind` of a style loss, kstyle's or one that was registered."""
+    if loss in KINDS:
+        return KINDS[loss]
+    distance, statistics = STYLE.own[loss]
+
+    def look(features, look):
+        if look.region is not None:
+            raise UsageError(f"The style loss '{loss}' takes no masks: paint without, or with a loss of kstyle's.")
+        return ops.cast(features, "float32")
+
+    return Kind(look, statistics or _same, _simply(distance), blended=False)
+
+
 def target(term, styles, blend, positions, regions=None, apart=False, views=1):
     """What a term is to reach.
 
@@ -273,7 +288,9 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
     Returns:
         [(share, {layer: target})], one where styles are blended; of a joint term [(share, target)].
     """
-    kind = KINDS[term.loss]
+    kind = kind_of(term.loss)
+    if views > 1 and term.loss in STYLE.own:
+        raise UsageError(f"The style loss '{term.loss}' is not for turned styles: give style.turned: false.")
     looks = [Look(term, positions, True, region) for region in regions or [None] * len(styles)]
     kept = [
         _by_layer(kind, term, lambda f, look=look: kind.keep(kind.look(f, look)), features)
@@ -293,7 +310,7 @@ def matched(term, guide, reached, positions, regions=None):
         term, reached, positions, regions: as for `distance`.
         guide: features of the picture whose places are each to get one of the style.
     """
-    kind = KINDS[term.loss]
+    kind = kind_of(term.loss)
     if kind.match is None:
         return reached
     looks = [Look(term, positions, False, region) for region in regions or [None] * len(reached)]
@@ -311,7 +328,7 @@ def distance(term, features, reached, positions, pixels, regions=None):
         regions: for each of `reached` the `Region` that it is for, or None for all of the picture. A region counts as
             its share of the picture: at any place style and content are then balanced as without regions.
     """
-    kind = KINDS[term.loss]
+    kind = kind_of(term.loss)
 
     def see(region):
         look = Look(term, positions, False, region)

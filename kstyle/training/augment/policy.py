@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kstyle.config import Closed, Switched
+from kstyle.errors import unknown
+from kstyle.open_names import Names
 
 # Keywords of ImageDataGenerator that change the values of pixels for good, which is not augmentation.
 _NORMALISATION = (
@@ -199,6 +201,7 @@ class AugmentSettings(Switched):
     erasing: Erasing = Erasing()
     mixup: Mix = Mix()
     cutmix: Mix = Mix()
+    own: dict[str, dict[str, Any]] = Field(default={})
     fill_mode: Literal["constant", "nearest", "reflect"] | None = None
     cval: Level = 0.0
 
@@ -229,6 +232,15 @@ class AugmentSettings(Switched):
                 raise ValueError(f"{one} and {other} say the same thing: keep one of them")
         return self
 
+    @field_validator("own", mode="before")
+    @classmethod
+    def _registered(cls, value):
+        value = {name: {} if arguments is None else arguments for name, arguments in dict(value or {}).items()}
+        for name in value:
+            if name not in NAMES.own:
+                raise unknown("augmentation of your own", name, NAMES.own)
+        return value
+
     @field_validator("random_resized_crop", mode="before")
     @classmethod
     def _default_crop(cls, value):
@@ -242,6 +254,10 @@ class AugmentSettings(Switched):
     def _short(cls, value, info):
         key = {"cutout": "size", "erasing": "probability", "randaugment": "ops"}.get(info.field_name, "alpha")
         return {key: value} if _number(value) else value
+
+
+# What users add (`kstyle.augmentations.register`): {name: function}; none has the name of a setting.
+NAMES = Names("augmentation", AugmentSettings.model_fields)
 
 
 def build(settings):
@@ -268,7 +284,8 @@ def build(settings):
 
     stages = geometry.stage(settings), colour.stage(settings), mixing.erasing(settings), mixing.mixing(settings)
     move, paint, erase, blend = stages
-    if not any(stages):
+    own = [(NAMES.own[name], arguments) for name, arguments in settings.own.items()]
+    if not any((*stages, own)):
         return None
     draws = settings.randaugment.ops
 
@@ -279,6 +296,8 @@ def build(settings):
             images, boxes = move(images, boxes, random, strength, chosen)
         if paint:
             images = paint(images, random, strength, chosen)
+        for function, arguments in own:
+            images = ops.clip(function(images, random, strength, **arguments), 0.0, 1.0)
         if erase:
             images = erase(images, random, strength)
         if blend:

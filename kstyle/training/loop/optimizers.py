@@ -7,6 +7,7 @@ import keras
 from kstyle import backend
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import one_line
+from kstyle.nn.optimizers import NAMES
 from kstyle.nn.torch_rules import TorchSGD
 
 ops = keras.ops
@@ -31,13 +32,14 @@ def build(settings, variables):
     Raises:
         UsageError: unknown name, or arguments the optimiser does not have.
     """
-    if settings.name not in OPTIMIZERS:
-        raise unknown("optimizer", settings.name, OPTIMIZERS)
+    make = OPTIMIZERS.get(settings.name) or NAMES.own.get(settings.name)
+    if make is None:
+        raise unknown("optimizer", settings.name, [*OPTIMIZERS, *NAMES.own])
     arguments = dict(settings.arguments)
     if settings.name == "sgd":
         arguments = {"momentum": settings.momentum, "nesterov": settings.nesterov, **arguments}
     try:
-        optimizer = OPTIMIZERS[settings.name](learning_rate=float(settings.learning_rate), **arguments)
+        optimizer = make(learning_rate=float(settings.learning_rate), **arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer {settings.name}: {one_line(error)}") from error
     optimizer.build(variables)

@@ -1,0 +1,10 @@
+"""Networks by name, and those of your own: see `kstyle.models.registry`.
+
+>>> from kstyle import networks
+>>> "vgg19" in networks.names("extractor")
+True
+"""
+
+from kstyle.models.registry import Extractor, Network, Option, Source, get, names, register
+
+__all__ = ["Extractor", "Network", "Option", "Source", "get", "names", "register"]

@@ -1,0 +1,161 @@
+"""Names that a user's own Python adds: the example, from the command line and from Python, and plugins that fail."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import ops
+
+import kstyle
+from kstyle import augmentations, cli, losses, optimizers, plugins
+from kstyle.errors import UsageError
+from kstyle.models import registry
+from kstyle.nn.optimizers import NAMES, described
+from kstyle.style import settings as style_settings
+from kstyle.style.losses import scalings
+from kstyle.training.augment import policy
+
+EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
+PICTURES = Path(__file__).parents[1] / "examples"
+SMALL = ["--size", "48", "--steps", "3", "--precision", "float32"]
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch):
+    """What a test adds is gone after it."""
+    for known in (scalings.STYLE, scalings.CONTENT, NAMES, policy.NAMES):
+        monkeypatch.setattr(known, "own", dict(known.own))
+    monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
+    monkeypatch.setattr(plugins, "_loaded", {})
+
+
+@pytest.fixture
+def kstyle_(tmp_path, monkeypatch, capsys):
+    """`kstyle_("stylize", …)` -> (exit code, stdout, stderr), in a folder with the example's files."""
+    shutil.copytree(EXAMPLE, tmp_path / "plugin")
+    monkeypatch.chdir(tmp_path / "plugin")
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(map(str, arguments)))
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+def test_the_example_is_short():
+    """Failure: adding to kstyle takes more than a page."""
+    assert len((EXAMPLE / "mine.py").read_text().splitlines()) < 30
+
+
+def test_from_the_command_line(kstyle_):
+    """Failure: a preset or a recipe cannot name what a plugin adds, or jobs do not know it."""
+    pictures = [PICTURES / "chelsea.jpg", PICTURES / "night.jpg"]
+    code, out, _ = kstyle_(
+        "stylize", *pictures, "-p", "painting.yaml", "--plugin", "mine.py", "-o", "a.png", *SMALL, "--json"
+    )
+    assert code == 0 and json.loads(out)["settings"]["style"]["loss"] == "means"
+    contents, style = [pictures[0], PICTURES / "coffee.jpg"], ["--style", pictures[1], "-p", "painting.yaml"]
+    code, out, errors = kstyle_(
+        "batch", *contents, *style, "-o", "out", "--jobs", 2, "--plugin", "mine.py", *SMALL, "--json"
+    )
+    assert (code, json.loads(out)["done"]) == (0, 2), errors
+    train = ["train", "training.yaml", "--run", "run", "--epochs", 2]
+    code, out, errors = kstyle_(*train, "--plugin", "mine.py", "--json")
+    assert code == 0 and json.loads(out)["top1"] > 0.3, errors
+    code, out, errors = kstyle_("evaluate", "run", "--plugin", "mine.py", "--json")
+    assert code == 0, errors
+
+
+def test_a_plugin_runs_only_for_who_asks(tmp_path, monkeypatch):
+    """Failure: a preset from a stranger runs the program beside it."""
+    (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
+    preset = tmp_path / "preset.yaml"
+    preset.write_text("plugins: [evil.py]\nstyle: {layers: {block1_conv1: 1}}\n")
+    with pytest.raises(UsageError, match=r"preset\.yaml needs the plugin evil\.py.*--plugin .*evil\.py"):
+        style_settings.load(str(preset))
+    preset.write_text("plugins: {evil.py: 1}\nstyle: {layers: {block1_conv1: 1}}\n")
+    with pytest.raises(UsageError, match="'plugins' is a list"):
+        style_settings.load(str(preset))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\n1 / 0\n", "plugin bad.py, line 2: ZeroDivisionError"),
+        ("def f(:\n", "plugin bad.py, line 1: SyntaxError"),
+        ("import sys\nsys.exit(3)\n", "plugin bad.py, line 2: SystemExit: 3"),
+        ("from kstyle import losses\nlosses.register('gatys', len)\n", "line 2: There is a style loss called 'gatys'"),
+        ("from kstyle import losses\nlosses.register('my loss', len)\n", "line 2: The name of a style loss is made of"),
+        (
+            "from kstyle import augmentations as a\na.register('mine', 3)\n",
+            "line 2: Expected a function for the augmentation",
+        ),
+    ],
+)
+def test_plugins_that_fail(kstyle_, text, said):
+    """Failure: a page of traceback, or the plugin's end is taken for the command's."""
+    Path("bad.py").write_text(text)
+    code, _, errors = kstyle_("stylize", "a", "b", "--plugin", "bad.py")
+    assert code == 2 and said in errors and len(errors.splitlines()) == 1, errors
+    assert not list(Path().glob("__pycache__"))
+
+
+def test_from_python(tmp_path):
+    """Failure: what has a name on the command line takes a file in Python."""
+    plugins.load(EXAMPLE / "mine.py")
+    losses.register_content("absolute", lambda features, target: ops.mean(ops.abs(features - target)))
+    style = {"layers": {"block1_conv1": 1}, "loss": "means", "weight": 0.01}
+    preset = {"content": {"layers": {"block1_conv2": 1}, "loss": "absolute"}, "style": style, "clamp": [0, 1]}
+    chelsea, night = PICTURES / "chelsea.jpg", PICTURES / "night.jpg"
+    result = kstyle.stylize(
+        chelsea, night, preset, 48, 3, optimizer=keras.optimizers.Adam(0.02, beta_1=0.8), precision="float32"
+    )
+    assert result.settings["optimizer"] == {"name": "adam", "learning_rate": 0.02, "beta_1": 0.8}
+    losses_now = result.history
+    assert losses_now["content"].iloc[-1] > 0 and losses_now["style"].iloc[-1] < losses_now["style"].iloc[0]
+    recipe = {
+        "model": "small", "data": {"name": "digits", "normalize": "unit"}, "augment": {"own": {"salt": None}},
+        "optimizer": {"name": "heavy-ball", "learning_rate": 0.1}, "epochs": 1,
+    }  # fmt: skip
+    run = kstyle.train(recipe, run=tmp_path / "run")
+    assert pd.notna(run.history["loss"]).all()
+
+
+def test_the_loss_is_the_functions():
+    """Failure: a registered loss is called with the wrong features, or weighed twice."""
+    from kstyle.style.losses import terms
+
+    losses.register("sum-of-all", lambda features, target: ops.sum(features) - target, lambda f: ops.sum(f))
+    term = style_settings.FurtherTerm(layers={"one": 0.5, "two": 2.0}, loss="sum-of-all")
+    ones = {name: np.full((1, 4, 6, 3), value, "float32") for name, value in (("one", 1.0), ("two", 3.0))}
+    twos = {name: np.full((1, 2, 2, 3), 2.0, "float32") for name in ("one", "two")}
+    features, styles = ({k: ops.convert_to_tensor(v) for k, v in each.items()} for each in (ones, twos))
+    positions = terms.Positions()
+    reached = terms.target(term, [{**styles, "shape": (2, 2)}], [1.0], positions)
+    found = terms.distance(term, {**features, "shape": (4, 6)}, reached, positions, 24)
+    assert float(ops.convert_to_numpy(found)) == pytest.approx(0.5 * (72 - 24) + 2.0 * (216 - 24))
+    with pytest.raises(UsageError, match=r"style\.turned: false"):
+        terms.target(term, [{**styles, "shape": (2, 2)}] * 4, [1.0], positions, views=4)
+
+
+def test_unknown_names_have_a_nearest():
+    """Failure: a misspelt name of one's own is told kstyle's only."""
+    losses.register("velvet", lambda features, target: ops.mean(features))
+    with pytest.raises(UsageError, match="Did you mean 'velvet'"):
+        style_settings.load("kstyle", {"style.loss": "velvett"})
+    with pytest.raises(UsageError, match="heavy-bal"):
+        optimizers.get("heavy-bal")
+    augmentations.register("dust", lambda images, random, strength: images)
+    with pytest.raises(ValueError, match="dust"):
+        policy.AugmentSettings(own={"dusty": {}})
+    with pytest.raises(UsageError, match=r"kstyle\.optimizers\.register"):
+
+        class Mine(keras.optimizers.SGD):
+            pass
+
+        described(Mine())
