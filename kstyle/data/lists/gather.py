@@ -129,7 +129,7 @@ class Collection:
             self._look_into()
             self._fetch(workers, per_host)
         except KeyboardInterrupt:
-            if self._moving and (self.root / self._moving[0]).exists():  # struck between the move and the note
+            if self._moving and (self.root / self._moving[0]).exists():  # moved, and stopped before it was noted
                 self._keep(*self._moving)
             facts = self._write()
             log.warning(
@@ -273,7 +273,7 @@ def verify(path):
 
     try:
         opening.open_rgb(path)
-    except DataError as error:  # by its passing name no one knows it
+    except DataError as error:  # the message has the temporary file's name, which means nothing to the user
         raise DataError(str(error).removeprefix(f"{path}: ")) from error
 
 

@@ -86,7 +86,7 @@ class Canvas:
         if settings.average:
             self.mean = keras.Variable(np.float32(share) * start, trainable=False, dtype="float32")
             self.mean_weight = scalar(share)
-        self.shrink = scalar(1)
+        self.shrink = scalar(1)  # what each step is multiplied by: halved when the loss diverges, 0 to stand still
         optimizer.build([self.image])
 
     @property
@@ -125,7 +125,7 @@ class Canvas:
         before = before + 0.0  # torch's optimisers write into the picture itself
         self.optimizer.apply([grad], [self.image])
         after = before + self.shrink.value * (self.image.value - before)
-        # At 0 it stands still, even where the optimiser goes on to what is no number.
+        # With `shrink` at 0 the picture stays, even if the optimiser, which still runs, comes to NaN.
         self.image.assign(ops.where(self.shrink.value > 0, self._clamp(after), before))
         decay = self.settings.average
         if decay:
@@ -247,7 +247,8 @@ def _advance(canvases, step, last, steps, on_steps):
         pending.clear()
         if all(course.ended for course in courses):
             break
-    if any(course.doubtful for course in courses):  # no step came after the last picture that would tell its loss
+    # A step gives the loss of the picture before it, so the last picture's loss has to be computed.
+    if any(course.doubtful for course in courses):
         for course, value in zip(courses, last()):
             course.close(float(ops.convert_to_numpy(value)))
     return [course.rows for course in courses]
@@ -298,7 +299,7 @@ class Course:
 
     def _end(self):
         self.ended = True
-        self.canvas.shrink.assign(0.0)  # it stays as it is while others, of which there may be none, go on
+        self.canvas.shrink.assign(0.0)  # other pictures of the batch may go on; this one no longer changes
 
 
 def _no_longer_falls(rows, plateau):

@@ -55,7 +55,8 @@ class Painting:
             begun = self._begun(scene, styles, shape, margin)
         else:
             enlarge = partial(sizes.enlarge, margins=(coarse.margin, margin), shape=shape)
-            # Bilinearly, a pyramid grows by a level without anything in it.
+            # A pyramid enlarges its levels bilinearly. Enlarged in the same way, the picture has a new finest level of
+            # zeros; with another filter that level would begin with the difference between the two filters.
             begun = enlarge(coarse.result(), filter="bilinear" if settings.pyramid else "bicubic")
             if self._start == "detail" or any(term.mix for term in own.style_terms.values()):
                 seen = objective.from_space(begun, settings.space) + pyramid.detail(around)

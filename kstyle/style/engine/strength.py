@@ -10,11 +10,13 @@ from kstyle.style.engine import objective
 
 log = logging.getLogger("kstyle")
 
-# By what the style's share outweighs the content's at strength 0.5: about what the preset `kstyle` has as it comes.
-# Style losses are squares that fall to a hundredth while content loses a tenth, so they need it.
+# How many times as much as content style counts at strength 0.5, both measured as `balanced` does; the preset `kstyle`
+# as it comes is near that. It is far above 1 because the losses fall unequally: by the end of a painting a style loss
+# is about a hundredth of what it was at the content, while the content loss has come to about a tenth of its largest.
 EVEN = 48.0
-# Beyond this long side strokes are so fine beside the whole that, looked at in one size with a smaller picture, more of
-# the content is left. What makes up for it was measured (docs/benchmarks.md): that power of the ratio of sides.
+# In a large picture strokes are small beside the whole: brought to the size of a smaller painting of the same strength,
+# it shows more of the content. So beyond a long side of FINE pixels style counts (side / FINE) ** POWER times as much,
+# with which both look alike (measured, docs/benchmarks.md).
 FINE, POWER = 512, 0.6
 
 

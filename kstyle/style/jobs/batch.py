@@ -28,9 +28,9 @@ from kstyle.style.jobs.record import Record, made, made_with
 
 log = logging.getLogger("kstyle")
 
-# Pixels that are painted as one batch if nobody says how many pictures: those of one picture of a size at which the
-# machine is busy, on a processor measured (docs/benchmarks.md); and the most pictures, as those in work are lost if it
-# is stopped.
+# If nobody says how many pictures are painted as one batch, as many as have so many pixels together: on a processor
+# what a picture of 512 pixels has, beyond which a batch was no faster (docs/benchmarks.md), on a GPU one of 1024. But
+# never more than MOST_TOGETHER pictures, since those in work are lost if the program is stopped.
 AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
 # Bytes of decoded pictures that wait for others of their shape; one of 9 megapixels is 108 million.
 MOST_WAITING = 1 << 30

@@ -24,11 +24,13 @@ from kstyle.style.jobs import video
 
 log = logging.getLogger("kstyle")
 
-# The change of colour at which trust is down to 1/e: a few levels above a compressed film's noise.
+# A place whose colour changes by this much (0 to 1) from frame to frame is trusted 1/e; it is a few grey levels above
+# the noise of a compressed film.
 STILL = 0.04
-# A temporal weight of 1 makes a mean change of a tenth as dear as all the rest of the loss.
+# With `temporal` at 1, a mean change of 0.1 adds as much to the loss as all its other terms have together: the term is
+# the squared change, so it is divided by 0.1².
 DEAR = 0.1**2
-# Those that Pillow does. A GIF is a film wherever it moves, the others are where frames are asked for.
+# Films that Pillow reads and writes. A GIF of several frames is always one; the others only where --frames is given.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 GIF_PALETTE_FRAMES = 16
 
@@ -275,7 +277,7 @@ def _write_animation(film, pictures, target):
     if film.loop is not None:
         options["loop"] = film.loop
     if kind == "GIF" and not clear:
-        # One palette and no dither: dots that change from frame to frame are the flicker that was painted away.
+        # One palette for all frames, and no dithering: its dots would change from frame to frame and so flicker.
         palette = _palette(shown)
         shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
     with files.replacing(target) as beside, open(beside, "w+b") as stream:

@@ -70,7 +70,7 @@ def take_apart(path, folder, size):
     stream, durations = found["streams"][0], _durations(found.get("packets", []))
     rates = [stream.get(key, "0/0") for key in ("avg_frame_rate", "r_frame_rate")]
     rate = next((rate for rate in rates if not rate.startswith("0/") and not rate.endswith("/0")), "25/1")
-    # Square pixels, and long sides that are painted smaller anyway are not kept larger.
+    # Frames are made with square pixels, and no larger than they will be painted.
     fit = f"scale='if(gte(iw,ih),min(iw,{size}),-2)':'if(gte(iw,ih),-2,min(ih,{size}))':flags=lanczos"
     pixels = f"{_to_srgb(path, stream)}scale='trunc(iw*sar/2)*2':ih,setsar=1,{fit}"
 
@@ -133,7 +133,7 @@ def put_together(film, pictures, target):
         DataError: it cannot be written.
     """
     _, form, encoder = FILMS[film.path.suffix.lower()]
-    # In one unbroken row, as ffmpeg reads them; beside the frames, so that they go when those go.
+    # ffmpeg reads files numbered without gaps. They lie beside the frames, and are removed with them.
     row = film.frames[0].parent / "painted"
     row.mkdir()
     for number, path in enumerate(pictures, 1):
@@ -163,10 +163,10 @@ def _listed(row, suffix, durations):
     """What ffmpeg reads pictures by that are shown for different times: a list beside them."""
     lines = ["ffconcat version 1.0"]
     for number, seconds in enumerate(durations, 1):
-        # A picture's own clock ticks 25 times a second unless it is told otherwise.
+        # ffmpeg gives each picture of a list times in 25ths of a second unless it is told otherwise.
         lines += [f"file {number:06d}{suffix}", "option framerate 1000", f"duration {seconds:.6f}"]
     (row / "list.txt").write_text("\n".join(lines) + "\n", "utf-8")
-    # Its own clock is an option, which only a list that is trusted may set: this one is ours.
+    # ffmpeg takes such options only from a list that it is told to trust (-safe 0); this list was written here.
     return "-f", "concat", "-safe", "0", "-i", str(row / "list.txt")
 
 

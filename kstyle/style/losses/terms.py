@@ -32,11 +32,11 @@ ops = keras.ops
 
 # Losses that look at some positions only.
 SAMPLING = ("mrf", "nearest", "remd", "moments", "palette")
-# Sets of positions drawn in advance; step n takes set n mod DRAWS.
+# So many sets of random positions are drawn before the first step; step n looks at set n mod DRAWS.
 DRAWS = 64
-# A hypercolumn stands for so many pixels each way.
+# Hypercolumns are taken at every fourth pixel in each direction, as in the tool nnst.
 COARSER = 4
-# STROTSS samples the style five times.
+# Of a style picture five times as many positions are sampled as of the painting, as in STROTSS.
 STYLE_SAMPLES = 5
 
 
