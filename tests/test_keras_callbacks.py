@@ -400,3 +400,35 @@ def test_what_is_no_callback(tmp_path, given, line):
     with pytest.raises(UsageError) as caught:
         kstyle.train("digits_cnn", run=tmp_path / "run", overrides=QUICK, callbacks=given)
     assert line in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_weights_and_biases(place, monkeypatch):
+    """Failure: W&B's callback for Keras breaks, or its run, offline here, lacks an epoch or a batch."""
+    pytest.importorskip("tensorflow", reason="W&B's callback for Keras imports TensorFlow, whatever the backend")
+    wandb = pytest.importorskip("wandb")
+    from wandb.integration.keras import WandbMetricsLogger
+
+    noted = []
+    with wandb.init(
+        mode="offline", project="kstyle", dir=place.folder, settings=wandb.Settings(silent=True)
+    ) as open_run:
+        log = wandb.log
+        monkeypatch.setattr(wandb, "log", lambda row: (noted.append(row), log(row)))
+        run, _ = place.train(WandbMetricsLogger(log_freq=1))
+        assert open_run.summary["epoch/val_loss"] == run.history["val_loss"].iloc[-1]
+    assert [row["epoch/epoch"] for row in noted if "epoch/epoch" in row] == [0, 1]
+    assert sum("batch/accuracy" in row for row in noted) == STEPS * EPOCHS
+    assert list(place.folder.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_mlflow(place, monkeypatch):
+    """Failure: MLflow's callback for Keras breaks, or its run, in a local folder here, lacks an epoch."""
+    mlflow = pytest.importorskip("mlflow")
+    from mlflow.keras import MlflowCallback
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # files, without a database
+    mlflow.set_tracking_uri((place.folder / "mlflow").as_uri())
+    with mlflow.start_run() as open_run:
+        run, _ = place.train(MlflowCallback())
+    found = mlflow.MlflowClient().get_metric_history(open_run.info.run_id, "val_accuracy")
+    assert [(each.step, each.value) for each in found] == [*enumerate(run.history["val_accuracy"])]

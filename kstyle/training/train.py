@@ -226,7 +226,7 @@ def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
                 raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
             before = optimizer
             optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
-            steps.compile_model(model, optimizer)
+            steps.compile_model(model, optimizer, monitored=bool(extra))
             if before is not None and stage.keep_optimizer:
                 optimizers.carry(before, optimizer)
             step = steps.TrainStep(
@@ -335,6 +335,8 @@ class _State:
 
     def tell(self, history, last=False):
         """history.csv after each epoch; curves.png, half a second's work, now and then and at the end."""
+        if not history:  # `BackupAndRestore` has gone on with a training that was done
+            return
         runs.write_history(self.folder, history)
         if last or time.monotonic() - self.drawn > CURVES_INTERVAL:
             plots.curves(_frame(history), self.folder / "curves.png", title=self.folder.name)

@@ -108,18 +108,20 @@ class TrainStep:
         return ops.mean(losses), {"sums": sums}
 
 
-def compile_model(model, optimizer):
+def compile_model(model, optimizer, monitored=True):
     """Compiles a classifier: `model.evaluate` gives loss and accuracy, and Keras' callbacks know which way is better.
 
     Args:
         model: gives (N, K) logits.
         optimizer: a `keras.optimizers.Optimizer`, whatever it was built on.
+        monitored: whether there are callbacks that might look for the metric; it takes JAX a second to have it ready.
     """
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss=loss, metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")])
-    # Keras makes its metrics when it first needs them, and callbacks look for "accuracy" among them.
-    model.compute_metrics(None, np.zeros(1, "int32"), np.zeros((1, model.output_shape[-1]), "float32"))
-    model.reset_metrics()
+    if monitored:
+        # Keras makes its metrics when it first needs them, and callbacks look for "accuracy" among them.
+        model.compute_metrics(None, np.zeros(1, "int32"), np.zeros((1, model.output_shape[-1]), "float32"))
+        model.reset_metrics()
 
 
 class Predictor:
