@@ -76,8 +76,8 @@ def listed(given):
     """The callbacks that a user gave, as a list of `keras.callbacks.Callback`.
 
     Args:
-        given: a list of callbacks and functions, nested or in a `keras.callbacks.CallbackList` if you like; or one alone.
-            None among them is passed over. A function is wrapped, see `EpochFunction`.
+        given: a list of callbacks and functions, nested or in a `keras.callbacks.CallbackList` if you like; or one
+            alone. None among them is passed over. A function is wrapped, see `EpochFunction`.
 
     Raises:
         UsageError: something else is among them, or a function that cannot be called with an epoch and its logs.
