@@ -6,6 +6,7 @@
 0.99
 """
 
+from kstyle.nn.callbacks import EpochFunction
 from kstyle.training.loop.callbacks import TensorBoard, WeightAverage
 
-__all__ = ["TensorBoard", "WeightAverage"]
+__all__ = ["EpochFunction", "TensorBoard", "WeightAverage"]

@@ -2,11 +2,15 @@
 trained with."""
 
 import hashlib
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
+from kstyle.backend import Tensor
 from kstyle.errors import unknown
 from kstyle.models import registry
 from kstyle.models import weights as weight_files
@@ -18,7 +22,7 @@ ops = keras.ops
 
 @dataclass(frozen=True)
 class Extractor:
-    """A picture goes in, features come out.
+    """A picture goes in, features come out: `load` makes one, and calling it looks at a picture.
 
     Attributes:
         name: one of `kstyle.models.registry.names("extractor")`.
@@ -27,17 +31,29 @@ class Extractor:
         preprocessing: key of `kstyle.models.preprocessing.PREPROCESSINGS`.
         precision: `"float32"` or `"bfloat16"`, of weights and features.
         origin, sha256: where the weights came from.
+
+    >>> import keras, kstyle
+    >>> look = kstyle.Extractor.load("vgg19", ["relu1_1", "relu4_2"])
+    >>> features = look(keras.random.uniform((32, 48, 3)))
+    >>> {name: tuple(tensor.shape) for name, tensor in features.items()}
+    {'relu1_1': (1, 32, 48, 64), 'relu4_2': (1, 4, 6, 512)}
     """
 
     name: str
     model: keras.Model
-    taps: dict
+    taps: dict[str, str]
     preprocessing: str
     precision: str
     origin: str
     sha256: str
 
-    def __call__(self, image):
+    @classmethod
+    def load(cls, name: str, taps: Iterable[str], **options: Any) -> "Extractor":
+        """An extractor with its weights, see `kstyle.models.features.load`, which has the options: pool, precision,
+        preprocessing, weights and so on."""
+        return load(name, taps, **options)
+
+    def __call__(self, image: Tensor) -> dict[str, Tensor]:
         """image: (H, W, 3) or (B, H, W, 3) RGB in [0, 1] -> {name asked for: (B, H', W', C)} in the extractor's
         precision, B 1 for a single one."""
         pixels = preprocess(image, self.preprocessing, self.precision)
@@ -69,18 +85,18 @@ def tap_name(network, name):
 
 
 def load(
-    name,
-    taps,
+    name: str,
+    taps: Iterable[str],
     *,
-    pool="max",
-    pool_factor=1.0,
-    pool_edge="drop",
-    first_padding="zero",
-    preprocessing=None,
-    weights=None,
-    precision="float32",
-    progress=None,
-):
+    pool: str = "max",
+    pool_factor: float = 1.0,
+    pool_edge: str = "drop",
+    first_padding: str = "zero",
+    preprocessing: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    precision: str = "float32",
+    progress: Callable[[int, int], Any] | None = None,
+) -> Extractor:
     """An extractor with its weights.
 
     Args:
@@ -101,12 +117,12 @@ def load(
     row, source, own = registry.extractor(name)
     if preprocessing is not None and preprocessing not in PREPROCESSINGS:
         raise unknown("preprocessing", preprocessing, PREPROCESSINGS)
-    taps = {tap: tap_name(row.name, tap) for tap in taps}
+    layers = {tap: tap_name(row.name, tap) for tap in taps}
     pooling = {"pool": pool, "pool_factor": pool_factor, "pool_edge": pool_edge, "first_padding": first_padding}
-    model = row.function("features")(taps.values(), **pooling, dtype=precision)
+    model = row.function("features")(layers.values(), **pooling, dtype=precision)
     model.trainable = False
     found = _filled(model, row, source, weights, progress)
-    return Extractor(name, model, taps, preprocessing or own, precision, found.origin, found.sha256)
+    return Extractor(name, model, layers, preprocessing or own, precision, found.origin, found.sha256)
 
 
 def _filled(model, row, source, file, progress):

@@ -1,6 +1,8 @@
 """Callbacks as a user gives them: Keras' own, others written for Keras, or plain functions."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -17,16 +19,16 @@ class EpochFunction(keras.callbacks.Callback):
         function: called as `function(epoch, logs)`, as `on_epoch_end` is: `epoch` an int that counts from 0, `logs` a
             dict {name: float}.
 
-    Example:
-        >>> EpochFunction(lambda epoch, logs: logs["val_accuracy"] > 0.99)
+    >>> from kstyle import callbacks
+    >>> stop = callbacks.EpochFunction(lambda epoch, logs: logs["val_accuracy"] > 0.99)  # for model.fit(callbacks=…)
     """
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[[int, dict[str, float]], Any]) -> None:
         super().__init__()
         self.function = function
 
-    def on_epoch_end(self, epoch, logs=None):
-        if self.function(epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.function(epoch, logs or {}):
             self.model.stop_training = True
 
 
@@ -82,8 +84,8 @@ def listed(given):
     Raises:
         UsageError: something else is among them, or a function that cannot be called with an epoch and its logs.
 
-    Example:
-        >>> listed([keras.callbacks.TerminateOnNaN(), lambda epoch, logs: epoch == 3])
+    >>> [type(each).__name__ for each in listed([keras.callbacks.TerminateOnNaN(), lambda epoch, logs: epoch == 3])]
+    ['TerminateOnNaN', 'EpochFunction']
     """
     found = []
     for each in keras.tree.flatten(given):

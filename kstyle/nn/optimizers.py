@@ -88,13 +88,14 @@ class LBFGS(keras.optimizers.Optimizer):
                 "started": (),
             }
             self._state.append({k: self._number(k, shape) for k, shape in shapes.items()})
-            self._state[-1]["scale"].assign(ops.ones(()))
 
     def _number(self, name, shape):
         dtype = "int32" if name == "length" else "float32"
-        # A hundred pairs of a picture of 512 pixels are half a gigabyte: they take memory as they come.
-        zeros = backend.zeros_to_fill if name in ("s", "y") else "zeros"
-        return self.add_variable(shape, initializer=zeros, dtype=dtype, name=name)
+        # A hundred pairs of a picture of 512 pixels are half a gigabyte: they take memory as they come. What is there
+        # at first is said here and not assigned later: `Model.fit` builds inside a graph, where TensorFlow would assign
+        # it again at each step.
+        first = {"s": backend.zeros_to_fill, "y": backend.zeros_to_fill, "scale": "ones"}.get(name, "zeros")
+        return self.add_variable(shape, initializer=first, dtype=dtype, name=name)
 
     def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         state = self._state[self._get_variable_index(variable)]

@@ -5,6 +5,7 @@ A callback with something to remember across a resume has `state()` and `restore
 """
 
 import logging
+import os
 
 import keras
 import numpy as np
@@ -108,13 +109,24 @@ class WeightAverage(keras.callbacks.Callback):
     """Keeps an exponential average of the weights, which takes their place while the model is tested or saved.
 
     Early on the average is over the steps there have been: the decay is at most (1 + n) / (10 + n) after n steps.
+
+    Args:
+        decay: share of the average that a step leaves, in [0, 1).
+
+    >>> import keras
+    >>> from kstyle import callbacks
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> average = callbacks.WeightAverage(0.99)
+    >>> _ = model.fit(keras.ops.ones((4, 2)), keras.ops.ones((4, 1)), callbacks=[average], verbose=0)
+    >>> average.swap()  # the model has the averages now
     """
 
-    def __init__(self, decay):
+    def __init__(self, decay: float) -> None:
         super().__init__()
         self.decay, self.count = decay, 0
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         self.weights = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)]
         self.averages = [
@@ -125,11 +137,11 @@ class WeightAverage(keras.callbacks.Callback):
     def _average(self, keep):
         backend.update(self.averages, keep, [v.value for v in self.weights], 1 - keep)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.count += 1
         self._move(np.float32(min(self.decay, (1 + self.count) / (10 + self.count))))
 
-    def swap(self):
+    def swap(self) -> None:
         """Exchanges weights and averages."""
         for weight, average in zip(self.weights, self.averages):
             # A copy: on torch a value is the memory that the assignment changes.
@@ -137,12 +149,15 @@ class WeightAverage(keras.callbacks.Callback):
             average.assign(weight.value)
             weight.assign(kept)
 
-    on_test_begin = on_test_end = lambda self, logs=None: self.swap()
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.swap()
 
-    def state(self):
+    on_test_end = on_test_begin
+
+    def state(self) -> dict[str, int]:
         return {"count": self.count}
 
-    def restore(self, state):
+    def restore(self, state: dict[str, int]) -> None:
         self.count = state["count"]
 
 
@@ -187,9 +202,21 @@ class Best(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Event files for TensorBoard, by tensorboardX, without TensorFlow."""
+    """Event files for TensorBoard, by tensorboardX, without TensorFlow.
 
-    def __init__(self, folder):
+    Args:
+        folder: for the files; made if need be.
+
+    Raises:
+        UsageError: tensorboardX is not installed.
+
+    >>> from kstyle import callbacks
+    >>> board = callbacks.TensorBoard("runs/board")  # for kstyle.train(…, callbacks=[board]) or model.fit
+    >>> board.on_epoch_end(0, {"loss": 0.5})
+    >>> board.on_train_end()
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__()
         try:
             from tensorboardX import SummaryWriter
@@ -197,13 +224,13 @@ class TensorBoard(keras.callbacks.Callback):
             raise UsageError("tensorboard: needs tensorboardX: pip install 'kstyle[tensorboard]'.") from error
         self.writer = SummaryWriter(str(folder))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             if value is not None:
                 self.writer.add_scalar(name, value, epoch + 1)
         self.writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self.writer.close()
 
 
