@@ -81,7 +81,7 @@ _LAZY = {
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }
-_LIGHT = ("compare", "download", "presets")  # without a framework, or not before they need one
+_LIGHT = ("compare", "download", "networks", "plugins", "presets")  # without a framework, or not before they need one
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

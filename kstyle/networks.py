@@ -5,6 +5,6 @@
 True
 """
 
-from kstyle.models.registry import Extractor, Network, Option, Source, get, names, register
+from kstyle.models.registry import Network, Option, Source, get, names, register
 
-__all__ = ["Extractor", "Network", "Option", "Source", "get", "names", "register"]
+__all__ = ["Network", "Option", "Source", "get", "names", "register"]

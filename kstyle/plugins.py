@@ -15,6 +15,8 @@ from pathlib import Path
 from kstyle.errors import KStyleError, UsageError
 from kstyle.io.files import expanded, one_line
 
+__all__ = ["load", "loaded"]
+
 _loaded: dict[str, object] = {}  # {real path: module}
 
 
@@ -41,7 +43,14 @@ def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> No
 
 
 def loaded() -> list[str]:
-    """The paths of the plugins that were run, in their order: another process of kstyle's runs them again."""
+    """The plugins that were run, so that another process of kstyle's can run them again.
+
+    Returns:
+        Their paths, in the order in which they were run.
+
+    >>> import kstyle
+    >>> kstyle.plugins.load(kstyle.plugins.loaded())  # which changes nothing: each is run once
+    """
     return list(_loaded)
 
 

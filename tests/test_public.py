@@ -18,7 +18,7 @@ import pytest
 import kstyle
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("losses", "optimizers", "callbacks")
+MODULES = [name for name in kstyle.__all__ if inspect.ismodule(getattr(kstyle, name))]
 # {name of a public function or class as a user writes it: itself}
 PUBLIC = {name: getattr(kstyle, name) for name in kstyle.__all__ if name not in MODULES}
 PUBLIC |= {f"{m}.{name}": getattr(getattr(kstyle, m), name) for m in MODULES for name in getattr(kstyle, m).__all__}

@@ -2,9 +2,9 @@
 
 Needs no framework. A network of your own is a row:
 
-    from kstyle.models.registry import Network, register
+    from kstyle import networks
 
-    register(Network("tiny", build=my_function, options={"width": 8}))
+    networks.register(networks.Network("tiny", build=my_function, options={"width": 8}))
 """
 
 import typing
@@ -34,7 +34,7 @@ class Extractor(typing.NamedTuple):
     preprocessing: str
 
 
-def register(row):
+def register(row: Network) -> Network:
     """Adds a network, for recipes and presets of this process. A row of your own may be registered again, changed.
 
     Args:
@@ -46,11 +46,10 @@ def register(row):
     Raises:
         UsageError: a name that kstyle's own networks have, or a row that lacks what it needs.
 
-    Example:
-        >>> from kstyle.models import registry
-        >>> row = registry.register(registry.Network("tiny", build="my.module:tiny", options={"width": 8}))
-        >>> registry.get("tiny").options["width"].default
-        8
+    >>> from kstyle import networks
+    >>> _ = networks.register(networks.Network("tiny", build="my.module:tiny", options={"width": 8}))
+    >>> networks.get("tiny").options["width"].default
+    8
     """
     if not isinstance(row, Network):
         raise UsageError(f"A network is registered as a kstyle.models.registry.Network; got {type(row).__name__}.")
@@ -71,39 +70,51 @@ def register(row):
     return row
 
 
-def names(kind=None):
+def names(kind: str | None = None) -> list[str]:
     """The names there are, in the order of the rows.
 
     Args:
         kind: `"classifier"`: what a recipe may name; `"extractor"`: what a preset may name; None: all networks.
 
-    Example:
-        >>> from kstyle.models import registry
-        >>> registry.names("extractor")[:2]
-        ['vgg16', 'vgg16-torchvision']
+    Returns:
+        A list.
+
+    >>> from kstyle import networks
+    >>> "vgg19-torchvision" in networks.names("extractor"), "vgg19-torchvision" in networks.names("classifier")
+    (True, False)
     """
     if kind == "extractor":
         return [name for row in _ROWS.values() for name in row.extractors]
     return [name for name, row in _ROWS.items() if kind is None or row.build is not None]
 
 
-def find(name):
+def find(name: str) -> Network | None:
     """The `Network` of this name, or None."""
     return _ROWS.get(name)
 
 
-def get(name):
-    """The `Network` of this name.
+def get(name: str) -> Network:
+    """What is known of a network.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        Its `Network`.
 
     Raises:
         UsageError: there is none; the message has the nearest name and all there are.
+
+    >>> from kstyle import networks
+    >>> networks.get("resnet50").size
+    224
     """
     if name not in _ROWS:
         raise unknown("network", name, names())
     return _ROWS[name]
 
 
-def classifier(name):
+def classifier(name: str) -> Network:
     """The `Network` that a recipe's `model.name` names.
 
     Raises:
@@ -114,7 +125,7 @@ def classifier(name):
     return _ROWS[name]
 
 
-def extractor(name):
+def extractor(name: str) -> Extractor:
     """The `Extractor` that a preset's `network.extractor` names.
 
     Raises:

