@@ -22,9 +22,6 @@ MODULES = [name for name in kstyle.__all__ if inspect.ismodule(getattr(kstyle, n
 # {name of a public function or class as a user writes it: itself}
 PUBLIC = {name: getattr(kstyle, name) for name in kstyle.__all__ if name not in MODULES}
 PUBLIC |= {f"{m}.{name}": getattr(getattr(kstyle, m), name) for m in MODULES for name in getattr(kstyle, m).__all__}
-# What is rewritten at the moment, and gets its types and examples when that is done.
-LATER = {"Painter", "Result", "stylize"}
-PUBLIC = {name: thing for name, thing in PUBLIC.items() if name not in LATER}
 DEFINING = sorted({thing.__module__ for thing in PUBLIC.values()} | {"kstyle", *(f"kstyle.{m}" for m in MODULES)})
 
 

@@ -2,11 +2,15 @@
 
 import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import keras
 import numpy as np
+from PIL.Image import Image
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
@@ -15,12 +19,20 @@ from kstyle.io.files import expanded, shown
 from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
+from kstyle.pictures.images import Source
 from kstyle.style import settings as style_settings
 from kstyle.style.engine import loop, objective, regions, sizes
 from kstyle.style.engine.painting import Painting, make_optimizer
 from kstyle.style.engine.styles import Styles, check_blend
 
+if TYPE_CHECKING:
+    import pandas as pd  # which takes a third of a second: only what is painted needs it
+
 log = logging.getLogger("kstyle")
+
+Preset: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
+Optimizer: TypeAlias = str | Mapping[str, Any] | keras.optimizers.Optimizer
+Mask: TypeAlias = Source | None  # of which the word "alpha" is one
 
 INITS = ("content", "noise", "style", "detail")  # what to start from where it is no file
 
@@ -37,25 +49,31 @@ class Result:
             step.
         settings: everything needed to make the picture again: the checked settings, size, steps, seed, precision,
             backend, versions, the weights' origin and SHA-256.
+
+    >>> import kstyle
+    >>> result = kstyle.stylize("photo.jpg", "night.jpg", size=256)  # doctest: +SKIP
+    >>> result.write("painted.png")  # doctest: +SKIP
+    PosixPath('painted.png')
+    >>> result.history[["step", "loss"]].tail(1), result.losses["style"]  # doctest: +SKIP
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None
-    history: "pandas.DataFrame"  # noqa: F821
-    settings: dict
+    history: "pd.DataFrame"
+    settings: dict[str, Any]
 
     @property
-    def image(self):
+    def image(self) -> Image:
         """The picture as a `PIL.Image` (RGB, or RGBA where the content has transparency)."""
         return images.to_pil(self.rgb, self.alpha)
 
     @property
-    def losses(self):
+    def losses(self) -> dict[str, float]:
         """{"loss": total, each weighted term}: floats, of the last step; empty before the first."""
         last = self.history.iloc[-1].dropna() if len(self.history) else {}
         return {name: float(value) for name, value in last.items() if name not in ("scale", "step", "seconds")}
 
-    def write(self, path):
+    def write(self, path: str | os.PathLike[str]) -> Path:
         """Writes the picture, see `kstyle.pictures.images.write`; a PNG gets `settings` in its text. Returns the
         path."""
         text = {"Software": f"kstyle {self.settings['versions']['kstyle']}", "kstyle": json.dumps(self.settings)}
@@ -65,30 +83,30 @@ class Result:
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during `stylize`; `result` is the `Result` so far."""
 
-    def __init__(self, result):
+    def __init__(self, result: Result) -> None:
         super().__init__()
         self.result = result
 
 
 def stylize(
-    content,
-    styles,
-    preset="kstyle",
-    size=512,
-    steps=None,
-    optimizer=None,
-    precision="auto",
-    seed=0,
-    callback=None,
+    content: Source,
+    styles: Source | Sequence[Source],
+    preset: Preset = "kstyle",
+    size: int = 512,
+    steps: int | None = None,
+    optimizer: Optimizer | None = None,
+    precision: str = "auto",
+    seed: int = 0,
+    callback: Callable[[loop.Step], Any] | None = None,
     *,
-    masks=None,
-    style_masks=None,
-    blend=None,
-    weights=None,
-    deterministic=False,
-    progress=None,
-    **overrides,
-):
+    masks: Sequence[Mask] | None = None,
+    style_masks: Sequence[Mask] | None = None,
+    blend: Sequence[float] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    deterministic: bool = False,
+    progress: Callable[[int, int], Any] | None = None,
+    **overrides: Any,
+) -> Result:
     """Makes a picture with the content of one picture and the style of others.
 
     Args:
@@ -121,6 +139,12 @@ def stylize(
         UsageError: an option that does not exist or cannot be.
         DataError: a picture, a mask or weights that cannot be used.
         Interrupted: Ctrl-C, with the result so far.
+
+    >>> import kstyle, numpy
+    >>> content, style = numpy.full((48, 64, 3), 0.5), numpy.random.default_rng(0).random((48, 64, 3))
+    >>> result = kstyle.stylize(content, style, "gatys", size=64, steps=2)
+    >>> result.rgb.shape, len(result.history)
+    ((48, 64, 3), 2)
     """
     painter = Painter(
         styles, preset, optimizer, precision, style_masks=style_masks, blend=blend, weights=weights,
@@ -156,22 +180,27 @@ class Painter:
         weights, deterministic: as given.
 
     Raises: as `stylize`, but for contents and the network, which is loaded by the first `paint`.
+
+    >>> import kstyle, numpy
+    >>> painter = kstyle.Painter(numpy.random.default_rng(0).random((48, 64, 3)), "gatys", style_weight=20)
+    >>> [painter.paint(numpy.full(shape, 0.5), size=64, steps=1).rgb.shape for shape in ((48, 64), (64, 32))]
+    [(48, 64, 3), (64, 32, 3)]
     """
 
     def __init__(
         self,
-        styles,
-        preset="kstyle",
-        optimizer=None,
-        precision="auto",
+        styles: Source | Sequence[Source],
+        preset: Preset = "kstyle",
+        optimizer: Optimizer | None = None,
+        precision: str = "auto",
         *,
-        style_masks=None,
-        blend=None,
-        weights=None,
-        deterministic=False,
-        progress=None,
-        **overrides,
-    ):
+        style_masks: Sequence[Mask] | None = None,
+        blend: Sequence[float] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        deterministic: bool = False,
+        progress: Callable[[int, int], Any] | None = None,
+        **overrides: Any,
+    ) -> None:
         if optimizer is not None:
             overrides = {
                 "optimizer": optimizers.described(optimizer),
@@ -186,21 +215,21 @@ class Painter:
         self.deterministic, self._progress = deterministic, progress
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = Styles([_read(style) for style in given], style_masks, blend)
-        self._extractor = None
+        self._extractor: features.Extractor | None = None
 
     def paint(
         self,
-        content,
-        size=512,
-        steps=None,
-        seed=0,
-        callback=None,
+        content: Source,
+        size: int = 512,
+        steps: int | None = None,
+        seed: int = 0,
+        callback: Callable[[loop.Step], Any] | None = None,
         *,
-        masks=None,
-        start=None,
-        anchor=None,
-        final_only=False,
-    ):
+        masks: Sequence[Mask] | None = None,
+        start: np.ndarray | None = None,
+        anchor: Anchor | None = None,
+        final_only: bool = False,
+    ) -> Result:
         """Paints one content.
 
         Args:
@@ -214,9 +243,9 @@ class Painter:
         check_numbers(size, steps, seed)
         content = _read(content)
         masks = None if masks is None else regions.read(masks, [content] * len(self.styles.pictures), "content")
-        start = self._start() if start is None else images.Picture(start)
+        first = self._start() if start is None else images.Picture(start)
         plan = sizes.plan(self.settings, content, size, steps, final_only)
-        painting = Painting(self.settings, self.styles, content, plan, seed, callback, masks, start, anchor)
+        painting = Painting(self.settings, self.styles, content, plan, seed, callback, masks, first, anchor)
         extractor = self._ready(seed, painting.final)
         try:
             for number, now in enumerate(plan):
@@ -234,7 +263,14 @@ class Painter:
             raise
         return self._result(painting, seed, final_only)
 
-    def paint_together(self, contents, size=512, steps=None, seed=0, callback=None):
+    def paint_together(
+        self,
+        contents: Sequence[Source],
+        size: int = 512,
+        steps: int | None = None,
+        seed: int = 0,
+        callback: Callable[[loop.Step], Any] | None = None,
+    ) -> list[Result]:
         """Paints contents of one shape as a batch: the network sees all of them at once.
 
         For small pictures, which leave a GPU idle. What each becomes, and its history, is what `paint` makes of it, but
@@ -282,7 +318,7 @@ class Painter:
             record["scales"]["smallest"] = None
         return Result(painting.rgb(), painting.alpha(), painting.history.frame(), record)
 
-    def load(self, extractor=None):
+    def load(self, extractor: features.Extractor | None = None) -> features.Extractor:
         """The network, a `kstyle.models.features.Extractor`: loaded once, or `extractor`, another painter's of the same
         network, layers and precision."""
         self._extractor = self._extractor or extractor

@@ -38,19 +38,20 @@ class Step:
     _alpha: object = field(repr=False, default=lambda: None)
 
     @property
-    def losses(self):
+    def losses(self) -> dict[str, float]:
         """{"loss": total, each weighted term}: floats. Reading them waits for the device."""
         return {k: float(ops.convert_to_numpy(v)) for k, v in self._losses.items()}
 
     @property
-    def loss(self):
+    def loss(self) -> float:
+        """The total."""
         return float(ops.convert_to_numpy(self._losses["loss"]))
 
-    def image(self):
+    def image(self) -> np.ndarray:
         """The picture after the step, averaged if the preset averages: (H, W, 3) float32 in [0, 1]."""
         return self._picture()
 
-    def alpha(self):
+    def alpha(self) -> np.ndarray | None:
         """The content's opacity at the size of `image()`: (H, W) float32 in [0, 1]; None where it has none."""
         return self._alpha()
 

@@ -131,9 +131,10 @@ def _judge(extractor, weights, progress):
     """`(look, facts)`: `look(rgb)` -> {layer: (1, H, W, C) float32 NumPy}, and what is to be known of the network."""
     name = extractor or _at_hand()
     # Not before: all that is wrong with the call has been said, and a framework takes seconds to load.
-    from keras import ops
-
+    from kstyle import backend  # noqa: F401  (first: it says what is wrong with KERAS_BACKEND)
     from kstyle.models import features
+
+    ops = features.ops
 
     style_layers, content_layer = EXTRACTORS[name]
     network = features.load(name, dict.fromkeys([*style_layers, content_layer]), weights=weights, progress=progress)
