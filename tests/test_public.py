@@ -11,9 +11,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
+import pandas
 import pytest
+from batches import STYLE, picture
 
 import kstyle
 
@@ -34,6 +37,34 @@ def signatures(thing):
         member = member.fget if isinstance(member, property) else member
         if inspect.isfunction(member) and (name in ("__init__", "__call__") or not name.startswith("_")):
             yield f"{thing.__name__}.{name}", member
+
+
+def mentioned(thing):
+    """The classes of kstyle in the types of what a public thing takes, has and gives."""
+    typed = [function for _, function in signatures(thing)] + [thing] * inspect.isclass(thing)
+    left = [hint for each in typed for hint in typing.get_type_hints(each, localns={"pd": pandas}).values()]
+    while left:
+        hint = left.pop()
+        left += typing.get_args(hint)
+        if isinstance(hint, list):  # the arguments of a Callable
+            left += hint
+        elif inspect.isclass(hint) and hint.__module__.startswith("kstyle."):
+            yield hint
+
+
+def reached():
+    """{name: a public thing, or a class that one of them takes, has or gives}."""
+    found = dict(PUBLIC)
+    left = [*found.values()]
+    while left:
+        for each in mentioned(left.pop()):
+            if each not in found.values():
+                found[f"{each.__module__}.{each.__name__}"] = each
+                left.append(each)
+    return found
+
+
+REACHED = reached()
 
 
 def test_the_promise_is_kept_in_all_places():
@@ -63,10 +94,10 @@ def test_a_type_checker_looks_at_all_of_it():
     assert all(path.exists() for path in checked) and (ROOT / "kstyle/py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", REACHED)
 def test_types(name):
-    """Failure: an editor or a type checker cannot say what a public function takes or gives."""
-    for called, function in signatures(PUBLIC[name]):
+    """Failure: an editor or a type checker cannot say what a public function takes or gives, or what is in that."""
+    for called, function in signatures(REACHED[name]):
         signature = inspect.signature(function)
         bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name != "self"]
         assert not bare, f"{called}: {bare}"
@@ -139,3 +170,38 @@ def test_losses_and_lbfgs_in_code_of_ones_own(name, tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": name.lower()}
     command = [sys.executable, "-c", OWN_CODE, ROOT / "docs/python.md", name]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+
+
+def test_a_sweep_and_a_batch_in_python(place):
+    """Failure: values of Python's mean something else than in a preset file, or folders below are passed over."""
+    common = {"preset": place / "shallow.yaml", "size": 32, "steps": 1}
+    vary = {"style.weight": [1, 2.5], "style.layers": [{"block1_conv1": 1}]}
+    cells = kstyle.sweep(ROOT / "examples/chelsea.jpg", STYLE, vary, "sheet.png", overrides={"clamp": None}, **common)
+    assert [cell.settings["style.weight"] for cell in cells] == [1, 2.5] and Path("sheet.png").is_file()
+    assert all(cell.result.settings["style"]["layers"] == {"block1_conv1": 1} for cell in cells)
+    assert all(cell.result.settings["clamp"] is None and cell.losses["loss"] > 0 for cell in cells)
+    with pytest.raises(kstyle.UsageError, match="wieght"):
+        kstyle.sweep(STYLE, STYLE, {"style.wieght": [1]}, **common)
+
+    picture("in/a.png")
+    picture("in/below/b.png")
+    painter = kstyle.Painter(STYLE, place / "shallow.yaml")
+    done = kstyle.batch(painter, "in", "out", size=32, steps=1, recursive=True)
+    assert [(content.name, outcome.state) for content, outcome in done] == [("a", "done"), ("below/b", "done")]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: kstyle.optimizers.get(3),
+        lambda: kstyle.optimizers.get({"name": "adam", "speed": 1}),
+        lambda: kstyle.optimizers.get(list),
+        lambda: kstyle.download("mnist", images=3),
+        lambda: kstyle.download("minst"),
+        lambda: kstyle.sweep("photo.jpg", "night.jpg", {"seed": ["zero"]}),
+    ],
+)
+def test_what_cannot_be_is_said(call):
+    """Failure: a mistake in a call ends in a TypeError from somewhere inside."""
+    with pytest.raises(kstyle.UsageError):
+        call()

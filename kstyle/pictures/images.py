@@ -49,7 +49,7 @@ class Picture:
     notes: tuple[str, ...] = ()
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """`(height, width)` in pixels."""
         return self.rgb.shape[:2]
 

@@ -10,6 +10,7 @@ import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -50,7 +51,8 @@ class Motion:
     temporal: float = 3.0
     cut: float = 0.15
 
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
+        """Its fields, for the record of a batch."""
         return asdict(self)
 
 

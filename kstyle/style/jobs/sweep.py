@@ -47,21 +47,22 @@ class Cell:
         losses: {"loss": …, each weighted term: …} of the last step; empty where there is none.
         seconds: that it took.
         error: why it could not be painted, in one line; "" otherwise.
+        result: what `kstyle.stylize` gives; None where there is no picture.
     """
 
     number: int
-    varied: dict
-    options: dict
-    settings: dict
+    varied: dict[str, str]
+    options: dict[str, Any]
+    settings: dict[str, Any]
     command: str
     picture: np.ndarray | None = None
-    losses: dict = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
     result: transfer.Result | None = field(default=None, repr=False)
 
     @property
-    def state(self):
+    def state(self) -> str:
         """`"done"`, `"failed"` or, as long as it has not been tried, `"open"`."""
         return "done" if self.picture is not None else "failed" if self.error else "open"
 
