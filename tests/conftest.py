@@ -3,9 +3,10 @@
 import os
 import signal
 
-# Workers of one machine (pytest -n) share its cores. NumPy and the frameworks read this as they are loaded, so it is
-# said before anything below loads one.
-if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+# Workers of one machine (pytest -n) share its cores; and the number of threads, by which sums are divided and so
+# rounded, is to stay as it is whatever else the machine does. NumPy and the frameworks read this as they are loaded, so
+# it is said before anything below loads one.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)):
     share = str(max(1, (os.cpu_count() or 1) // workers))
     told = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC")
     for name in told:
