@@ -373,18 +373,20 @@ def test_the_model_can_be_evaluated_by_keras(place):
     assert accuracy == pytest.approx(run.scores.top1)
 
 
-def test_metrics_are_read_only_when_asked_for(place, monkeypatch):
-    """Failure: a callback that has a hook for batches and does not read its logs makes the host wait at each step."""
+def test_logs_of_batches_are_fetched_when_they_are_read(place, monkeypatch):
+    """Failure: a callback that does not read its batches' logs makes the host wait; or read late, they are others."""
     from kstyle.nn import callbacks
 
-    fetched = []
+    fetched, kept = [], []
     fetch = callbacks.BatchLogs._fetch
-    monkeypatch.setattr(callbacks.BatchLogs, "_fetch", lambda self: (fetched.append(1), fetch(self)))
-    kstyle.train(
-        "digits_cnn", run=place.folder / "run", overrides=QUICK,
-        callbacks=[kerass.ModelCheckpoint(place.folder / "x.keras"), kerass.BackupAndRestore(place.folder / "b")],
-    )  # fmt: skip
-    assert not fetched
+    monkeypatch.setattr(callbacks.BatchLogs, "_fetch", lambda self: (fetched.append(self), fetch(self)))
+    save, backup = kerass.ModelCheckpoint(place.folder / "x.keras"), kerass.BackupAndRestore(place.folder / "backup")
+    keep = kerass.LambdaCallback(on_train_batch_end=lambda batch, logs: kept.append(logs))
+    run = kstyle.train("digits_cnn", run=place.folder / "run", overrides=QUICK, callbacks=[save, backup, keep])
+    assert len(kept) == STEPS * EPOCHS and not fetched
+    assert len({logs["loss"] for logs in kept}) == len(kept)
+    for epoch, loss in enumerate(run.history["loss"], 1):
+        assert {**kept[STEPS * epoch - 1]}["loss"] == pytest.approx(loss)
 
 
 @pytest.mark.parametrize(
