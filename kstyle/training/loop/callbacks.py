@@ -130,7 +130,9 @@ class WeightAverage(keras.callbacks.Callback):
         super().set_model(model)
         self.weights = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)]
         self.averages = [
-            keras.Variable(v.value, trainable=False, name=f"average_{i}") for i, v in enumerate(self.weights)
+            # A copy: Keras on JAX gives the memory of a weight to its next value.
+            keras.Variable(keras.ops.copy(v.value), trainable=False, name=f"average_{i}")
+            for i, v in enumerate(self.weights)
         ]
         self._move = backend.compile(self._average, [*self.weights, *self.averages])
 
@@ -139,6 +141,7 @@ class WeightAverage(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self.count += 1
+        _ = self.model  # reading it, Keras on JAX puts the weights of this step into their variables
         self._move(np.float32(min(self.decay, (1 + self.count) / (10 + self.count))))
 
     def swap(self) -> None:
