@@ -217,7 +217,7 @@ def make(name, **arguments):
     """An optimiser by name, for one picture.
 
     Args:
-        name: key of `OPTIMIZERS`: `lbfgs`, `torch-adam`, `torch-rmsprop`, `torch-sgd`, or an optimiser of Keras in lower case.
+        name: key of `OPTIMIZERS`: `lbfgs`, `torch-adam`, `torch-rmsprop`, `torch-sgd`, or one of Keras' in lower case.
         arguments: passed on; `learning_rate` may be a mapping with a `name` from `SCHEDULES`.
 
     Raises:
