@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.style.jobs.batch import stylize_all as batch
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
-    from kstyle.style.transfer import Painter, Result, stylize
+    from kstyle.style.result import Result
+    from kstyle.style.transfer import Painter, stylize
     from kstyle.training.results.evaluate import evaluate, predict
     from kstyle.training.results.export import export
     from kstyle.training.train import Run, train
@@ -62,7 +63,7 @@ BACKEND, BACKEND_WHY = startup.settle()
 _LAZY = {
     "Extractor": ("kstyle.models.features", "Extractor"),
     "Painter": ("kstyle.style.transfer", "Painter"),
-    "Result": ("kstyle.style.transfer", "Result"),
+    "Result": ("kstyle.style.result", "Result"),
     "Run": ("kstyle.training.train", "Run"),
     "augmentations": ("kstyle.augmentations", ""),
     "batch": ("kstyle.style.jobs.batch", "stylize_all"),

@@ -142,3 +142,63 @@ def initial_epoch(model):
     Keras keeps it in a private attribute and has no public way to ask (seen on 3.15).
     """
     return getattr(model, "_initial_epoch", None)
+
+
+class _Nothing:
+    """What a callback of Keras' gets for its model while a picture is painted: it can only stop it."""
+
+    stop_training = False
+
+
+class StepCallback:
+    """A callback of Keras', told of each step of a painting as of an epoch: `on_epoch_end(step, losses)`.
+
+    Those that need no model work: `CSVLogger`, `EarlyStopping("loss")`, `LambdaCallback`, `RemoteMonitor`,
+    `TerminateOnNaN`. Reading the losses waits for the device at each step.
+
+    Args:
+        callback: a `keras.callbacks.Callback`.
+        total: steps planned.
+    """
+
+    def __init__(self, callback, total):
+        self._callback, self._begun = callback, False
+        callback.set_model(_Nothing())
+        callback.set_params({"verbose": 0, "epochs": total, "steps": 1})
+
+    def __call__(self, step):
+        """Takes a `kstyle.style.engine.loop.Step`; returns whether it wants the painting to end."""
+        if not self._begun:
+            self._callback.on_train_begin({})
+            self._begun = True
+        logs = step.losses
+        self._callback.on_epoch_begin(step.step, {})
+        self._callback.on_train_batch_begin(0, {})
+        self._callback.on_train_batch_end(0, logs)
+        self._callback.on_epoch_end(step.step, logs)
+        return self._callback.model.stop_training
+
+    def close(self):
+        if self._begun:
+            self._callback.on_train_end({})
+
+
+def step_functions(given, total):
+    """What is called after each step of a painting.
+
+    Args:
+        given: None, a function of a `kstyle.style.engine.loop.Step`, a callback of Keras', or a list of such.
+        total: steps planned.
+
+    Raises:
+        UsageError: something else is among them.
+    """
+    found = []
+    for each in keras.tree.flatten(given):
+        if isinstance(each, keras.callbacks.Callback):
+            found.append(StepCallback(each, total))
+        elif callable(each):
+            found.append(each)
+        elif each is not None:
+            raise UsageError(f"callback: expected a function or a callback of Keras'; got {one_line(repr(each))}.")
+    return found

@@ -1,16 +1,14 @@
 """`kstyle.stylize`: a content picture and style pictures in, a painting out."""
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
-from PIL.Image import Image
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
@@ -24,9 +22,7 @@ from kstyle.style import settings as style_settings
 from kstyle.style.engine import loop, objective, regions, sizes
 from kstyle.style.engine.painting import Painting, make_optimizer
 from kstyle.style.engine.styles import Styles, check_blend
-
-if TYPE_CHECKING:
-    import pandas as pd  # which takes a third of a second: only what is painted needs it
+from kstyle.style.result import Interrupted, Result
 
 log = logging.getLogger("kstyle")
 
@@ -35,57 +31,6 @@ Optimizer: TypeAlias = str | Mapping[str, Any] | keras.optimizers.Optimizer
 Mask: TypeAlias = Source | None  # of which the word "alpha" is one
 
 INITS = ("content", "noise", "style", "detail")  # what to start from where it is no file
-
-
-@dataclass(frozen=True)
-class Result:
-    """What `stylize` returns.
-
-    Attributes:
-        rgb: (H, W, 3) float32 in [0, 1].
-        alpha: (H, W) float32 in [0, 1], the content's; None where it has none.
-        history: one row a step: `scale` (long side in pixels), `step` (from 0), `loss`, each weighted term (NaN in a
-            pass that does without it), `seconds` since the start. A row's losses are those of the picture before its
-            step.
-        settings: everything needed to make the picture again: the checked settings, size, steps, seed, precision,
-            backend, versions, the weights' origin and SHA-256.
-
-    >>> import kstyle
-    >>> result = kstyle.stylize("photo.jpg", "night.jpg", size=256)  # doctest: +SKIP
-    >>> result.write("painted.png")  # doctest: +SKIP
-    PosixPath('painted.png')
-    >>> result.history[["step", "loss"]].tail(1), result.losses["style"]  # doctest: +SKIP
-    """
-
-    rgb: np.ndarray
-    alpha: np.ndarray | None
-    history: "pd.DataFrame"
-    settings: dict[str, Any]
-
-    @property
-    def image(self) -> Image:
-        """The picture as a `PIL.Image` (RGB, or RGBA where the content has transparency)."""
-        return images.to_pil(self.rgb, self.alpha)
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """{"loss": total, each weighted term}: floats, of the last step; empty before the first."""
-        last = self.history.iloc[-1].dropna() if len(self.history) else {}
-        return {name: float(value) for name, value in last.items() if name not in ("scale", "step", "seconds")}
-
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the picture, see `kstyle.pictures.images.write`; a PNG gets `settings` in its text. Returns the
-        path."""
-        text = {"Software": f"kstyle {self.settings['versions']['kstyle']}", "kstyle": json.dumps(self.settings)}
-        return images.write(path, self.rgb, self.alpha, text=text)
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during `stylize`; `result` is the `Result` so far."""
-
-    def __init__(self, result: Result) -> None:
-        super().__init__()
-        self.result = result
 
 
 def stylize(
@@ -97,7 +42,7 @@ def stylize(
     optimizer: Optimizer | None = None,
     precision: str = "auto",
     seed: int = 0,
-    callback: Callable[[loop.Step], Any] | None = None,
+    callback: Callable[[loop.Step], Any] | Any = None,
     *,
     masks: Sequence[Mask] | None = None,
     style_masks: Sequence[Mask] | None = None,
@@ -120,7 +65,9 @@ def stylize(
             `keras.optimizers.Optimizer`, of which another like it is made at each size. None: the preset's.
         precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
         seed: of the noise a preset may start from, and of the positions its terms may draw.
-        callback: called after every step with a `kstyle.style.engine.loop.Step`.
+        callback: called after every step with a `kstyle.style.engine.loop.Step`; what it returns, if true, ends the
+            painting there. Or a callback of Keras', for which a step is an epoch (`kstyle.nn.callbacks.StepCallback`);
+            or a list of such.
         masks: for each style the region of the content that it is for: a picture of the content's shape, white inside,
             grey where it fades; `"alpha"` for the content's own opacity; None for all of it. None: every style
             everywhere.
@@ -223,7 +170,7 @@ class Painter:
         size: int = 512,
         steps: int | None = None,
         seed: int = 0,
-        callback: Callable[[loop.Step], Any] | None = None,
+        callback: Callable[[loop.Step], Any] | Any = None,
         *,
         masks: Sequence[Mask] | None = None,
         start: np.ndarray | None = None,
@@ -251,6 +198,8 @@ class Painter:
             for number, now in enumerate(plan):
                 loss = painting.begin(number, extractor)
                 painting.history.complete(loop.run(painting.canvas, loss, now.steps, painting.history.on_step))
+                if painting.history.ended:
+                    break
             signals.hold()
         except KeyboardInterrupt as interrupt:
             if painting.canvas is None:
@@ -261,6 +210,8 @@ class Painter:
             if backend.out_of_memory(error):
                 raise DataError(_too_large(painting, number, self.precision)) from error
             raise
+        finally:
+            painting.history.close()
         return self._result(painting, seed, final_only)
 
     def paint_together(
@@ -269,7 +220,7 @@ class Painter:
         size: int = 512,
         steps: int | None = None,
         seed: int = 0,
-        callback: Callable[[loop.Step], Any] | None = None,
+        callback: Callable[[loop.Step], Any] | Any = None,
     ) -> list[Result]:
         """Paints contents of one shape as a batch: the network sees all of them at once.
 
@@ -303,6 +254,10 @@ class Painter:
             rows = loop.run_together([painting.canvas for painting in paintings], loss, now.steps, on_steps)
             for painting, own in zip(paintings, rows):
                 painting.history.complete(own)
+            if any(painting.history.ended for painting in paintings):
+                break
+        for painting in paintings:
+            painting.history.close()
         signals.hold()
         return [self._result(painting, seed) for painting in paintings]
 

@@ -173,7 +173,8 @@ def run(canvas, loss, steps, on_step):
         canvas: `Canvas`.
         loss: a `kstyle.style.engine.objective.Objective`.
         steps: how many.
-        on_step: called with {"loss": …} (tensors) after each.
+        on_step: called with {"loss": …} (tensors) after each; the last one is that after which it returns something
+            true.
 
     Returns:
         One dict of floats a step: "loss" and each term.
@@ -237,16 +238,14 @@ def _advance(canvases, step, last, steps, on_steps):
     for number in range(steps):
         backend.adapt_threads()
         pending.append(step())
-        for course, on_step, losses in zip(courses, on_steps, pending[-1]):
-            if not course.ended:
-                on_step(losses)
-        if len(pending) < interval and number + 1 < steps:
+        asked = [on_step(losses) for course, on_step, losses in zip(courses, on_steps, pending[-1]) if not course.ended]
+        if len(pending) < interval and number + 1 < steps and not any(asked):
             continue
         for course, taken in zip(courses, zip(*pending)):
             if not course.ended:
                 course.look(fetch(taken))
         pending.clear()
-        if all(course.ended for course in courses):
+        if any(asked) or all(course.ended for course in courses):
             break
     # A step gives the loss of the picture before it, so the last picture's loss has to be computed.
     if any(course.doubtful for course in courses):

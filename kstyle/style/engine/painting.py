@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from kstyle.nn import optimizers
+from kstyle.nn import callbacks, optimizers
 from kstyle.pictures import images
 from kstyle.style.colour import modes as colour
 from kstyle.style.engine import loop, objective, pyramid, regions, sizes, strength
@@ -137,10 +137,14 @@ class Painting:
 
 
 class History:
-    """Collects a row a step and calls the user's callback."""
+    """Collects a row a step and calls the user's callbacks.
+
+    Attributes:
+        ended: whether one of them has ended the painting, by returning something true or as Keras' callbacks do.
+    """
 
     def __init__(self, total, callback):
-        self._total, self._callback = total, callback
+        self._total, self._callbacks, self.ended = total, callbacks.step_functions(callback, total), False
         self._rows, self._pending = [], []
         self._start = time.perf_counter()
 
@@ -149,17 +153,26 @@ class History:
         self._scale, self._picture, self._alpha = scale, picture, alpha
 
     def on_step(self, losses):
+        """Takes the losses of a step, tensors. Returns `ended`."""
         number, seconds = len(self._rows) + len(self._pending), time.perf_counter() - self._start
         self._pending.append((number, seconds, losses))
-        if self._callback is not None:
+        if self._callbacks:
             step = loop.Step(self._scale, number, self._total, seconds, losses, self._picture, self._alpha)
-            self._callback(step)
+            answers = [each(step) for each in self._callbacks]  # all are told, whatever the first says
+            self.ended = self.ended or any(answers)
+        return self.ended
 
     def complete(self, rows):
         """Takes the losses of all steps at this size, as floats."""
         for (number, seconds, _), row in zip(self._pending, rows):
             self._rows.append({"scale": self._scale, "step": number, **row, "seconds": seconds})
         self._pending.clear()
+
+    def close(self):
+        """After the last step: Keras' callbacks close their files."""
+        for each in self._callbacks:
+            if isinstance(each, callbacks.StepCallback):
+                each.close()
 
     def frame(self):
         if self._pending:  # interrupted
