@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 # Workers of one machine (pytest -n) share its cores; and the number of threads, by which sums are divided and so
 # rounded, is to stay as it is whatever else the machine does. NumPy and the frameworks read this as they are loaded, so
@@ -27,6 +28,21 @@ def pytest_runtest_makereport():
     report = yield
     report.sections = [(title, legible(text)) for title, text in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def own_names(monkeypatch):
+    """What a test adds to kstyle's names is gone after it."""
+    from kstyle import plugins
+    from kstyle.models import registry
+    from kstyle.style.losses import scalings
+    from kstyle.training.augment import policy
+
+    optimizers = sys.modules.get("kstyle.nn.optimizers")  # nothing is added before Keras is loaded
+    for names in (scalings.STYLE, scalings.CONTENT, policy.NAMES, *([optimizers.NAMES] if optimizers else [])):
+        monkeypatch.setattr(names, "own", dict(names.own))
+    monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
+    monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
 
 
 @pytest.fixture

@@ -13,24 +13,13 @@ from keras import ops
 import kstyle
 from kstyle import augmentations, cli, losses, optimizers, plugins
 from kstyle.errors import UsageError
-from kstyle.models import registry
-from kstyle.nn.optimizers import NAMES, described
+from kstyle.nn.optimizers import described
 from kstyle.style import settings as style_settings
-from kstyle.style.losses import scalings
 from kstyle.training.augment import policy
 
 EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
 PICTURES = Path(__file__).parents[1] / "examples"
 SMALL = ["--size", "48", "--steps", "3", "--precision", "float32"]
-
-
-@pytest.fixture(autouse=True)
-def names(monkeypatch):
-    """What a test adds is gone after it."""
-    for known in (scalings.STYLE, scalings.CONTENT, NAMES, policy.NAMES):
-        monkeypatch.setattr(known, "own", dict(known.own))
-    monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
-    monkeypatch.setattr(plugins, "_loaded", {})
 
 
 @pytest.fixture

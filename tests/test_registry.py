@@ -20,12 +20,6 @@ ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = ROOT / "examples/chelsea.jpg", ROOT / "examples/night.jpg"
 
 
-@pytest.fixture(autouse=True)
-def rows(monkeypatch):
-    """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
-
-
 def tiny(classes, size, channels, *, dtype, width=4, act="relu"):
     x = inputs = keras.Input((*size, channels))
     x = keras.layers.Conv2D(width, 3, activation=act, name="body", dtype=dtype)(x)
