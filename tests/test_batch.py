@@ -17,6 +17,7 @@ from waiting import until
 from kstyle import backend, cli
 from kstyle.cli.common import progress as cli_progress
 from kstyle.errors import DataError, UsageError
+from kstyle.io import pool
 from kstyle.style import transfer
 from kstyle.style.jobs import batch, contents
 
@@ -105,6 +106,14 @@ def test_the_network_is_loaded_once_and_not_for_nothing(painter, place, monkeypa
         alone = transfer.stylize("in/0.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
         np.testing.assert_array_equal(np.asarray(image), np.asarray(alone.image))
         assert json.loads(image.text["kstyle"])["size"] == [25, 32]
+
+
+def test_jobs_work_where_they_are_started(tmp_path, monkeypatch):
+    """Failure: a program that changes its folder between two batches is told that there are no such files."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(pool.unordered([(os.getcwd, ())] * 2, 2)) == {str(tmp_path / name)}
 
 
 @torch_only

@@ -11,8 +11,8 @@ from kstyle.io import signals
 def unordered(tasks, jobs):
     """What functions return, in the order in which they are done, from `jobs` processes.
 
-    The processes leave Ctrl-C and a closed terminal to this one. They end with it, however it ends, and when the
-    generator is closed.
+    The processes work in the folder that this one is in now. They leave Ctrl-C and a closed terminal to this one. They
+    end with it, however it ends, and when the generator is closed.
 
     Args:
         tasks: [(function, arguments)], of what can be sent to another process.
@@ -26,10 +26,17 @@ def unordered(tasks, jobs):
     # Copy on write: a result may be made in an array that the jobs share.
     parallel = joblib.Parallel(
         jobs, return_as="generator_unordered", batch_size=1, mmap_mode="c",
-        initializer=signals.end_with, initargs=(os.getpid(),),
+        initializer=_begin, initargs=(os.getpid(), os.getcwd()),
     )  # fmt: skip
     with _ignored():  # which the processes inherit
         return parallel(joblib.delayed(function)(*arguments) for function, arguments in tasks)
+
+
+def _begin(parent, folder):
+    """In a new process. Joblib keeps processes for the next call where it has the same arguments for them, so one in
+    another folder gets new ones."""
+    signals.end_with(parent)
+    os.chdir(folder)
 
 
 @contextlib.contextmanager
