@@ -6,7 +6,7 @@ Needs no framework, so that settings can be checked against them without one.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kstyle.errors import UsageError, unknown
+from kstyle.errors import UsageError
 
 
 class Names:
@@ -45,12 +45,6 @@ class Names:
         if name in self._ours:
             raise UsageError(f"There is a {self.kind} called '{name}' already: give yours another name.")
         self.own[name] = thing
-
-    def check(self, name: str) -> str:
-        """The name. UsageError, with the nearest name, for one that is not there."""
-        if name not in self:
-            raise unknown(self.kind, name, self)
-        return name
 
 
 def called(kind: str, thing: Any) -> Callable:

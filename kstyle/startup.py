@@ -79,11 +79,12 @@ def settle():
     """Writes both into the environment. Returns `(backend, why)`; `(None, None)` where there is none, or an unknown
     one, which `kstyle.backend` then tells, as nobody may need it."""
     share_cores()
-    # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         name, why = choose()
     except UsageError:
         return None, None
     os.environ["KERAS_BACKEND"] = name
+    if name == "tensorflow":
+        # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     return name, why

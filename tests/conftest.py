@@ -46,6 +46,19 @@ def own_names(monkeypatch):
 
 
 @pytest.fixture
+def command(capsys):
+    """`command("stylize", …)` -> (exit code, stdout, stderr)."""
+    from kstyle import cli
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(map(str, arguments)))
+        return (ended.value.code or 0, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
 def place(tmp_path, monkeypatch):
     """An empty folder to work in, with the preset beside it."""
     from pictures import SHALLOW
@@ -57,15 +70,12 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(place, capsys):
+def run(place, command):
     """`run("in", "--json")` -> (exit code, stdout, stderr) of a small batch into the folder `out`."""
-    from kstyle import cli
 
     def run(*arguments, size=32, steps=1):
         options = ["--style", STYLE, "-o", "out", "-p", str(place / "shallow.yaml"), "--size", size, "--steps", steps]
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["batch", *map(str, arguments), *map(str, options)])
-        return (ended.value.code or 0, *capsys.readouterr())
+        return command("batch", *arguments, *options)
 
     return run
 

@@ -10,21 +10,18 @@ from pathlib import Path
 import pytest
 from batches import STYLE, picture
 
-from kstyle import cli
 from kstyle.errors import DataError
 from kstyle.io import files
 from kstyle.pictures import images
 
 
 @pytest.fixture
-def kstyle(place, capsys):
+def kstyle(place, command):
     """`kstyle("stylize", …)` -> (exit code, stdout, stderr), small."""
 
-    def kstyle(command, *arguments, size=32, steps=1):
+    def kstyle(name, *arguments, size=32, steps=1):
         options = ["-p", str(place / "shallow.yaml"), "--size", str(size), "--steps", str(steps)]
-        with pytest.raises(SystemExit) as ended:
-            cli.main([command, *options, *map(str, arguments)])
-        return (ended.value.code or 0, *capsys.readouterr())
+        return command(name, *options, *arguments)
 
     return kstyle
 

@@ -8,21 +8,18 @@ import pytest
 from batches import STYLE, picture
 from PIL import Image
 
-from kstyle import cli
 from kstyle.errors import UsageError
 from kstyle.io import locks
 from kstyle.style.jobs import batch
 
 
 @pytest.fixture
-def kstyle(place, capsys):
+def kstyle(place, command):
     """`kstyle("stylize", …)` -> (exit code, stdout, stderr), small."""
 
-    def kstyle(command, *arguments):
+    def kstyle(name, *arguments):
         options = ["-p", str(place / "shallow.yaml"), "--size", "32", "--steps", "1", "-q"]
-        with pytest.raises(SystemExit) as ended:
-            cli.main([command, *map(str, arguments), *options])
-        return (ended.value.code or 0, *capsys.readouterr())
+        return command(name, *arguments, *options)
 
     return kstyle
 

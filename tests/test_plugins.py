@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 import kstyle
-from kstyle import augmentations, cli, losses, optimizers, plugins
+from kstyle import augmentations, losses, optimizers, plugins
 from kstyle.errors import UsageError
 from kstyle.nn.optimizers import described
 from kstyle.style import settings as style_settings
@@ -23,17 +23,10 @@ SMALL = ["--size", "48", "--steps", "3", "--precision", "float32"]
 
 
 @pytest.fixture
-def kstyle_(tmp_path, monkeypatch, capsys):
-    """`kstyle_("stylize", …)` -> (exit code, stdout, stderr), in a folder with the example's files."""
+def example(tmp_path, monkeypatch):
+    """A folder with the example's files, to work in."""
     shutil.copytree(EXAMPLE, tmp_path / "plugin")
     monkeypatch.chdir(tmp_path / "plugin")
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main(list(map(str, arguments)))
-        return (ended.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 def test_the_example_is_short():
@@ -41,22 +34,22 @@ def test_the_example_is_short():
     assert len((EXAMPLE / "mine.py").read_text().splitlines()) < 30
 
 
-def test_from_the_command_line(kstyle_):
+def test_from_the_command_line(example, command):
     """Failure: a preset or a recipe cannot name what a plugin adds, or jobs do not know it."""
     pictures = [PICTURES / "chelsea.jpg", PICTURES / "night.jpg"]
-    code, out, _ = kstyle_(
+    code, out, _ = command(
         "stylize", *pictures, "-p", "painting.yaml", "--plugin", "mine.py", "-o", "a.png", *SMALL, "--json"
     )
     assert code == 0 and json.loads(out)["settings"]["style"]["loss"] == "means"
     contents, style = [pictures[0], PICTURES / "coffee.jpg"], ["--style", pictures[1], "-p", "painting.yaml"]
-    code, out, errors = kstyle_(
+    code, out, errors = command(
         "batch", *contents, *style, "-o", "out", "--jobs", 2, "--plugin", "mine.py", *SMALL, "--json"
     )
     assert (code, json.loads(out)["done"]) == (0, 2), errors
     train = ["train", "training.yaml", "--run", "run", "--epochs", 2]
-    code, out, errors = kstyle_(*train, "--plugin", "mine.py", "--json")
+    code, out, errors = command(*train, "--plugin", "mine.py", "--json")
     assert code == 0 and json.loads(out)["top1"] > 0.3, errors
-    code, out, errors = kstyle_("evaluate", "run", "--plugin", "mine.py", "--json")
+    code, out, errors = command("evaluate", "run", "--plugin", "mine.py", "--json")
     assert code == 0, errors
 
 
@@ -86,10 +79,10 @@ def test_a_plugin_runs_only_for_who_asks(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_plugins_that_fail(kstyle_, text, said):
+def test_plugins_that_fail(example, command, text, said):
     """Failure: a page of traceback, or the plugin's end is taken for the command's."""
     Path("bad.py").write_text(text)
-    code, _, errors = kstyle_("stylize", "a", "b", "--plugin", "bad.py")
+    code, _, errors = command("stylize", "a", "b", "--plugin", "bad.py")
     assert code == 2 and said in errors and len(errors.splitlines()) == 1, errors
     assert not list(Path().glob("__pycache__"))
 

@@ -24,7 +24,7 @@ CONTENT, STYLE = str(ROOT / "examples/chelsea.jpg"), str(ROOT / "examples/night.
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, command):
     """`run("--vary", "a=1,2")` -> (exit code, stdout, stderr) of a small sweep to sheet.png, in an empty folder."""
     (tmp_path / "shallow.yaml").write_text(SHALLOW)
     (tmp_path / "cwd").mkdir()
@@ -32,9 +32,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def run(*arguments, content=CONTENT, steps=2):
         options = ["-p", str(tmp_path / "shallow.yaml"), "-o", "sheet.png", "--size", "48", "--steps", str(steps)]
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["sweep", str(content), STYLE, *options, *map(str, arguments)])
-        return (ended.value.code or 0, *capsys.readouterr())
+        return command("sweep", content, STYLE, *options, *arguments)
 
     return run
 

@@ -226,11 +226,7 @@ def make(name, **arguments):
     if name not in NAMES:
         raise unknown("optimizer", name, sorted(NAMES))
     cls = OPTIMIZERS.get(name) or NAMES.own[name]
-    known = [
-        k
-        for k in inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters
-        if k not in ("self", "kwargs", "name")
-    ]
+    known = _parameters(cls)
     for key in arguments:
         if key not in known:
             hint = did_you_mean(key, known)
@@ -252,6 +248,12 @@ def make(name, **arguments):
         raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer '{name}': {one_line(error)}") from error
+
+
+def _parameters(cls):
+    """{argument: `inspect.Parameter`} of what makes an optimiser, without its name."""
+    found = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters
+    return {key: each for key, each in found.items() if key not in ("self", "kwargs", "name")}
 
 
 def get(
@@ -306,10 +308,11 @@ def described(optimizer):
         raise UsageError(
             f"The optimizer {type(optimizer).__name__} has no name here: give it one with kstyle.optimizers.register."
         )
-    found, rate = {}, optimizer.get_config()["learning_rate"]
-    for key, parameter in inspect.signature(every[name].__init__).parameters.items():
-        value = optimizer.get_config().get(key, parameter.default)
-        if key not in ("self", "name", "kwargs", "learning_rate") and value != parameter.default:
+    config, found = optimizer.get_config(), {}
+    rate = config["learning_rate"]
+    for key, parameter in _parameters(every[name]).items():
+        value = config.get(key, parameter.default)
+        if key != "learning_rate" and value != parameter.default:
             found[key] = value
     if isinstance(rate, dict):  # a schedule's own description
         kind = next((kind for kind, cls in SCHEDULES.items() if cls.__name__ == rate["class_name"]), None)
