@@ -11,7 +11,7 @@ from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.engine import loop
 from kstyle.style.jobs import batch
-from kstyle.training import train
+from kstyle.training import course
 
 # What each framework raises, as seen of it.
 FULL = {
@@ -72,7 +72,7 @@ def test_a_training_that_is_too_large(tmp_path, monkeypatch):
     def fit(*_, **__):
         raise full()
 
-    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(course, "fit", fit)
     with pytest.raises(DataError, match=r"more memory than there is: a smaller batch .*accumulate=2"):
         kstyle.train("digits_cnn", run=tmp_path / "run")
 

@@ -1,10 +1,8 @@
 """`kstyle.train`: from a recipe to a run folder."""
 
 import contextlib
-import dataclasses
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,30 +12,22 @@ import keras
 import pandas as pd
 
 from kstyle import backend
-from kstyle.errors import DataError, UsageError
-from kstyle.io import runs, signals
+from kstyle.errors import DataError
+from kstyle.io import runs
 from kstyle.io.files import expanded
 from kstyle.nn import callbacks as given
-from kstyle.nn import state as checkpoint
-from kstyle.training.loop import callbacks, optimizers, steps
-from kstyle.training.loop.fit import Look, Position, Stopped, fit
-from kstyle.training.results import evaluate, metrics, plots
-from kstyle.training.setup import build, settings, stages
+from kstyle.training import course
+from kstyle.training.course import Interrupted
+from kstyle.training.loop import steps
+from kstyle.training.loop.fit import Look
+from kstyle.training.results import evaluate, metrics
+from kstyle.training.setup import build, settings
 from kstyle.training.setup import resume as resuming
 from kstyle.training.setup import start as starting
 
+__all__ = ["Interrupted", "Run", "train"]
+
 log = logging.getLogger("kstyle")
-
-# Seconds between two drawings of the curves.
-CURVES_INTERVAL = 60.0
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during `train`; the state is saved in `folder`, and `train(…, resume=True)` goes on."""
-
-    def __init__(self, folder):
-        super().__init__()
-        self.folder = folder
 
 
 @dataclass(frozen=True)
@@ -146,10 +136,10 @@ def _trained(folder, recipe, data, resume, overrides, extra, look, progress):
             f"{len(parts.training):,}",
             folder,
         )
-        history = _train(recipe, model, parts, normalise, folder, resume, more, extra, look)
+        history = course.run(recipe, model, parts, normalise, folder, resume, more, extra, look)
         scores = evaluate.score(model, normalise, parts, folder)
         log.info("test: top-1 %.2f %%", 100 * scores.top1)
-    return Run(folder, _frame(history), scores, model)
+    return Run(folder, pd.DataFrame(history), scores, model)
 
 
 def _facts(recipe, parts, model, normalise):
@@ -175,212 +165,6 @@ def _facts(recipe, parts, model, normalise):
         "precision": backend.precision(recipe.precision),
         "versions": backend.versions(),
     }
-
-
-def _train(recipe, model, parts, normalise, folder, resume, more, extra, look):
-    plan = recipe.plan
-    total = sum(stage.epochs for stage in plan)
-    weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
-    strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
-    average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
-    best = None
-
-    def save_weights(path):
-        with _averaged(average):
-            runs.save_arrays(path, checkpoint.named(model.weights, "model"))
-
-    def carry_best():
-        if recipe.checkpoint.keep == "best" and (folder / runs.BEST).is_file():
-            found, _ = runs.load_arrays(folder / runs.BEST)
-            checkpoint.assign(model.weights, found, "model", folder / runs.BEST)
-            return True
-        return False
-
-    lasting = [strength]
-    if average:
-        lasting.append(average)
-    if recipe.checkpoint.keep == "best" or recipe.early_stop:
-        best = callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop)
-        lasting.append(best)
-    if recipe.tensorboard:
-        lasting.append(callbacks.TensorBoard(folder))
-    lasting.append(callbacks.TextLog(total))
-    for callback in lasting:
-        callback.set_model(model)
-    state = _State(folder, recipe, model, average)
-    position = state.restore_model() if resume else Position()
-    if more and position.stage == len(plan) - 1:
-        position.ended = position.stopped = False  # even if no epoch had been better for long
-    optimizer = None
-    with _interruptible() as stop:
-        for number in range(position.stage, len(plan)):
-            stage = plan[number]
-            if number > position.stage:
-                carry_best()
-                position.stage, position.first, position.ended = number, position.epoch, False
-            if len(plan) > 1:
-                log.info("stage %d of %d: %s, %d epochs", number + 1, len(plan), stage.train, stage.epochs)
-            work = stages.prepare(stage, recipe, model, parts, normalise)
-            if not work.batches.steps:
-                pictures = f"the {len(parts.training)} training pictures"
-                raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
-            before = optimizer
-            optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
-            steps.compile_model(model, optimizer, monitored=bool(extra))
-            if before is not None and stage.keep_optimizer:
-                optimizers.carry(before, optimizer)
-            step = steps.TrainStep(
-                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights
-            )
-            rate = callbacks.LearningRate(
-                stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra
-            )
-            if best:
-                best.enter(position.first)
-            state.enter([rate, *lasting], step, restore=resume and before is None)
-            everyone = [rate, *lasting, *extra]
-            for callback in [rate] if before else [rate, *extra]:
-                callback.set_model(model)
-            for callback in everyone:
-                callback.set_params({"verbose": 1, "epochs": total, "steps": work.batches.steps})
-            if before is None:
-                for callback in everyone:
-                    callback.on_train_begin({})
-                if epoch := given.initial_epoch(model):
-                    if len(plan) > 1:
-                        raise UsageError("callbacks: BackupAndRestore cannot go on in a recipe with stages.")
-                    position.go_back(epoch)
-                    rate.current = None
-            try:
-                history = fit(
-                    model, step, work.batches, _validation(work), epochs=stage.epochs, seed=recipe.seed,
-                    callbacks=everyone, position=position, strength=strength, save=state.save, look=look, stop=stop,
-                    total=total,
-                )  # fmt: skip
-            except Stopped:
-                log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
-                raise Interrupted(folder) from None
-            except Exception as error:
-                if backend.out_of_memory(error):
-                    parts = 2 * recipe.accumulate
-                    raise DataError(
-                        f"A step of {recipe.batch} pictures takes more memory than there is: a smaller batch "
-                        f"(--set batch={max(1, recipe.batch // 2)}), or the same in {parts} parts "
-                        f"(--set accumulate={parts}), takes less."
-                    ) from error
-                raise
-            if position.stopped:
-                break
-    if optimizer.use_ema:  # as Keras does at the end of `fit`
-        optimizer.finalize_variable_values(work.model.trainable_variables)
-    for callback in everyone:
-        callback.on_train_end(position.logs)
-    state.tell(history, last=True)
-    if not carry_best() and average:
-        average.swap()
-    runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
-    return history
-
-
-def _validation(work):
-    predictor = steps.Predictor(work.model, work.normalise)
-
-    def validate():
-        loss, accuracy = metrics.quick(predictor(work.images), work.labels)
-        return {"val_loss": loss, "val_accuracy": accuracy}
-
-    return validate
-
-
-class _State:
-    """Saves and restores everything that the next step depends on."""
-
-    def __init__(self, folder, recipe, model, average):
-        self.path, self.folder, self.recipe, self.model = folder / runs.STATE, folder, recipe, model
-        self.groups = {"model": model.variables}
-        if average:
-            self.groups["average"] = average.averages
-        self.own = []
-        self.saved, self.since = time.monotonic(), 0
-        self.drawn = time.monotonic()
-
-    def enter(self, own, step, restore):
-        """A stage begins, with its callbacks and step; `restore`: it is the one that was saved."""
-        self.own = own
-        self.groups |= {"optimizer": self.model.optimizer.variables, "totals": [step.totals]}
-        if restore:
-            self._assign("optimizer", "totals")
-            for callback in own:
-                if hasattr(callback, "restore"):
-                    callback.restore(self.notes["callbacks"][type(callback).__name__])
-            self.found = None
-
-    def save(self, position, now):
-        self.since += 1
-        often = self.recipe.checkpoint
-        late = often.every_seconds is not None and time.monotonic() - self.saved > often.every_seconds
-        if not (now or late or (often.every_steps and self.since >= often.every_steps)):
-            return
-        notes = {
-            "position": dataclasses.asdict(position),
-            "callbacks": {type(c).__name__: c.state() for c in self.own if hasattr(c, "state")},
-        }
-        values = {}
-        for name, variables in self.groups.items():
-            values |= checkpoint.named(variables, name)
-        runs.save_arrays(self.path, values, notes)
-        if position.history and position.batch == 0:
-            self.tell(position.history)
-        self.saved, self.since = time.monotonic(), 0
-
-    def tell(self, history, last=False):
-        """history.csv after each epoch; curves.png, half a second's work, now and then and at the end."""
-        if not history:  # `BackupAndRestore` has gone on with a training that was done
-            return
-        runs.write_history(self.folder, history)
-        if last or time.monotonic() - self.drawn > CURVES_INTERVAL:
-            plots.curves(_frame(history), self.folder / "curves.png", title=self.folder.name)
-            self.drawn = time.monotonic()
-
-    def restore_model(self):
-        """Assigns the weights that were saved and returns the `Position`."""
-        self.found, self.notes = runs.load_arrays(self.path)
-        self._assign(*self.groups)
-        return Position(**self.notes["position"])
-
-    def _assign(self, *groups):
-        for name in groups:
-            checkpoint.assign(self.groups[name], self.found, name, self.path)
-
-
-def _frame(history):
-    return pd.DataFrame(history)
-
-
-@contextlib.contextmanager
-def _averaged(average):
-    if average is None:
-        yield
-        return
-    average.swap()
-    try:
-        yield
-    finally:
-        average.swap()
-
-
-@contextlib.contextmanager
-def _interruptible():
-    """A stop (Ctrl-C) waits for the end of a step, where weights and counters belong together; a second does not."""
-    asked = []
-
-    def ask(number, frame, before):
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    with signals.handled(ask):
-        yield lambda: bool(asked)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,186 @@
+"""The course of a training: its stages one after the other, with what is kept of them."""
+
+import contextlib
+import logging
+
+from kstyle import backend
+from kstyle.errors import DataError, UsageError
+from kstyle.io import runs, signals
+from kstyle.nn import callbacks as given
+from kstyle.nn import state as checkpoint
+from kstyle.training.loop import callbacks, optimizers, steps
+from kstyle.training.loop.fit import Position, Stopped, fit
+from kstyle.training.results import metrics
+from kstyle.training.setup import build, stages
+from kstyle.training.state import State
+
+log = logging.getLogger("kstyle")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during `train`; the state is saved in `folder`, and `train(…, resume=True)` goes on."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+
+def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
+    """Trains a model by a recipe, and writes into a run's folder what is kept of it.
+
+    Args:
+        recipe: a `kstyle.training.setup.settings.TrainSettings`.
+        model: gives logits; with its first weights. It has the result's at the end.
+        parts: a `kstyle.training.setup.build.Parts`.
+        normalise: a `kstyle.training.loop.steps.Normalise`.
+        folder: of the run.
+        resume: whether to go on from the state in it; `more`: and to another number of epochs than it was to have.
+        extra: callbacks of the user's.
+        look: called with a `kstyle.training.loop.fit.Look` now and then.
+
+    Returns:
+        The history, a list of dicts.
+
+    Raises:
+        Interrupted: Ctrl-C; the state is saved.
+        DataError: memory is full, or the loss is no number any more.
+        UsageError: a batch larger than the data, or a callback that cannot be in this recipe.
+    """
+    plan = recipe.plan
+    total = sum(stage.epochs for stage in plan)
+    weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
+    strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
+    average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
+    best = None
+
+    def save_weights(path):
+        with _averaged(average):
+            runs.save_arrays(path, checkpoint.named(model.weights, "model"))
+
+    def carry_best():
+        if recipe.checkpoint.keep == "best" and (folder / runs.BEST).is_file():
+            found, _ = runs.load_arrays(folder / runs.BEST)
+            checkpoint.assign(model.weights, found, "model", folder / runs.BEST)
+            return True
+        return False
+
+    lasting = [strength]
+    if average:
+        lasting.append(average)
+    if recipe.checkpoint.keep == "best" or recipe.early_stop:
+        best = callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop)
+        lasting.append(best)
+    if recipe.tensorboard:
+        lasting.append(callbacks.TensorBoard(folder))
+    lasting.append(callbacks.TextLog(total))
+    for callback in lasting:
+        callback.set_model(model)
+    state = State(folder, recipe, model, average)
+    position = state.restore_model() if resume else Position()
+    if more and position.stage == len(plan) - 1:
+        position.ended = position.stopped = False  # even if no epoch had been better for long
+    optimizer = None
+    with _interruptible() as stop:
+        for number in range(position.stage, len(plan)):
+            stage = plan[number]
+            if number > position.stage:
+                carry_best()
+                position.stage, position.first, position.ended = number, position.epoch, False
+            if len(plan) > 1:
+                log.info("stage %d of %d: %s, %d epochs", number + 1, len(plan), stage.train, stage.epochs)
+            work = stages.prepare(stage, recipe, model, parts, normalise)
+            if not work.batches.steps:
+                pictures = f"the {len(parts.training)} training pictures"
+                raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
+            before = optimizer
+            optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
+            steps.compile_model(model, optimizer, monitored=bool(extra))
+            if before is not None and stage.keep_optimizer:
+                optimizers.carry(before, optimizer)
+            step = steps.TrainStep(
+                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights
+            )
+            rate = callbacks.LearningRate(
+                stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra
+            )
+            if best:
+                best.enter(position.first)
+            state.enter([rate, *lasting], step, restore=resume and before is None)
+            everyone = [rate, *lasting, *extra]
+            for callback in [rate] if before else [rate, *extra]:
+                callback.set_model(model)
+            for callback in everyone:
+                callback.set_params({"verbose": 1, "epochs": total, "steps": work.batches.steps})
+            if before is None:
+                for callback in everyone:
+                    callback.on_train_begin({})
+                if epoch := given.initial_epoch(model):
+                    if len(plan) > 1:
+                        raise UsageError("callbacks: BackupAndRestore cannot go on in a recipe with stages.")
+                    position.go_back(epoch)
+                    rate.current = None
+            try:
+                history = fit(
+                    model, step, work.batches, _validation(work), epochs=stage.epochs, seed=recipe.seed,
+                    callbacks=everyone, position=position, strength=strength, save=state.save, look=look, stop=stop,
+                    total=total,
+                )  # fmt: skip
+            except Stopped:
+                log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
+                raise Interrupted(folder) from None
+            except Exception as error:
+                if backend.out_of_memory(error):
+                    parts = 2 * recipe.accumulate
+                    raise DataError(
+                        f"A step of {recipe.batch} pictures takes more memory than there is: a smaller batch "
+                        f"(--set batch={max(1, recipe.batch // 2)}), or the same in {parts} parts "
+                        f"(--set accumulate={parts}), takes less."
+                    ) from error
+                raise
+            if position.stopped:
+                break
+    if optimizer.use_ema:  # as Keras does at the end of `fit`
+        optimizer.finalize_variable_values(work.model.trainable_variables)
+    for callback in everyone:
+        callback.on_train_end(position.logs)
+    state.tell(history, last=True)
+    if not carry_best() and average:
+        average.swap()
+    runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
+    return history
+
+
+def _validation(work):
+    predictor = steps.Predictor(work.model, work.normalise)
+
+    def validate():
+        loss, accuracy = metrics.quick(predictor(work.images), work.labels)
+        return {"val_loss": loss, "val_accuracy": accuracy}
+
+    return validate
+
+
+@contextlib.contextmanager
+def _averaged(average):
+    if average is None:
+        yield
+        return
+    average.swap()
+    try:
+        yield
+    finally:
+        average.swap()
+
+
+@contextlib.contextmanager
+def _interruptible():
+    """A stop (Ctrl-C) waits for the end of a step, where weights and counters belong together; a second does not."""
+    asked = []
+
+    def ask(number, frame, before):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    with signals.handled(ask):
+        yield lambda: bool(asked)
