@@ -22,7 +22,7 @@ import torch  # isort: skip
 import torch.nn.functional as F  # isort: skip
 from PIL import Image  # isort: skip
 
-from kstyle.models import weights
+from kstyle.models import registry, weights
 from kstyle.models.networks.squeezenet import LAYERS
 
 SIZE, RESIZE = 224, 256
@@ -168,8 +168,9 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--runs", type=Path, default=Path("out/benchmark-finetune"))
     args = parser.parse_args()
-    found = weights.resolve("squeezenet1.1" if args.network == "squeezenet" else "vgg19", "caffe", args.weights)
-    network = Network(args.network, found.arrays)
+    row = registry.get("squeezenet1.1" if args.network == "squeezenet" else "vgg19")
+    found = weights.obtain(row, "caffe", args.weights)
+    network = Network(args.network, weights.layer_arrays(found.path, row.name, row.layers))
     seconds, accuracies = the_posts_loop(network, args.data, args.epochs, args.batch)
     whole = seconds * args.of / args.epochs
     print(

@@ -67,7 +67,7 @@ def substitute(preset):
         if own.startswith("squeezenet") and name == "vgg19":
             return None  # which has no such layers
         try:
-            weights.find(row.name, source, offline=True)
+            weights.obtain(row, source, offline=True)
         except weights.Absent:
             continue
         return {} if name == own else {"network.extractor": name, **OF_CAFFE.get(preset, {})}

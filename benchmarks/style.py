@@ -68,10 +68,12 @@ def _torch():
 
 
 def _weights(blocks=(2, 2, 4, 4, 4)):
-    from kstyle.models import weights
+    from kstyle.models import registry, weights
 
     names = [f"block{b}_conv{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1)]
-    return names, weights.resolve("vgg19", "caffe", layers=names).arrays
+    row = registry.get("vgg19")
+    path = weights.obtain(row, "caffe").path
+    return names, weights.layer_arrays(path, row.name, {name: row.layers[name] for name in names})
 
 
 def by_hand(precision, channels_last, narrow_gram=False):

@@ -7,8 +7,8 @@ import functools
 
 import numpy as np
 import pytest
+from weight_files import resolve
 
-from kstyle.models import weights
 from kstyle.models.networks import feature_layers
 from kstyle.style.losses import terms
 
@@ -39,7 +39,7 @@ def conv(x, network, name, stride=1, padding=1):
 
 @functools.cache
 def vgg19():
-    return weights.resolve("vgg19", "caffe", offline=True).arrays
+    return resolve("vgg19", "caffe", offline=True).arrays
 
 
 def caffe(rgb, factor=255.0):

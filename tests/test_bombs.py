@@ -8,12 +8,11 @@ import h5py
 import numpy as np
 import pytest
 from PIL import TiffImagePlugin
-from weight_files import LAYERS, arrays, hide_weights, torch_arrays
+from weight_files import LAYERS, arrays, hide_weights, resolve, torch_arrays
 
 from kstyle.data.lists import flickr_style
 from kstyle.errors import DataError
 from kstyle.io import checkpoints
-from kstyle.models import weights
 from kstyle.pictures import images
 
 
@@ -32,7 +31,7 @@ def test_a_deflated_npz(tmp_path, monkeypatch, name, shape):
         archive.writestr(f"{name}.npy", header(shape) + bytes(4 * 10**6))
     monkeypatch.setattr(np.lib.format, "read_array", lambda *a, **k: pytest.fail("it was read"))
     with pytest.raises(DataError, match=r"w\.npz: refused: with .* it would unpack to [0-9,]+ bytes"):
-        weights.resolve("vgg19", "caffe", tmp_path / "w.npz", layers=LAYERS[:1])
+        resolve("vgg19", "caffe", tmp_path / "w.npz", layers=LAYERS[:1])
 
 
 def test_a_stored_npz_that_claims_more_than_it_is(tmp_path):
@@ -59,7 +58,7 @@ def test_compressed_weights_are_read(tmp_path, monkeypatch):
     """Failure: who saves weights in a compressed file cannot use it any more."""
     hide_weights(tmp_path, monkeypatch)
     np.savez_compressed(tmp_path / "w.npz", **{name: value.astype("f8") for name, value in arrays().items()})
-    assert len(weights.resolve("vgg19", "caffe", tmp_path / "w.npz", layers=LAYERS).arrays) == 4
+    assert len(resolve("vgg19", "caffe", tmp_path / "w.npz", layers=LAYERS).arrays) == 4
 
 
 def torch_zip(path, stream):

@@ -10,11 +10,10 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from weight_files import LAYERS, arrays, keras1, same, tensors, torch_arrays, write_h5
+from weight_files import LAYERS, arrays, keras1, resolve, same, tensors, torch_arrays, write_h5
 
 from kstyle.errors import DataError
 from kstyle.io import checkpoints
-from kstyle.models import weights
 from kstyle.models.networks import feature_layers
 
 # ------------------------------------------------------------------------------------------------------- formats
@@ -30,7 +29,7 @@ from kstyle.models.networks import feature_layers
     ],
 )
 def test_keras_files_of_each_age(tmp_path, rename):
-    same(weights.resolve("vgg19", "caffe", write_h5(tmp_path / "w.h5", rename), layers=LAYERS))
+    same(resolve("vgg19", "caffe", write_h5(tmp_path / "w.h5", rename), layers=LAYERS))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -42,15 +41,15 @@ def test_what_keras_3_saves_is_read_by_layer_name(tmp_path, dtype):
     model.save_weights(tmp_path / "m.weights.h5")
     model.save(tmp_path / "m.keras")
     for name in ("m.weights.h5", "m.keras"):
-        same(weights.resolve("vgg19", "caffe", tmp_path / name, layers=LAYERS))
+        same(resolve("vgg19", "caffe", tmp_path / name, layers=LAYERS))
 
 
 @pytest.mark.parametrize("prefix", ["", "state_dict.module."])
 def test_npz_by_either_naming(tmp_path, prefix):
     np.savez(tmp_path / "a.npz", **arrays())
     np.savez_compressed(tmp_path / "b.npz", **{prefix + name: value for name, value in torch_arrays().items()})
-    same(weights.resolve("vgg19", "caffe", tmp_path / "a.npz", layers=LAYERS))
-    same(weights.resolve("vgg19", "caffe", tmp_path / "b.npz", layers=LAYERS))
+    same(resolve("vgg19", "caffe", tmp_path / "a.npz", layers=LAYERS))
+    same(resolve("vgg19", "caffe", tmp_path / "b.npz", layers=LAYERS))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
@@ -60,7 +59,7 @@ def test_safetensors(tmp_path, dtype):
 
     kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
     save_file({n: np.ascontiguousarray(v, dtype=kind) for n, v in torch_arrays().items()}, tmp_path / "w.safetensors")
-    same(weights.resolve("vgg19", "torchvision", tmp_path / "w.safetensors", layers=LAYERS))
+    same(resolve("vgg19", "torchvision", tmp_path / "w.safetensors", layers=LAYERS))
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -71,7 +70,7 @@ def test_torch_checkpoints(tmp_path, dtype, zipped):
     state["features.5.weight"] = state["features.5.weight"].to(memory_format=torch.channels_last)
     path = tmp_path / "w.pth"
     torch.save({"epoch": 3, "state_dict": collections.OrderedDict(state)}, path, _use_new_zipfile_serialization=zipped)
-    same(weights.resolve("vgg19", "torchvision", path, layers=LAYERS))
+    same(resolve("vgg19", "torchvision", path, layers=LAYERS))
 
 
 def test_torch_files_of_2017(tmp_path):
@@ -81,7 +80,7 @@ def test_torch_files_of_2017(tmp_path):
     torch.save(state, file, _use_new_zipfile_serialization=False)
     assert file.getvalue().count(b"_rebuild_tensor_v2\n") == 1
     (tmp_path / "w.pth").write_bytes(file.getvalue().replace(b"_rebuild_tensor_v2\n", b"_rebuild_tensor\n"))
-    same(weights.resolve("vgg19", "torchvision", tmp_path / "w.pth", layers=LAYERS))
+    same(resolve("vgg19", "torchvision", tmp_path / "w.pth", layers=LAYERS))
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -223,7 +222,7 @@ def test_what_does_not_fit_names_file_layer_and_shapes(tmp_path):
     def line(changes, network="vgg19", layers=LAYERS):
         np.savez(path, **{n: v for n, v in {**arrays(), **changes}.items() if v is not None})
         with pytest.raises(DataError) as caught:
-            weights.resolve(network, "caffe", path, layers=layers)
+            resolve(network, "caffe", path, layers=layers)
         assert str(caught.value).startswith(f"{path}: ")
         return str(caught.value)
 
@@ -245,4 +244,4 @@ def test_what_does_not_fit_names_file_layer_and_shapes(tmp_path):
 def test_only_the_layers_asked_for_are_looked_at(tmp_path):
     broken = {"block5_conv1/kernel": np.zeros(3), "block5_conv1/bias": np.full(512, np.nan)}
     np.savez(tmp_path / "w.npz", **arrays(), **broken)
-    same(weights.resolve("vgg19", "caffe", tmp_path / "w.npz", layers=iter(LAYERS)))
+    same(resolve("vgg19", "caffe", tmp_path / "w.npz", layers=iter(LAYERS)))

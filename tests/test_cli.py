@@ -15,7 +15,7 @@ from waiting import until
 
 from kstyle import backend, cli, config
 from kstyle.cli.common import progress as cli_progress
-from kstyle.models import weights
+from kstyle.models import registry, weights
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = str(ROOT / "examples/chelsea.jpg"), str(ROOT / "examples/night.jpg")
@@ -90,7 +90,7 @@ def test_a_picture_with_its_recipe_in_it(tmp_path, capsys):
         assert image.size == (64, 43) and image.text["Software"].startswith("kstyle 0.")
         recipe = json.loads(image.text["kstyle"])
     assert recipe["preset"] == "kstyle" and recipe["steps"] == 3 and recipe["size"] == [43, 64]
-    assert recipe["weights"]["sha256"] == weights.resolve("vgg19", "caffe", layers=["block1_conv1"]).sha256
+    assert recipe["weights"]["sha256"] == weights.obtain(registry.get("vgg19"), "caffe").sha256
     assert recipe["style"]["weight"] == 21 and recipe["backend"] == backend.NAME and recipe["seed"] == 0
 
 
@@ -214,7 +214,7 @@ def test_info(run):
     got = json.loads(printed)
     assert (code, errors) == (0, "") and got["backend"] == backend.NAME and got["device"]
     assert got["precision"] in ("float32", "bfloat16") and "vgg19" in got["weights"]
-    assert got["weights"]["vgg19"] == weights.locate("vgg19", "caffe")
+    assert got["weights"]["vgg19"] == weights.locate(registry.get("vgg19"), "caffe")
     code, printed, _ = run("info")
     assert code == 0 and all(word in printed for word in ("versions ", "backend ", "device ", "precision ", "weights "))
 

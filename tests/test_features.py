@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 from PIL import Image
+from weight_files import resolve
 
 import kstyle.backend
 from kstyle.errors import UsageError
-from kstyle.models import features, weights
+from kstyle.models import features, registry
 from kstyle.models.networks import squeezenet
 from kstyle.models.preprocessing import PREPROCESSINGS
 
@@ -32,7 +33,7 @@ def picture():
 @pytest.fixture(scope="module")
 def vgg19():
     """The arrays of the real weights."""
-    return weights.resolve("vgg19", "caffe", offline=True).arrays
+    return resolve("vgg19", "caffe", offline=True).arrays
 
 
 def convs(depths):
@@ -173,7 +174,7 @@ def test_cut_after_the_deepest_tap():
 )
 def test_tap_aliases(alias, name):
     """Failure: a recipe in another tool's names takes its features before instead of after the ReLU, or is refused."""
-    assert features.tap_name("vgg19", alias) == name
+    assert features.tap_name(registry.get("vgg19"), alias) == name
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_tap_aliases(alias, name):
 def test_unknown_tap(network, name, near):
     """Failure: a typing mistake is answered with a traceback, or silently takes other features."""
     with pytest.raises(UsageError, match=f"'{name}'.*({near})"):
-        features.tap_name(network, name)
+        features.tap_name(registry.get(network), name)
 
 
 @pytest.mark.parametrize("options", [{"preprocessing": "caff"}, {"first_padding": "replicate"}, {"name": "vgg20"}])
@@ -235,7 +236,7 @@ def torch_squeezenet(x, arrays):
 @pytest.mark.skipif(not SQUEEZENET.exists(), reason=f"{SQUEEZENET} is not there")
 def test_squeezenet_at_every_layer(picture):
     """Failure: CS231n's features are others than SqueezeNet's."""
-    found = weights.resolve("squeezenet1.1", "caffe", SQUEEZENET)
+    found = resolve("squeezenet1.1", "caffe", SQUEEZENET)
     extractor = features.load("squeezenet1.1", list(squeezenet.LAYERS), weights=SQUEEZENET, pool_edge="partial")
     pixels = 255 * picture[:, :, ::-1] - np.array([103.939, 116.779, 123.68], "float32")
     assert_features(extractor, picture, torch_squeezenet(pixels, found.arrays))

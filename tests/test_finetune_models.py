@@ -289,11 +289,11 @@ def test_order_of_sources(home, monkeypatch, name, size, options, order):
     """Failure: half a gigabyte is downloaded for a head that cannot take it, or what is on the machine is passed by."""
     asked = []
 
-    def resolve(network, source, file, *, progress, offline):
+    def obtain(row, source, file, *, progress, offline):
         asked.append(source + " offline" * offline)
         raise weights.Absent("none")
 
-    monkeypatch.setattr(weights, "resolve", resolve)
+    monkeypatch.setattr(weights, "obtain", obtain)
     with pytest.raises(DataError, match="none"):
         classifiers.load_imagenet(symbolic(name, 3, size, **options))
     assert asked == order

@@ -17,7 +17,7 @@ from kstyle.cli.common import options
 from kstyle.data.batches import verdicts
 from kstyle.data.sets import find
 from kstyle.errors import UsageError
-from kstyle.models import weights
+from kstyle.models import registry, weights
 from kstyle.style import settings as style_settings
 from kstyle.training.setup import settings as train_settings
 
@@ -79,7 +79,7 @@ def test_the_environment(home, monkeypatch):
         monkeypatch.setenv(name, "~/here")
     assert verdicts.cache_folder() == home / "here" and find.keras_folder() == home / "here" / "datasets"
     with pytest.raises(kstyle.DataError, match=f"KSTYLE_WEIGHTS names {home / 'here'}"):
-        weights.resolve("vgg16", "torchvision")
+        weights.obtain(registry.get("vgg16"), "torchvision")
 
 
 def test_training(home, capsys):

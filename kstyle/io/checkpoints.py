@@ -66,6 +66,13 @@ def read(path, *, only=None, most=MOST_UNPACKED):
         raise DataError(f"{path}: is damaged or cut short ({reason}).") from error
 
 
+def names(path):
+    """The names of the tensors in a weights file, in its order; none is read. Raises: as `read`."""
+    found = []
+    read(path, only=found.append)  # which gives None, so that none is wanted
+    return found
+
+
 def most_for(parameters):
     """Bytes for `read` that the weights of a network with so many parameters may unpack to: in double precision, and
     four times over, as a training's file has its optimiser's and an average."""

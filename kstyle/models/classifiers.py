@@ -1,9 +1,7 @@
 """The classification networks by name, and weights for them."""
 
-import contextlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -90,94 +88,79 @@ def load_imagenet(model, weights=None, *, progress=None):
         UsageError: no such weights are known for this network, or not for its pictures.
         DataError: no weights can be had, or they do not fit.
     """
-    name, channels = model.name, model.input_shape[-1]
-    weights = None if weights is None else Path(expanded(weights))
-    known, row = [each for each in registry.names() if _pretrained(registry.get(each))], registry.find(name)
-    if name not in known:
-        raise UsageError(f"No source of ImageNet weights is known for {name}, only for {', '.join(known)}.")
+    row, channels, weights = registry.find(model.name), model.input_shape[-1], expanded(weights)
+    if row is None or not row.pretrained:
+        known = ", ".join(each.name for each in registry.rows() if each.pretrained)
+        raise UsageError(f"No source of ImageNet weights is known for {model.name}, only for {known}.")
     if channels != 3:
-        raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {name} has {channels}.")
-    if row.borrows or row.layers:
-        return _with_features(model, registry.get(row.borrows or name), weights, progress)
-    if not row.weights:
-        return _from_file(model, row, weights)
-    source = next(iter(row.weights))
-    if row.load is None and not _map_fits(model):
+        raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {row.name} has {channels}.")
+    owner = registry.get(row.borrows) if row.borrows else row  # whose convolutions it takes
+    if not owner.weights and weights is None:
+        raise UsageError(f"{row.name} has no official file of weights that kstyle reads: name one, with Keras' names.")
+    flat = [layer for layer in model.layers if layer.name == "flatten"]
+    fits = not flat or flat[0].input.shape[1:3] == row.flattened
+    by_torch = owner.weights and not (owner.layers or row.load)  # its one source has PyTorch's names
+    if by_torch and not fits:
         (height, width), side = model.input_shape[1:3], row.size
-        raise UsageError(f"ImageNet weights of {name} are for pictures of {side} × {side}; got {height} × {width}.")
-    found = weight_files.find(name, source, weights, progress=progress)
-    if row.load is None:
-        return _torch(model, found, row.prepared_by(source))
-    count = row.function("load")(model, found.path)
-    message = f"{found.origin}: {count} tensors were taken; the head keeps its values."
-    return Loaded(found.origin, found.sha256, row.prepared_by(source), False, message)
+        raise UsageError(f"ImageNet weights of {row.name} are for pictures of {side} × {side}; got {height} × {width}.")
+    whole = fits and owner is row
+    found, source = _found(owner, weights, progress, dense=whole and bool(flat))
+    if row.load:
+        count = row.function("load")(model, found.path)
+        message = f"{found.origin}: {count} tensors were taken; the head keeps its values."
+        return Loaded(found.origin, found.sha256, owner.prepared_by(source), False, message)
+    if by_torch or (source == "torchvision" and whole and _is_torch(found.path)):
+        return _from_torch(model, found, owner.prepared_by(source))
+    return _from_layers(model, found, owner, owner.prepared_by(source))
 
 
-def _pretrained(row):
-    return row.build is not None and bool(row.preprocessing or row.borrows)
+def _found(row, file, progress, dense):
+    """`(File, source)` of the weights of a row, of what is on this machine, then what can be had.
 
-
-def _map_fits(model):
-    names, fits = [layer.name for layer in model.layers], registry.get(model.name).flattened
-    return "flatten" not in names or model.get_layer("flatten").input.shape[1:3] == fits
-
-
-def _torch(model, found, preprocessing):
-    done = torch_names.convert(checkpoints.read(found.path), model, where=found.origin)
-    return Loaded(found.origin, found.sha256, preprocessing, not done.left_out, done.message)
-
-
-def _with_features(model, row, file, progress):
-    """A network whose convolutions several sources may have, VGG and SqueezeNet. `row`: whose they are."""
-    network, whole = row.name, row.name == model.name and _map_fits(model)
-    # (source, whether it may be downloaded), in order of preference: what is on this machine, then what can be had.
-    order = [(source, False) for source in row.weights]
-    for source in [source for source, entry in row.weights.items() if entry.url][:1]:
-        order = [*(order[:-1] if order[-1][0] == source else order), (source, True)]
-    if file is not None:
-        order = [(source, False) for source in (reversed(row.weights) if _is_torch(file) else [*row.weights][:1])]
-    elif whole and "torchvision" in row.weights and "flatten" in (layer.name for layer in model.layers):
-        order.insert(0, ("torchvision", True))  # the others lack the dense layers
+    Args:
+        dense: whether the model has torchvision's dense layers, which other sources lack.
+    """
+    sources = [*row.weights] or [None]
+    # (source, whether it may be downloaded), in order of preference.
+    if not row.layers:
+        order = [(sources[0], True)]
+    elif file is not None:
+        order = [(source, False) for source in (sources[::-1] if _is_torch(file) else sources[:1])]
+    else:
+        order = [(source, False) for source in sources]
+        for source in [source for source in sources if row.weights[source].url][:1]:
+            order = [*(order[:-1] if order[-1][0] == source else order), (source, True)]
+        if dense and "torchvision" in sources:
+            order.insert(0, ("torchvision", True))
     for left, (source, download) in zip(reversed(range(len(order))), order):
         try:
-            found = weight_files.resolve(network, source, file, progress=progress, offline=not download)
+            return weight_files.obtain(row, source, file, progress=progress, offline=not download), source
         except (weight_files.Absent, weight_files.OtherSource):
-            if left:
-                continue
-            raise
-        preprocessing = row.prepared_by(source)
-        if source == "torchvision" and whole and _is_torch(found.path):
-            return _torch(model, found, preprocessing)
-        return _by_names(model, found, found.arrays, preprocessing, others=network == model.name)
+            if not left:
+                raise
 
 
 def _is_torch(path):
     """Whether the tensors of a file have torchvision's names."""
-    names = []
-    checkpoints.read(path, only=names.append)
-    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in names)
+    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in checkpoints.names(path))
 
 
-def _from_file(model, row, file):
-    """A network without official weights: a file with Keras' names of its layers, as `caffenet` needs."""
-    if file is None:
-        raise UsageError(f"{row.name} has no official file of weights that kstyle reads: name one, with Keras' names.")
-    layers = {layer.name: Layer(tuple(layer.kernel.shape), ()) for layer in model.layers[:-1] if layer.weights}
-    arrays = weight_files.read(file, row.name, layers)
-    found = weight_files.File(file, str(file), weight_files.sha256(file))
-    return _by_names(model, found, arrays, row.preprocessing, others=True)
+def _from_torch(model, found, preprocessing):
+    """Gives a model all that a file holds under PyTorch's names."""
+    done = torch_names.convert(checkpoints.read(found.path), model, where=found.origin)
+    return Loaded(found.origin, found.sha256, preprocessing, not done.left_out, done.message)
 
 
-def _by_names(model, found, arrays, preprocessing, others):
-    """Assigns a file's arrays under Keras' names. `others`: also those of further layers that it has and that fit."""
-    arrays, own = dict(arrays), {layer.name: layer for layer in model.layers if hasattr(layer, "kernel")}
+def _from_layers(model, found, owner, preprocessing):
+    """Gives a model the layers of `owner` that a file holds; a model of its own name also further ones that fit."""
+    own = {layer.name: layer for layer in model.layers if hasattr(layer, "kernel")}
+    first, *_, head = own
+    shapes = {name: Layer(tuple(layer.kernel.shape), ()) for name, layer in own.items()}
+    needed = owner.layers or {name: shapes[name] for name in own if name != head}
+    there = {name.replace("/", "_") for name in needed}
+    more = {name: shapes[name] for name in own if name not in there} if owner.name == model.name else {}
+    arrays = weight_files.layer_arrays(found.path, owner.name, needed, more)
     taken = {name.rpartition("/")[0] for name in arrays}
-    first, head = next(iter(own)), list(own)[-1]
-    for name in own if others else ():
-        if name not in {each.replace("/", "_") for each in taken}:
-            with contextlib.suppress(DataError):
-                arrays |= weight_files.read(found.path, model.name, {name: Layer(tuple(own[name].kernel.shape), ())})
-                taken.add(name)
     for name in taken:
         kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
         if PREPROCESSINGS[preprocessing].order == "bgr" and name == first:
@@ -193,7 +176,8 @@ def load_file(model, path, *, progress=None):
 
     Args:
         model: from `build`.
-        path: of any file that `kstyle.io.checkpoints.read` reads.
+        path: of any file that `kstyle.io.checkpoints.read` reads: what torch.save wrote (`.pth`, `.pth.tar`, `.pkl`),
+            a .safetensors, .h5 or .npz. A head of another number of classes is left out.
 
     Returns:
         `Loaded`.
@@ -202,38 +186,12 @@ def load_file(model, path, *, progress=None):
         UsageError: the network has no counterpart in PyTorch, or takes no Keras file.
         DataError: the file cannot be read safely, or does not fit.
     """
-    names, row = [], registry.find(model.name)
-    checkpoints.read(path, only=names.append)
-    if not any(name.endswith(".weight") for name in names):
-        if row is not None and _pretrained(row):
-            return load_imagenet(model, path, progress=progress)
+    names, row = checkpoints.names(path), registry.find(model.name)
+    torch = any(name.endswith(".weight") for name in names)
+    # vgg19_cifar and caffenet: the file is searched for their layers under any names.
+    if row is not None and row.pretrained and not (torch and (row.torch or row.weights)):
+        return load_imagenet(model, path, progress=progress)
+    if not torch:
         held = ", ".join(plain(name) for name in names[:3]) or "nothing"
         raise DataError(f"{path}: {model.name} takes a run's weights or PyTorch's; found tensors called {held}.")
-    if row is not None and _pretrained(row) and not (row.torch or row.weights):
-        # vgg19_cifar and caffenet: the file is searched for their layers under any names.
-        return load_imagenet(model, path, progress=progress)
-    done = load_torch(model, path)
-    return Loaded(str(path), weight_files.sha256(path), "torch", not done.left_out, done.message)
-
-
-def load_torch(model, path, *, skip_head=None):
-    """Gives a model the weights in a PyTorch file, torchvision's or one trained from it.
-
-    Args:
-        model: from `build`.
-        path: of a file that torch.save wrote (`.pth`, `.pth.tar`, `.pkl`), or of a .safetensors, read as data (see
-            `kstyle.io.checkpoints`).
-        skip_head: whether the last layer keeps its values. None: where the file's has another number of classes.
-
-    Returns:
-        `kstyle.models.torch_names.Converted`.
-
-    Raises:
-        DataError: the file cannot be read safely, or does not fit.
-        UsageError: the network has no counterpart in PyTorch.
-    """
-    torch_names.layer_names(model)  # before a large file is read
-    tensors = checkpoints.read(path)
-    if not tensors:
-        raise DataError(f"{path}: holds no tensors.")
-    return torch_names.convert(tensors, model, skip_head=skip_head, where=str(path))
+    return _from_torch(model, weight_files.File(path, str(path), weight_files.sha256(path)), "torch")

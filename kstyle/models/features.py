@@ -71,16 +71,19 @@ def preprocess(image, mode, dtype="float32"):
     return ops.cast(image * ops.convert_to_tensor(scale) - ops.convert_to_tensor(shift), dtype)
 
 
-def tap_name(network, name):
+def tap_name(row, name):
     """The one name of a tap: `relu4_2` is `block4_conv2`, `conv4_2` (before the ReLU) is `block4_conv2_pre`.
+
+    Args:
+        row: the `kstyle.models.row.Network`.
+        name: of the tap, as a preset has it.
 
     Raises:
         UsageError: the network has no such layer; the message lists those it has.
     """
-    row = registry.get(network)
     known = list(row.function("taps"))
     if name not in known and name not in row.aliases:
-        raise unknown(f"layer of {network}", name, known)
+        raise unknown(f"layer of {row.name}", name, known)
     return row.aliases.get(name, name)
 
 
@@ -117,7 +120,7 @@ def load(
     row, source, own = registry.extractor(name)
     if preprocessing is not None and preprocessing not in PREPROCESSINGS:
         raise unknown("preprocessing", preprocessing, PREPROCESSINGS)
-    layers = {tap: tap_name(row.name, tap) for tap in taps}
+    layers = {tap: tap_name(row, tap) for tap in taps}
     pooling = {"pool": pool, "pool_factor": pool_factor, "pool_edge": pool_edge, "first_padding": first_padding}
     model = row.function("features")(layers.values(), **pooling, dtype=precision)
     model.trainable = False
@@ -133,8 +136,9 @@ def _filled(model, row, source, file, progress):
     if source is None and file is None:
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in model.get_weights())).hexdigest()
         return weight_files.File(None, weight_files.OWN.format(row.name), digest)
-    layers = [*own] if row.layers else {name: Layer(tuple(each.kernel.shape), ()) for name, each in own.items()}
-    found = weight_files.resolve(row.name, source, file, layers=layers, progress=progress)
+    layers = {name: row.layers.get(name) or Layer(tuple(each.kernel.shape), ()) for name, each in own.items()}
+    found = weight_files.obtain(row, source, file, progress=progress)
+    arrays = weight_files.layer_arrays(found.path, row.name, layers)
     for name, layer in own.items():
-        layer.set_weights([found.arrays[f"{name}/{kind}"] for kind in ("kernel", "bias")])
+        layer.set_weights([arrays[f"{name}/{kind}"] for kind in ("kernel", "bias")])
     return found

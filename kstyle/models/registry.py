@@ -88,6 +88,11 @@ def names(kind: str | None = None) -> list[str]:
     return [name for name, row in _ROWS.items() if kind is None or row.build is not None]
 
 
+def rows() -> list[Network]:
+    """The `Network`s there are, in order."""
+    return [*_ROWS.values()]
+
+
 def find(name: str) -> Network | None:
     """The `Network` of this name, or None."""
     return _ROWS.get(name)

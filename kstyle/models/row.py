@@ -171,9 +171,33 @@ class Network:
         found = getattr(self, attribute)
         return pkgutil.resolve_name(found) if isinstance(found, str) else found
 
+    def source(self, name: str | None) -> Source:
+        """The `Source` of this name; of a network without sources None names an empty one, as its function gives the
+        weights, or the user's file.
+
+        Raises:
+            UsageError: there is none; the message has the nearest name and all there are.
+        """
+        if name is None and not self.weights:
+            return Source()
+        if name not in self.weights:
+            raise unknown(f"source of {self.name} weights", name, self.weights)
+        return self.weights[name]
+
     def prepared_by(self, source: str | None) -> str | None:
         """The name of the preprocessing of a source's weights; None where neither source nor network has one."""
         return self.weights[source].preprocessing if source in self.weights else self.preprocessing
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it is a classifier that can start from what was learnt on ImageNet."""
+        return self.build is not None and bool(self.preprocessing or self.borrows)
+
+    @property
+    def part_names(self) -> list[str]:
+        """The names of its parts, from the pictures to the logits, and `"all"`; a network whose row names none has its
+        head alone."""
+        return [*(self.parts or ("head",)), "all"]
 
     def smallest_side(self, options: dict[str, Any] | None = None) -> int:
         """Pixels a side below which the network's strides and pools leave nothing, with these `options`."""

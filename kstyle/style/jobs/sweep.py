@@ -163,9 +163,9 @@ def _check(cell):
     transfer.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
     transfer.make_optimizer(settings)
     transfer.backend.precision(cell.options["precision"])
-    network = registry.extractor(settings.network.extractor).row.name
+    row = registry.extractor(settings.network.extractor).row
     for tap in settings.taps:
-        features.tap_name(network, tap)
+        features.tap_name(row, tap)
     transfer.check_init(settings.init)
 
 

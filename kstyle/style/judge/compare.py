@@ -150,7 +150,8 @@ def _at_hand():
     for name in EXTRACTORS:
         row, source, _ = registry.extractor(name)
         try:
-            weight_files.resolve(row.name, source, layers=[next(iter(row.layers))], offline=True)
+            found, first = weight_files.obtain(row, source, offline=True), next(iter(row.layers))
+            weight_files.layer_arrays(found.path, row.name, {first: row.layers[first]})
         except DataError as error:
             problem = error
         else:
