@@ -35,7 +35,12 @@ class Names:
         return iter([*self._ours, *self.own])
 
     def add(self, name: str, thing: Any) -> None:
-        """Adds a name; one that was added before gets another meaning.
+        """Adds a name; one that was added before gets another meaning. Raises: as `check`."""
+        self.check(name)
+        self.own[name] = thing
+
+    def check(self, name: str) -> None:
+        """Whether a user may give this name.
 
         Raises:
             UsageError: it is one of kstyle's, or no name: letters, digits, `_` and `-`.
@@ -44,7 +49,6 @@ class Names:
             raise UsageError(f"The name of a {self.kind} is made of letters, digits, _ and -; got {name!r}.")
         if name in self._ours:
             raise UsageError(f"There is a {self.kind} called '{name}' already: give yours another name.")
-        self.own[name] = thing
 
 
 def called(kind: str, thing: Any) -> Callable:
@@ -52,3 +56,8 @@ def called(kind: str, thing: Any) -> Callable:
     if not callable(thing):
         raise UsageError(f"Expected a function for the {kind}; got {type(thing).__name__}.")
     return thing
+
+
+def name_of(function: Callable) -> str:
+    """What a function is called; of an object that can be called its own name, or its class'."""
+    return getattr(function, "__name__", None) or getattr(function, "name", None) or type(function).__name__

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -240,3 +241,69 @@ def test_squeezenet_at_every_layer(picture):
     extractor = features.load("squeezenet1.1", list(squeezenet.LAYERS), weights=SQUEEZENET, pool_edge="partial")
     pixels = 255 * picture[:, :, ::-1] - np.array([103.939, 116.779, 123.68], "float32")
     assert_features(extractor, picture, torch_squeezenet(pixels, found.arrays))
+
+
+def small_model():
+    """A classifier of 24 × 24 pixels from -1 to 1, with layers that behave otherwise in training."""
+    return keras.Sequential([
+        keras.Input((24, 24, 3)),
+        keras.layers.Conv2D(6, 3, padding="same", name="first"),
+        keras.layers.BatchNormalization(momentum=0.5, name="norm"),
+        keras.layers.Conv2D(5, 3, strides=2, activation="relu", name="second"),
+        keras.layers.Flatten(name="flat"),
+        keras.layers.Dense(2, name="top"),
+    ], name="small")  # fmt: skip
+
+
+def test_a_model_of_ones_own(picture):
+    """Failure: an extractor made of a Keras model looks with other pixels, weights or statistics than plain Keras, or
+    the user's model is frozen or held to its size by it."""
+    model = small_model()
+    model.compile("sgd", "mse")
+    model.fit(np.random.default_rng(0).random((8, 24, 24, 3)), np.zeros((8, 2)), verbose=0)  # statistics that are not 0
+    by_name = kstyle.Extractor.from_model(model, ["second", "norm"], "tf")
+    by_function = kstyle.Extractor.from_model(model, ["second", "norm"], lambda rgb: 2 * rgb - 1, name="mine")
+    x = ops.convert_to_tensor(2 * picture[None] - 1)
+    expected = {}
+    for layer in model.layers[:3]:
+        expected[layer.name] = x = ops.stop_gradient(layer(x, training=False) if layer.name == "norm" else layer(x))
+    for extractor in (by_name, by_function):
+        found = extractor(ops.convert_to_tensor(picture))
+        assert list(found) == ["second", "norm"] and extractor.sha256 == by_name.sha256
+        for name, features_found in found.items():
+            one, two = (ops.convert_to_numpy(each) for each in (features_found, expected[name]))
+            np.testing.assert_allclose(one, two, atol=1e-4)
+    assert model.trainable and len(model.trainable_weights) == 8 and by_function.name == "mine"
+    for taps, preprocessing, said in [
+        (
+            ["secnod"],
+            "tf",
+            r"small: unknown layer 'secnod'. Did you mean 'second'\? It has first, norm, second, flat, top",
+        ),
+        ([], "tf", "small: no layer is named. It has first"),
+        (["flat"], "tf", r"small: 'flat' gives"),
+        (["first"], "ft", "Unknown preprocessing 'ft'"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            kstyle.Extractor.from_model(model, taps, preprocessing)
+    with pytest.raises(UsageError, match="functional or sequential"):
+        kstyle.Extractor.from_model("vgg19", ["first"], "tf")
+
+
+def test_painting_with_a_model_of_ones_own(picture):
+    """Failure: a painting looks through another network than the one it was given, says nothing of it, or a preset's
+    layers end in an error of Keras'."""
+    look = kstyle.Extractor.from_model(small_model(), ["first", "second"], "tf")
+    layers = {"content.layers": {"second": 1}, "style.layers": {"first": 1}}
+    result = kstyle.stylize(picture, picture[::-1], "gatys", 64, 1, extractor=look, init="content", **layers)
+    assert result.settings["network"] == {"extractor": "small", "preprocessing": "tf"}
+    assert result.settings["weights"] == {"origin": "given by the caller", "sha256": look.sha256}
+    assert result.losses["content"] < 1e-6 and result.losses["style"] > 0  # the content is what it starts from
+    for asked, said in [
+        ({}, r"The extractor small has no layer 'relu4_2'.* It has first, second: name those in content.layers"),
+        ({**layers, "network.pool": "average"}, "network.pool: the extractor small was given ready made"),
+        ({**layers, "weights": "w.h5"}, "weights: the extractor small was given ready made"),
+        ({**layers, "precision": "bfloat16"}, "the extractor small is float32; got bfloat16"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            kstyle.Painter(picture, "gatys", extractor=look, **asked)

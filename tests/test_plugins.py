@@ -125,6 +125,56 @@ def test_the_loss_is_the_functions():
         terms.target(term, [{**styles, "shape": (2, 2)}] * 4, [1.0], positions, views=4)
 
 
+def test_losses_that_are_functions(tmp_path):
+    """Failure: a loss given to one painting is weighed or fed otherwise than a registered one, leaks into the next, or
+    is not named in the record."""
+
+    def means(features):
+        return ops.mean(features, axis=(0, 1, 2))
+
+    def far(features, target):
+        return ops.sum(ops.square(means(features) - target))
+
+    def brighter(features, style):
+        return ops.square(ops.mean(features) - ops.mean(style))
+
+    chelsea, night, shallow = PICTURES / "chelsea.jpg", PICTURES / "night.jpg", {"style": {"layers": {"relu1_1": 1}}}
+    terms = [brighter, {"loss": far, "statistics": means, "weight": 3, "layers": {"relu1_2": 1}}, "histogram"]
+    given = {"terms": terms, "style.loss": far, "style.statistics": means, "content.loss": brighter}
+    common = {"preset": shallow, "size": 32, "steps": 1, "init": "noise", "precision": "float32"}
+    result = kstyle.stylize(chelsea, night, **common, **given)
+    recorded = [(term["loss"], term["weight"], term["layers"]) for term in result.settings["terms"]]
+    assert recorded == [
+        ("brighter", 1, {"relu1_1": 1}), ("far", 3, {"relu1_2": 1}), ("histogram", 1, {"relu1_1": 1}),
+    ]  # fmt: skip
+    assert result.settings["style"]["loss"] == "far" and result.settings["content"]["loss"] == "brighter"
+    with pytest.raises(UsageError, match="Unknown style loss 'far'"):  # it was known to that painting alone
+        kstyle.Painter(night, shallow, terms=["far"])
+
+    losses.register("far", far, means)
+    losses.register("brighter", brighter)
+    losses.register_content("brighter", brighter)
+    names = ["brighter", {**terms[1], "loss": "far"}, "histogram"]
+    del names[1]["statistics"]
+    named = {"terms": names, "style.loss": "far", "content.loss": "brighter"}
+    assert kstyle.stylize(chelsea, night, **common, **named).losses == result.losses
+
+    def gatys(features, style):
+        return 0.0
+
+    for terms, said in [
+        (gatys, "There is a style loss called 'gatys' already"),
+        ([lambda features, style: 0.0], "a lambda has none"),
+        ([{"loss": far, "statistics": 3}], "Expected a function for the statistics; got int"),
+        ([far, far], "'far' is taken"),
+        ([3], "terms.0"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            kstyle.Painter(night, shallow, terms=terms)
+    with pytest.raises(UsageError, match="Other processes do not know brighter"):
+        list(kstyle.batch(kstyle.Painter(night, shallow, terms=[brighter]), chelsea, tmp_path / "out", jobs=2))
+
+
 def test_unknown_names_have_a_nearest():
     """Failure: a misspelt name of one's own is told kstyle's only."""
     losses.register("velvet", lambda features, target: ops.mean(features))

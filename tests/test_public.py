@@ -168,6 +168,19 @@ def test_losses_and_lbfgs_in_code_of_ones_own(tmp_path, monkeypatch):
     assert there["history"][-1] < 0.5 * there["history"][0] and loss() < 0.5 * first
 
 
+def test_a_model_and_losses_of_ones_own_in_a_painting(tmp_path, monkeypatch):
+    """Failure: what the docs show of a user's model and loss does not run."""
+    monkeypatch.chdir(tmp_path)
+    for wanted, given in (("content", "chelsea"), ("style", "night")):
+        shutil.copy(ROOT / f"examples/{given}.jpg", f"{wanted}.jpg")
+    text = (ROOT / "docs/python.md").read_text("utf-8")
+    (block,) = (b for b in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S) if "from_model" in b)
+    there = {}
+    exec(block, there)
+    assert set(there["result"].losses) == {"loss", "content", "style", "brightness", "moments"}
+    assert there["result"].settings["network"]["preprocessing"] == "tf"
+
+
 def test_an_average_in_model_fit():
     """Failure: kstyle's callbacks look at weights that Keras keeps elsewhere during an epoch, as it does on JAX."""
     seen, x = [], np.random.default_rng(0).random((12, 3), "float32")

@@ -3,7 +3,7 @@ trained with."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +11,33 @@ import keras
 import numpy as np
 
 from kstyle.backend import Tensor
-from kstyle.errors import unknown
+from kstyle.errors import UsageError, did_you_mean, unknown
+from kstyle.io.files import listed, one_line
 from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
+from kstyle.open_names import name_of
 
 ops = keras.ops
+
+Prepare = Callable[[Tensor], Tensor]
+MOST_NAMED = 40  # layers of a model, in an error
+GIVEN = "given by the caller"  # the origin of an extractor that was made of a user's model
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A picture goes in, features come out: `load` makes one, and calling it looks at a picture.
+    """A picture goes in, features come out: `load` makes one by name, `from_model` of a model of your own, and calling
+    it looks at a picture.
 
     Attributes:
-        name: one of `kstyle.models.registry.names("extractor")`.
+        name: one of `kstyle.models.registry.names("extractor")`, or what `from_model` was told.
         model: frozen `keras.Model`, preprocessed pixels -> {layer: features}.
         taps: {name asked for: layer of the model}.
-        preprocessing: key of `kstyle.models.preprocessing.PREPROCESSINGS`.
+        preprocessing: key of `kstyle.models.preprocessing.PREPROCESSINGS`, or a function that does it.
         precision: `"float32"` or `"bfloat16"`, of weights and features.
-        origin, sha256: where the weights came from.
+        origin, sha256: where the weights came from, and of their bytes.
 
     >>> import keras, kstyle
     >>> look = kstyle.Extractor.load("vgg19", ["relu1_1", "relu4_2"])
@@ -42,7 +49,7 @@ class Extractor:
     name: str
     model: keras.Model
     taps: dict[str, str]
-    preprocessing: str
+    preprocessing: str | Prepare
     precision: str
     origin: str
     sha256: str
@@ -53,10 +60,90 @@ class Extractor:
         preprocessing, weights and so on."""
         return load(name, taps, **options)
 
+    @classmethod
+    def from_model(
+        cls, model: keras.Model, taps: Iterable[str], preprocessing: str | Prepare, *, name: str | None = None
+    ) -> "Extractor":
+        """Any convolutional Keras model as an extractor: your own, or one of `keras.applications`.
+
+        Args:
+            model: a functional or sequential `keras.Model` with one input. It is copied up to the deepest tap, for
+                pictures of any size, and stays as it is; what it learns later does not reach the extractor.
+            taps: names of its layers, each of which gives (batch, height, width, channels).
+            preprocessing: what the model wants for an input. A key of
+                `kstyle.models.preprocessing.PREPROCESSINGS`: `"torch"`, `"caffe"`, `"tf"` (-1 to 1) or `"raw"` (0 to
+                255). Or a function of a tensor (B, H, W, 3), RGB in [0, 1], to the model's input.
+            name: for errors and for the record of what was painted with it; None: the model's.
+
+        Returns:
+            An `Extractor`, for `kstyle.stylize(extractor=…)`, `kstyle.Painter(extractor=…)` and code of your own.
+
+        Raises:
+            UsageError: no such layer (with the nearest), one that gives no map of features, an unknown preprocessing,
+                or a model that cannot be cut.
+
+        >>> import keras, kstyle
+        >>> layers = [keras.layers.Conv2D(4, 3, name="one"), keras.layers.Conv2D(8, 3, strides=2, name="two")]
+        >>> model = keras.Sequential([keras.Input((32, 32, 3)), *layers], name="mine")
+        >>> look = kstyle.Extractor.from_model(model, ["one", "two"], "tf")
+        >>> {name: tuple(tensor.shape) for name, tensor in look(keras.random.uniform((48, 64, 3))).items()}
+        {'one': (1, 46, 62, 4), 'two': (1, 22, 30, 8)}
+        """
+        if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
+            raise UsageError(
+                "from_model: expected a functional or sequential keras.Model with one input, whose layers can be "
+                f"looked at; got {one_line(repr(model))[:200]}."
+            )
+        name, taps = name or model.name, [taps] if isinstance(taps, str) else list(taps)
+        known = [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+        if not taps or not set(taps) <= set(known):
+            asked = next((tap for tap in taps if tap not in known), None)
+            said = f"unknown layer '{asked}'.{did_you_mean(asked, known)}" if taps else "no layer is named."
+            raise UsageError(f"{name}: {said} It has {listed(known, MOST_NAMED)}.")
+        channels = model.inputs[0].shape[-1]
+        if not callable(preprocessing):
+            if preprocessing not in PREPROCESSINGS:
+                raise unknown("preprocessing", preprocessing, PREPROCESSINGS)
+            if channels != 3:
+                raise UsageError(f"{name} takes {channels} channels and not RGB: give preprocessing as a function.")
+        copy = _cut(model, taps, name, channels)
+        for tap, shape in zip(taps, (tuple(copy.output[tap].shape) for tap in taps)):
+            if len(shape) != 4:
+                raise UsageError(f"{name}: '{tap}' gives {shape}, and features are (batch, height, width, channels).")
+        precision = str(copy.output[taps[0]].dtype)
+        return cls(name, copy, {tap: tap for tap in taps}, preprocessing, precision, GIVEN, _digest(copy))
+
+    def check(self, taps: Iterable[str]) -> None:
+        """UsageError: one of the layers that somebody wants to look at is not among the taps."""
+        for tap in taps:
+            if tap not in self.taps:
+                known = list(self.taps)
+                raise UsageError(
+                    f"The extractor {self.name} has no layer '{tap}'.{did_you_mean(tap, known)} It has "
+                    f"{listed(known, MOST_NAMED)}: name those in content.layers and style.layers."
+                )
+
+    def check_alone(self, settings: Mapping[str, Any]) -> None:
+        """UsageError: `settings` ask for something else than what this extractor, which is ready made, is."""
+        for key, value in settings.items():
+            network = key.partition(".")[0] in ("network", "extractor")
+            if network or (key == "weights" and value is not None):
+                raise UsageError(f"{key}: the extractor {self.name} was given ready made; leave that away.")
+            if key == "precision" and value not in ("auto", self.precision):
+                raise UsageError(f"precision: the extractor {self.name} is {self.precision}; got {value}.")
+
+    def facts(self) -> dict[str, str]:
+        """Its name, and that of its preprocessing, for the record of what is painted with it."""
+        prepared = self.preprocessing if isinstance(self.preprocessing, str) else name_of(self.preprocessing)
+        return {"extractor": self.name, "preprocessing": prepared}
+
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         """image: (H, W, 3) or (B, H, W, 3) RGB in [0, 1] -> {name asked for: (B, H', W', C)} in the extractor's
         precision, B 1 for a single one."""
-        pixels = preprocess(image, self.preprocessing, self.precision)
+        if callable(self.preprocessing):
+            pixels = ops.cast(self.preprocessing(image if len(image.shape) == 4 else image[None]), self.precision)
+        else:
+            pixels = preprocess(image, self.preprocessing, self.precision)
         features = self.model(pixels if len(pixels.shape) == 4 else pixels[None])
         return {name: features[layer] for name, layer in self.taps.items()}
 
@@ -134,11 +221,28 @@ def _filled(model, row, source, file, progress):
     stored = {name.replace("/", "_"): name for name in row.layers}
     own = {stored.get(layer.name, layer.name): layer for layer in model.layers if layer.weights}
     if source is None and file is None:
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in model.get_weights())).hexdigest()
-        return weight_files.File(None, weight_files.OWN.format(row.name), digest)
+        return weight_files.File(None, weight_files.OWN.format(row.name), _digest(model))
     layers = {name: row.layers.get(name) or Layer(tuple(each.kernel.shape), ()) for name, each in own.items()}
     found = weight_files.obtain(row, source, file, progress=progress)
     arrays = weight_files.layer_arrays(found.path, row.name, layers)
     for name, layer in own.items():
         layer.set_weights([arrays[f"{name}/{kind}"] for kind in ("kernel", "bias")])
     return found
+
+
+def _cut(model, taps, name, channels):
+    """A frozen copy of a user's model from its input, of any height and width, to {tap: features}."""
+    try:
+        cut = keras.Model(model.inputs[0], {tap: model.get_layer(tap).output for tap in taps}, name=name)
+        copy = keras.models.clone_model(cut, input_tensors=keras.Input((None, None, channels)))
+        copy.set_weights(cut.get_weights())
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} cannot be copied up to {', '.join(taps)} for pictures of any size: {one_line(error)[:300]}"
+        ) from error
+    copy.trainable = False
+    return copy
+
+
+def _digest(model):
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in model.get_weights())).hexdigest()

@@ -1,15 +1,18 @@
 """The settings of a style transfer, typed and closed: what a preset file in configs/stylize may say."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kstyle import config
 from kstyle.config import Closed, FilePath, NotNegative, Positive, Switched, one_of
 from kstyle.errors import unknown
+from kstyle.open_names import Names
 from kstyle.style.colour.modes import MODES
 from kstyle.style.engine.size_plan import Plateau, Scales, from_side
+from kstyle.style.losses.compared import Compared
 from kstyle.style.losses.scalings import CONTENT, CONTENT_DIFFERENCES, GRAM_LOSSES, PIXELS, STYLE
 
 # What is weighed beside `terms`, and its column in the history.
@@ -52,7 +55,7 @@ Layers = Annotated[dict[str, NotNegative], BeforeValidator(_spread)]
 Samples = Annotated[int, Field(ge=16, le=4096)]
 
 
-class Content(Closed):
+class Content(Compared):
     """`loss`: a name in `kstyle.style.losses.content.CONTENT_LOSSES`, or `self_similarity`.
 
     `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
@@ -61,6 +64,8 @@ class Content(Closed):
     What is done to the content picture before all else: `median`: a median filter of so many pixels each way, 1: none;
     `towards_style`: how far its colours move to the style's, 0 to 1, see `kstyle.style.colour.modes.towards`.
     """
+
+    known: ClassVar[Names] = CONTENT
 
     layers: Layers = Field(default={"block4_conv2": 1.0})
     loss: Annotated[str, one_of("content loss", CONTENT)] = "mse"
@@ -77,13 +82,14 @@ class Content(Closed):
         return self
 
 
-class Term(Closed):
+class Term(Compared):
     """A style term.
 
     Attributes:
         layers: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`: one layer a block, each `ratio` times as
             heavy as the one before, all together 1. `pixels` is the picture itself.
-        loss: a name in `kstyle.style.losses.scalings.STYLE`.
+        loss: a name in `kstyle.style.losses.scalings.STYLE`. In Python also a function, as `kstyle.losses.register`
+            takes it, with its `statistics` beside it if it has such.
         shift: added to the features before their Gram matrix is taken.
         samples: most positions of a layer (`mrf`, `nearest`) or of the picture (`remd`, `moments`, `palette`) that are
             compared; the others ignore it. None: 4096 and 1024.
@@ -92,6 +98,8 @@ class Term(Closed):
             what they are looked for, the rest is content; 0: the content alone.
         target_factor: of the Gram losses: by what the style's Gram matrices are multiplied.
     """
+
+    known: ClassVar[Names] = STYLE
 
     layers: Layers
     loss: Annotated[str, one_of("style loss", STYLE)] = "relative"
@@ -297,6 +305,11 @@ class StyleSettings(Closed):
         return any(term.weight for term in self.style_terms.values())
 
     @property
+    def given_losses(self):
+        """The names of losses that are functions given to these settings, which no other process knows."""
+        return [each.loss for each in (self.content, *self.style_terms.values()) if each._given]
+
+    @property
     def taps(self):
         """The layers that some term needs, `pixels` left out."""
         terms = (self.content, *self.style_terms.values())
@@ -350,5 +363,15 @@ def load(preset, overrides=None):
         UsageError: an unknown preset or key (with the nearest match), a wrong type, an impossible value.
     """
     overrides = {SHORT.get(key, key): value for key, value in (overrides or {}).items()}
-    settings, _ = config.load("stylize", StyleSettings, preset, overrides)
+    settings, _ = config.load("stylize", StyleSettings, preset, overrides, _terms_written_out)
     return settings
+
+
+def _terms_written_out(settings):
+    """What a loss alone, or a term without layers, stands for in `terms`: the layers are those of `style`."""
+    terms, style = settings.get("terms"), settings.get("style")
+    if not isinstance(terms, (list, tuple)) or not isinstance(style, Mapping):
+        return settings
+    layers = {"layers": style["layers"]} if "layers" in style else {}
+    alone = [{"loss": term} if isinstance(term, str) or callable(term) else term for term in terms]
+    return {**settings, "terms": [{**layers, **term} if isinstance(term, Mapping) else term for term in alone]}

@@ -28,6 +28,8 @@ log = logging.getLogger("kstyle")
 
 Preset: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 Optimizer: TypeAlias = str | Mapping[str, Any] | keras.optimizers.Optimizer
+Extractor: TypeAlias = str | features.Extractor
+Term: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]  # of style
 Mask: TypeAlias = Source | None  # of which the word "alpha" is one
 
 INITS = ("content", "noise", "style", "detail")  # what to start from where it is no file
@@ -48,6 +50,8 @@ def stylize(
     style_masks: Sequence[Mask] | None = None,
     blend: Sequence[float] | None = None,
     weights: str | os.PathLike[str] | None = None,
+    extractor: Extractor | None = None,
+    terms: Term | Sequence[Term] | None = None,
     deterministic: bool = False,
     progress: Callable[[int, int], Any] | None = None,
     **overrides: Any,
@@ -74,6 +78,13 @@ def stylize(
         style_masks: for each style the region of it that is painted after, likewise. None: what of it is opaque.
         blend: a weight for each style; None: equal.
         weights: a file to take the network's weights from.
+        extractor: the name of a network, or a `kstyle.Extractor`, of a model of your own, say, whose layers
+            `content.layers` and `style.layers` then name. None: the preset's.
+        terms: style losses beside the preset's `style`, in place of its `terms`: functions
+            `distance(features, features_of_style)` -> scalar, names, or mappings of what a preset says of a term:
+            `{"loss": my_loss, "weight": 3, "layers": {"relu2_1": 1}}`, with `"statistics"` as for
+            `kstyle.losses.register`. A function is known to this painting alone, by its own name. Weight 1 and the
+            layers of `style` where none are given. None: the preset's.
         deterministic: the same bits every time on the same machine, at the cost of speed.
         progress: `progress(done_bytes, total_bytes)` while weights are downloaded.
         **overrides: any setting of the preset: `style_weight=20`, `init="noise"`, `style={"scale": 0.5}`, or dotted
@@ -95,7 +106,7 @@ def stylize(
     """
     painter = Painter(
         styles, preset, optimizer, precision, style_masks=style_masks, blend=blend, weights=weights,
-        deterministic=deterministic, progress=progress, **overrides,
+        extractor=extractor, terms=terms, deterministic=deterministic, progress=progress, **overrides,
     )  # fmt: skip
     return painter.paint(content, size, steps, seed, callback, masks=masks)
 
@@ -144,6 +155,8 @@ class Painter:
         style_masks: Sequence[Mask] | None = None,
         blend: Sequence[float] | None = None,
         weights: str | os.PathLike[str] | None = None,
+        extractor: Extractor | None = None,
+        terms: Term | Sequence[Term] | None = None,
         deterministic: bool = False,
         progress: Callable[[int, int], Any] | None = None,
         **overrides: Any,
@@ -153,16 +166,26 @@ class Painter:
                 "optimizer": optimizers.described(optimizer),
                 **overrides,
             }  # first: optimizer.learning_rate and so on are for it
+        own = extractor if isinstance(extractor, features.Extractor) else None
+        if own:
+            own.check_alone({"weights": weights, "precision": precision, **overrides})
+            overrides = {"network": {}, "network.extractor": own.name, **overrides}
+        elif extractor is not None:
+            overrides = {"extractor": extractor, **overrides}
+        if terms is not None:
+            overrides = {"terms": list(terms) if isinstance(terms, (list, tuple)) else [terms], **overrides}
         self.settings = style_settings.load(preset, overrides)
         given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         check_blend(blend, len(given))  # before pictures are read
-        self.precision = backend.precision(precision)
+        self.precision = own.precision if own else backend.precision(precision)
         self._preset = "given as a mapping" if isinstance(preset, Mapping) else expanded(preset)
         self.weights = expanded(weights)
         self.deterministic, self._progress = deterministic, progress
+        if own:
+            own.check(self.settings.taps)
         make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = Styles([_read(style) for style in given], style_masks, blend)
-        self._extractor: features.Extractor | None = None
+        self._own, self._extractor = own, own
 
     def paint(
         self,
@@ -287,13 +310,24 @@ class Painter:
         return self._extractor
 
     def __getstate__(self):
-        """Sent to another process without the network, which is loaded there."""
+        """Sent to another process without the network, which is loaded there.
+
+        Raises:
+            UsageError: another process cannot know an extractor or a loss that was given.
+        """
+        given = [*([self._own.name] if self._own else []), *self.settings.given_losses]
+        if given:
+            raise UsageError(
+                f"Other processes do not know {', '.join(given)}, which this painter was given: use one job, or give "
+                "names that a plugin registers."
+            )
         return {**self.__dict__, "_extractor": None, "_progress": None}
 
     def _record(self):
         return {
             "preset": str(self._preset),
             **self.settings.model_dump(mode="json"),
+            **({"network": self._own.facts()} if self._own else {}),
             "blend": self.styles.blend,
             "precision": self.precision,
             "deterministic": self.deterministic,

@@ -6,7 +6,7 @@ import numpy as np
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.style.losses import terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
-from kstyle.style.losses.scalings import CONTENT, PIXELS
+from kstyle.style.losses.scalings import PIXELS
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 
 ops = keras.ops
@@ -93,7 +93,7 @@ def matched(extractor, settings, targets, content, picture=None, seed=0, regions
     guides, found = {}, dict(targets)
     for name, reached in targets.items():
         term = settings.style_terms[name]
-        if terms.kind_of(term.loss).match is None:
+        if terms.kind_of(term).match is None:
             continue
         mix = 0.0 if picture is None else term.mix
         if mix not in guides:
@@ -108,7 +108,7 @@ def _content_loss(content, features, target, positions):
         target = {**target, "shape": features["shape"]}
         pair = [terms.columns(f, content.layers, positions, content.samples) for f in (features, target)]
         return transport.self_similarity(*pair)
-    function = CONTENT_LOSSES.get(content.loss) or CONTENT.own[content.loss]
+    function = content.own_loss or CONTENT_LOSSES[content.loss]
     return sum(
         weight * function(ops.cast(features[tap], "float32"), target[tap]) for tap, weight in content.layers.items()
     )

@@ -26,7 +26,7 @@ from kstyle.errors import UsageError
 from kstyle.style.losses import patches, transport
 from kstyle.style.losses.gram import gram_loss, scaled_gram
 from kstyle.style.losses.moments import at_ranks, batch_norm_loss, histogram_loss, mean_and_deviation, quantiles, rows
-from kstyle.style.losses.scalings import GRAM_LOSSES, STYLE
+from kstyle.style.losses.scalings import GRAM_LOSSES
 
 ops = keras.ops
 
@@ -259,15 +259,15 @@ KINDS = {
 }
 
 
-def kind_of(loss):
-    """The `Kind` of a style loss, kstyle's or one that was registered."""
-    if loss in KINDS:
-        return KINDS[loss]
-    distance, statistics = STYLE.own[loss]
+def kind_of(term):
+    """The `Kind` of a term's loss, kstyle's or a user's own."""
+    if term.own_loss is None:
+        return KINDS[term.loss]
+    distance, statistics = term.own_loss
 
     def look(features, look):
         if look.region is not None:
-            raise UsageError(f"The style loss '{loss}' takes no masks: paint without, or with a loss of kstyle's.")
+            raise UsageError(f"The style loss '{term.loss}' takes no masks: paint without, or with a loss of kstyle's.")
         return ops.cast(features, "float32")
 
     return Kind(look, statistics or _same, _simply(distance), blended=False)
@@ -288,8 +288,8 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
     Returns:
         [(share, {layer: target})], one where styles are blended; of a joint term [(share, target)].
     """
-    kind = kind_of(term.loss)
-    if views > 1 and term.loss in STYLE.own:
+    kind = kind_of(term)
+    if views > 1 and term.own_loss is not None:
         raise UsageError(f"The style loss '{term.loss}' is not for turned styles: give style.turned: false.")
     looks = [Look(term, positions, True, region) for region in regions or [None] * len(styles)]
     kept = [
@@ -310,7 +310,7 @@ def matched(term, guide, reached, positions, regions=None):
         term, reached, positions, regions: as for `distance`.
         guide: features of the picture whose places are each to get one of the style.
     """
-    kind = kind_of(term.loss)
+    kind = kind_of(term)
     if kind.match is None:
         return reached
     looks = [Look(term, positions, False, region) for region in regions or [None] * len(reached)]
@@ -328,7 +328,7 @@ def distance(term, features, reached, positions, pixels, regions=None):
         regions: for each of `reached` the `Region` that it is for, or None for all of the picture. A region counts as
             its share of the picture: at any place style and content are then balanced as without regions.
     """
-    kind = kind_of(term.loss)
+    kind = kind_of(term)
 
     def see(region):
         look = Look(term, positions, False, region)
