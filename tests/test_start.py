@@ -10,7 +10,7 @@ import pytest
 
 from kstyle.errors import DataError
 from kstyle.io import pickles, runs
-from kstyle.models import classifiers, finetune, torch_names
+from kstyle.models import classifiers, registry, torch_names
 from kstyle.nn import state as checkpoint
 from kstyle.training.setup import settings, start
 
@@ -41,8 +41,8 @@ def test_a_run_is_what_training_starts_from(run, what):
     """Failure: kstyle does not take its own weights, or gives them pictures that are prepared otherwise."""
     folder, weights = run
     model = small()
-    preprocessing = start.load(model, str(folder / what), list("abcd"))
-    assert finetune.normalisation(model.name, preprocessing) == ([0.25], [0.5])
+    preprocessing = start.give_weights(model, str(folder / what), list("abcd"))
+    assert registry.normalisation(model.name, preprocessing) == ([0.25], [0.5])
     assert all(map(np.array_equal, got(model), weights))
 
 
@@ -50,14 +50,14 @@ def test_the_head_of_a_run_goes_by_the_names_of_classes(run):
     """Failure: in another order of classes the head takes each for another; with others it is kept in silence."""
     folder, weights = run
     model = small(3)
-    start.load(model, folder, ["d", "a", "c"])
+    start.give_weights(model, folder, ["d", "a", "c"])
     assert all(map(np.array_equal, got(model)[:4], weights[:4]))
     assert np.array_equal(got(model)[4], weights[4][:, [3, 0, 2]]) and np.array_equal(
         got(model)[5], weights[5][[3, 0, 2]]
     )
     other = small()
     before = got(other)
-    start.load(other, folder, ["a", "b", "c", "x"])
+    start.give_weights(other, folder, ["a", "b", "c", "x"])
     assert all(map(np.array_equal, got(other)[:4], weights[:4])) and all(
         map(np.array_equal, got(other)[4:], before[4:])
     )
@@ -69,15 +69,15 @@ def test_weights_away_from_their_run(run, tmp_path, caplog):
     moved = (folder / "weights.safetensors").rename(tmp_path / "moved")
     model = small(9)
     with caplog.at_level("INFO", "kstyle"):
-        assert start.load(model, moved, list("123456789")) is None
+        assert start.give_weights(model, moved, list("123456789")) is None
     assert all(map(np.array_equal, got(model)[:4], weights[:4])) and "the head is new" in caplog.text
     with pytest.raises(DataError, match=r"another mnist_cnn: .* there and .* here"):
-        start.load(classifiers.build("mnist_cnn", 4, 8, 3), moved)
+        start.give_weights(classifiers.build("mnist_cnn", 4, 8, 3), moved)
     with pytest.raises(DataError, match="holds weights of mnist_cnn; the recipe's network is resnet18"):
-        start.load(classifiers.build("resnet18", 4, 32, 1), folder / "state.safetensors")
+        start.give_weights(classifiers.build("resnet18", 4, 32, 1), folder / "state.safetensors")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="is no run folder"):
-        start.load(model, tmp_path / "empty")
+        start.give_weights(model, tmp_path / "empty")
 
 
 def in_torchs_names(model):
@@ -100,7 +100,7 @@ def test_pytorchs_files_by_what_they_hold(tmp_path, name):
         tmp_path / name,
         _use_new_zipfile_serialization=name != "model.pkl",
     )
-    assert start.load(model, tmp_path / name) == "torch"
+    assert start.give_weights(model, tmp_path / name) == "torch"
     assert [float(value.flat[0]) for value in got(model)] == [1, 2, 3, 4, 5, 6]
 
 
@@ -119,15 +119,15 @@ def test_a_pickle_that_is_a_program_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.pth", "w") as archive:
         archive.writestr("b/data.pkl", program)
     with pytest.raises(DataError, match=r"only plain tensors"):
-        start.load(small(), tmp_path / "b.pth")
+        start.give_weights(small(), tmp_path / "b.pth")
     with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
         archive.writestr("c/data.pkl", b"\x80\x02cargparse\nNamespace\n}U\x01aK\x01sb.")
     with pytest.raises(DataError, match="damaged"):
-        start.load(small(), tmp_path / "c.pth")
+        start.give_weights(small(), tmp_path / "c.pth")
     assert not hasattr(pickles._Ignored, "a")
     for name in ("a.pth.tar", "a.pkl"):
         with pytest.raises(DataError, match=r"only plain tensors|is a program"):
-            start.load(small(), tmp_path / name)
+            start.give_weights(small(), tmp_path / name)
     assert not (tmp_path / "ran").exists()
 
 

@@ -66,7 +66,7 @@ def read(path, *, only=None, most=MOST_UNPACKED):
         raise DataError(f"{path}: is damaged or cut short ({reason}).") from error
 
 
-def names(path):
+def tensor_names(path):
     """The names of the tensors in a weights file, in its order; none is read. Raises: as `read`."""
     found = []
     read(path, only=found.append)  # which gives None, so that none is wanted

@@ -21,7 +21,7 @@ class Loaded:
     Attributes:
         origin: for the user.
         sha256: of the file.
-        preprocessing: what they were trained with; `kstyle.models.finetune.normalisation` has the numbers, of RGB.
+        preprocessing: what they were trained with; `kstyle.models.registry.normalisation` has the numbers, of RGB.
         head: whether the last layer's were among them.
         message: a sentence for the user.
     """
@@ -142,7 +142,7 @@ def _found(row, file, progress, dense):
 
 def _is_torch(path):
     """Whether the tensors of a file have torchvision's names."""
-    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in checkpoints.names(path))
+    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in checkpoints.tensor_names(path))
 
 
 def _from_torch(model, found, preprocessing):
@@ -186,7 +186,7 @@ def load_file(model, path, *, progress=None):
         UsageError: the network has no counterpart in PyTorch, or takes no Keras file.
         DataError: the file cannot be read safely, or does not fit.
     """
-    names, row = checkpoints.names(path), registry.find(model.name)
+    names, row = checkpoints.tensor_names(path), registry.find(model.name)
     torch = any(name.endswith(".weight") for name in names)
     # vgg19_cifar and caffenet: the file is searched for their layers under any names.
     if row is not None and row.pretrained and not (torch and (row.torch or row.weights)):

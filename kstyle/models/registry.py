@@ -114,8 +114,12 @@ def get(name: str) -> Network:
     >>> networks.get("resnet50").size
     224
     """
-    if name not in _ROWS:
-        raise unknown("network", name, names())
+    return _row("network", name, names())
+
+
+def _row(kind, name, known):
+    if name not in known:
+        raise unknown(kind, name, known)
     return _ROWS[name]
 
 
@@ -125,9 +129,24 @@ def classifier(name: str) -> Network:
     Raises:
         UsageError: there is none; the message has the nearest name and all there are.
     """
-    if name not in names("classifier"):
-        raise unknown("model", name, names("classifier"))
-    return _ROWS[name]
+    return _row("model", name, names("classifier"))
+
+
+def normalisation(name, source=None):
+    """(mean, deviation), three numbers each, for RGB pictures in [0, 1].
+
+    Args:
+        name: of a network.
+        source: key of `PREPROCESSINGS`, as `kstyle.models.classifiers.Loaded.preprocessing` has it; or (mean,
+            deviation), of a run; None: that of the weights which are looked for first.
+
+    Raises:
+        UsageError: no source, and no network with pretrained weights.
+    """
+    if isinstance(source, tuple):
+        return source
+    known = [row.name for row in rows() if row.build is not None and row.preprocessing]
+    return PREPROCESSINGS[source or _row("pretrained network", name, known).preprocessing].rgb
 
 
 def extractor(name: str) -> Extractor:

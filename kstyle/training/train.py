@@ -124,7 +124,7 @@ def _trained(folder, recipe, data, resume, overrides, extra, look, progress):
         normalise = steps.Normalise(facts["mean"], facts["std"])
     else:
         weights = recipe.model.weights
-        preprocessing = starting.load(model, weights, parts.classes, progress) if weights else None
+        preprocessing = starting.give_weights(model, weights, parts.classes, progress) if weights else None
         normalise = steps.Normalise(*build.normalisation(recipe, parts, preprocessing))
         runs.start(folder, settings.resolved(recipe), _facts(recipe, parts, model, normalise))
     with _logged(folder):

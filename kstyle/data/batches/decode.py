@@ -123,7 +123,7 @@ def _reserved(path, size, limit):
 
 class FileBatches:
     """Batches of photographs that are decoded while the device works, with the interface of
-    `kstyle.training.loop.fit.ArrayBatches`, but of NumPy arrays: the caller makes tensors of them.
+    `kstyle.training.loop.batches.ArrayBatches`, but of NumPy arrays: the caller makes tensors of them.
 
     Order and random crops depend on `seed`, the epoch and a picture's number alone: not on the number of workers, the
     size of the batches or the batch an epoch goes on from. A file that can no longer be read is replaced by the next of

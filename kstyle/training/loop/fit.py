@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 import keras
 
 from kstyle import backend
-from kstyle.data.batches import arrays
 from kstyle.errors import DataError
 from kstyle.nn.callbacks import BATCH_BEGIN, BATCH_END, BatchLogs, hears
 from kstyle.training.loop import optimizers
 
 ops = keras.ops
 
-# Pictures and labels on the device, seconds between two looks at how the epoch goes: fetching makes the host wait.
+# Seconds between two looks at how the epoch goes: fetching makes the host wait.
 LOOK_INTERVAL = 0.5
 
 
@@ -50,31 +49,6 @@ class Position:
     def logs(self):
         """Of the last epoch done, as callbacks get them."""
         return {name: value for name, value in self.history[-1].items() if name != "epoch"} if self.history else {}
-
-
-class ArrayBatches:
-    """Batches of a split that lives on the device as uint8.
-
-    The order of an epoch depends on nothing but `seed` and the epoch's number.
-
-    Args:
-        split: a `kstyle.data.batches.arrays.Split`, or anything with `images` and `labels`.
-        size: pictures a batch.
-        seed: of the order.
-        drop_last: leave out a last batch that is not full.
-    """
-
-    def __init__(self, split, size, seed, drop_last=False):
-        self.count, self.size, self.seed = len(split.labels), size, seed
-        self.images, self.labels = ops.convert_to_tensor(split.images), ops.convert_to_tensor(split.labels)
-        self.steps = self.count // size if drop_last else -(-self.count // size)
-
-    def __call__(self, epoch, first=0):
-        """Yields (images (B, H, W, C) uint8, labels (B,) int32) from batch number `first` of the epoch on."""
-        order = ops.convert_to_tensor(arrays.order(self.count, self.seed, epoch))
-        for batch in range(first, self.steps):
-            where = order[batch * self.size : (batch + 1) * self.size]
-            yield ops.take(self.images, where, axis=0), ops.take(self.labels, where, axis=0)
 
 
 @dataclass(frozen=True)
@@ -118,7 +92,8 @@ def fit(
     Args:
         model: for the callbacks, compiled, whose `on_train_begin` and `on_train_end` are the caller's to call.
         step: a `kstyle.training.loop.steps.TrainStep`.
-        batches: an `ArrayBatches` or the like: `steps`, `size`, `count` and `batches(epoch, first)`.
+        batches: a `kstyle.training.loop.batches.ArrayBatches` or the like: `steps`, `size`, `count` and
+            `batches(epoch, first)`.
         validate: a function that gives {"val_loss": …, "val_accuracy": …}, or None.
         seed: of everything drawn at random in the steps.
         position: a `Position` to go on from; the model's, optimiser's and step's variables are those of then.

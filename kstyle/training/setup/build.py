@@ -12,7 +12,7 @@ from kstyle.data.batches import arrays, decode
 from kstyle.data.photos.tree import Photos, PhotoSet
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, plain
-from kstyle.models import classifiers, finetune, registry
+from kstyle.models import classifiers, registry
 
 log = logging.getLogger("kstyle")
 
@@ -114,7 +114,8 @@ def _parts(recipe, found, training, validation, test, progress):
         size, resize = sides(recipe)
         shape = (size, size, 3)
         workers, same = recipe.data.photographs.workers, validation is test
-        decoded = functools.partial(_decode, size=size, resize=resize, workers=workers, progress=progress)
+        looked = functools.partial(progress, what="pictures") if progress else None
+        decoded = functools.partial(decode.decode, size=size, resize=resize, workers=workers, progress=looked)
         test = decoded(test)
         validation = test if same else validation and decoded(validation)
     return Parts(
@@ -141,25 +142,12 @@ def sides(recipe):
     return size, wanted.resize or round(size * ratio)
 
 
-def _decode(photos, *, size, resize, workers, progress):
-    counted = functools.partial(progress, what="pictures") if progress else None
-    return decode.decode(photos, size, resize, workers=workers, progress=counted)
-
-
-def centred(parts, recipe, progress=None):
-    """The training pictures as those for testing are cut, a `Split`."""
-    if not isinstance(parts.training, Photos):
-        return parts.training
-    workers = recipe.data.photographs.workers
-    return _decode(parts.training, size=parts.size, resize=parts.resize, workers=workers, progress=progress)
-
-
 def normalisation(recipe, parts, preprocessing=None):
     """(mean, std), a number for each channel, as `settings.Data.normalize` says.
 
     Args:
-        preprocessing: what `kstyle.training.setup.start.load` returned, for `"pretrained"`; None: that of the network's
-            usual weights.
+        preprocessing: what `kstyle.training.setup.start.give_weights` returned, for `"pretrained"`; None: that of the
+            network's usual weights.
 
     Raises:
         UsageError: numbers for another count of channels, or a network without ImageNet weights.
@@ -173,14 +161,12 @@ def normalisation(recipe, parts, preprocessing=None):
     if wanted == "unit":
         return [0.0] * channels, [1.0] * channels
     if wanted == "pretrained":
-        return finetune.normalisation(recipe.model.name, preprocessing)
+        return registry.normalisation(recipe.model.name, preprocessing)
     training = parts.training
     if isinstance(training, Photos):
         # Any will do, whatever their classes: a mean needs none of each.
         some = training.part(np.sort(arrays.order(len(training), recipe.seed, 0)[:STATISTICS]))
-        training = _decode(
-            some, size=parts.size, resize=parts.resize, workers=recipe.data.photographs.workers, progress=None
-        )
+        training = decode.decode(some, parts.size, parts.resize, recipe.data.photographs.workers)
     mean, std = arrays.channel_statistics(training.images)
     return mean, [1.0] * channels if wanted == "mean" else np.maximum(std, 1e-6)
 

@@ -300,20 +300,20 @@ def load(recipe, overrides=None):
     Raises:
         UsageError: an unknown recipe or key (with the nearest match), a wrong type, an impossible value.
     """
-    from kstyle import data
-    from kstyle.models import finetune, registry
+    from kstyle.data import DATASETS, PHOTOGRAPHS
+    from kstyle.models import registry
 
     shared = functools.partial(_share_epochs, overrides=overrides or {})
     checked, where = config.load("train", TrainSettings, recipe, overrides, shared)
     if "dtype" in checked.model.options:
         raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
     # The number of classes and the size are the data's: these are some that every network takes.
-    registry.classifier(checked.model.name).check(2, 512, 3, checked.model.options)
-    known = {**data.DATASETS, **data.PHOTOGRAPHS}
-    if checked.data.name not in known:
-        raise unknown("data set", checked.data.name, known)
-    for stage in checked.plan:
-        parts = finetune.parts(checked.model.name)
-        if stage.train not in parts:
-            raise unknown(f"part of {checked.model.name}", stage.train, parts)
+    row = registry.classifier(checked.model.name)
+    row.check(2, 512, 3, checked.model.options)
+    for kind, name, known in [
+        ("data set", checked.data.name, [*DATASETS, *PHOTOGRAPHS]),
+        *((f"part of {row.name}", stage.train, row.part_names) for stage in checked.plan),
+    ]:
+        if name not in known:
+            raise unknown(kind, name, known)
     return checked

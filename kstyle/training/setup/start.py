@@ -8,7 +8,7 @@ import numpy as np
 
 from kstyle.errors import DataError, KStyleError
 from kstyle.io import checkpoints, runs
-from kstyle.io.files import expanded, plain
+from kstyle.io.files import plain
 from kstyle.models import classifiers, finetune
 from kstyle.training.setup import settings
 
@@ -17,7 +17,7 @@ log = logging.getLogger("kstyle")
 _OWN = re.compile(r"model/(\d{4}) .*")  # how `kstyle.nn.state.named` calls a model's arrays
 
 
-def load(model, weights, classes=None, progress=None):
+def give_weights(model, weights, classes=None, progress=None):
     """Gives a model the weights that `model.weights` of a recipe names; the log says which.
 
     Args:
@@ -28,20 +28,19 @@ def load(model, weights, classes=None, progress=None):
         progress: `progress(done, total or None)` in bytes, during a download.
 
     Returns:
-        What pictures were prepared with, for `kstyle.models.finetune.normalisation`.
+        What pictures were prepared with, for `kstyle.models.registry.normalisation`.
 
     Raises:
         UsageError, DataError: as `kstyle.models.classifiers`; or a folder that is no run, or a run of another network.
     """
     if weights == "imagenet":
         loaded = classifiers.load_imagenet(model, progress=progress)
-    elif (path := Path(expanded(weights))).is_dir():
-        runs.facts(path)  # or an error: it is no run
-        return _from_run(model, runs.result_file(path), classes)
     else:
-        names = []
-        checkpoints.read(path, only=names.append)
-        if any(map(_OWN.fullmatch, names)):
+        path = Path(weights)
+        if path.is_dir():
+            runs.facts(path)  # or an error: it is no run
+            path = runs.result_file(path)
+        if any(map(_OWN.fullmatch, checkpoints.tensor_names(path))):
             return _from_run(model, path, classes)
         loaded = classifiers.load_file(model, path, progress=progress)
     log.info(loaded.message)
