@@ -18,7 +18,7 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins
+    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins, schedules
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -52,6 +52,7 @@ __all__ = [
     "plugins",
     "predict",
     "presets",
+    "schedules",
     "stylize",
     "sweep",
     "train",
@@ -78,11 +79,19 @@ _LAZY = {
     "plugins": ("kstyle.plugins", ""),
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
+    "schedules": ("kstyle.schedules", ""),
     "stylize": ("kstyle.style.transfer", "stylize"),
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }
-_LIGHT = ("compare", "download", "networks", "plugins", "presets")  # without a framework, or not before they need one
+_LIGHT = (
+    "compare",
+    "download",
+    "networks",
+    "plugins",
+    "presets",
+    "schedules",
+)  # without a framework, or not before they need one
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

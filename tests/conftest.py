@@ -37,9 +37,16 @@ def own_names(monkeypatch):
     from kstyle.models import registry
     from kstyle.style.losses import scalings
     from kstyle.training.augment import policy
+    from kstyle.training.loop import rates
 
     optimizers = sys.modules.get("kstyle.nn.optimizers")  # nothing is added before Keras is loaded
-    for names in (scalings.STYLE, scalings.CONTENT, policy.NAMES, *([optimizers.NAMES] if optimizers else [])):
+    for names in (
+        scalings.STYLE,
+        scalings.CONTENT,
+        policy.NAMES,
+        rates.NAMES,
+        *([optimizers.NAMES] if optimizers else []),
+    ):
         monkeypatch.setattr(names, "own", dict(names.own))
     monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))

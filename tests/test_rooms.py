@@ -23,6 +23,7 @@ GROUND_UP = (
         "kstyle.training.augment",
         "kstyle.augmentations",
         "kstyle.training.loop",
+        "kstyle.schedules",
         "kstyle.callbacks",
         "kstyle.training.setup",
     ),

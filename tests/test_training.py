@@ -257,7 +257,7 @@ def test_a_diverging_run_says_what_to_do(tmp_path):
         ("mnist_cn", {}, "Unknown recipe 'mnist_cn'. Did you mean 'mnist_cnn'?"),
         ("mnist_cnn", {"epoch": 3}, "unknown key 'epoch'. Did you mean 'epochs'?"),
         ("mnist_cnn", {"optimizer.momentun": 0.9}, "Did you mean 'momentum'?"),
-        ("mnist_cnn", {"optimizer.momentum": 0.9}, "momentum and nesterov are sgd's"),
+        ("mnist_cnn", {"optimizer.momentum": 0.9}, "momentum and nesterov are torch-sgd and keras-sgd's"),
         ("mnist_cnn", {"epochs": 0}, "'epochs': input should be greater than or equal to 1; got 0"),
         ("mnist_cnn", {"epochs": "many"}, "'epochs': input should be a valid integer"),
         ("mnist_cnn", {"optimizer.learning_rate": -1}, "'optimizer.learning_rate'"),

@@ -9,19 +9,13 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import Tensor
-from kstyle.errors import UsageError, did_you_mean, unknown
-from kstyle.io.files import one_line
+from kstyle.errors import UsageError, unknown
+from kstyle.io.files import one_line, shown
+from kstyle.nn import schedules
 from kstyle.nn.torch_rules import Rate, TorchAdam, TorchRMSprop, TorchSGD
 from kstyle.open_names import Names, called
 
 ops = keras.ops
-
-# Arguments that are rates over steps may be a schedule: {name: exponential_decay, ...}.
-SCHEDULES = {
-    "exponential_decay": keras.optimizers.schedules.ExponentialDecay,
-    "piecewise_constant": keras.optimizers.schedules.PiecewiseConstantDecay,
-    "cosine_decay": keras.optimizers.schedules.CosineDecay,
-}
 
 
 @keras.saving.register_keras_serializable("kstyle")
@@ -186,7 +180,8 @@ def _registry():
         usable = inspect.isclass(cls) and issubclass(cls, keras.optimizers.Optimizer)
         if usable and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Ftrl"):
             found[name.lower()] = cls
-    return found
+    # In a recipe the bare names have another meaning, of old: kstyle.training.loop.old_names.
+    return {**found, "keras-sgd": found["sgd"], "keras-adamw": found["adamw"]}
 
 
 OPTIMIZERS = _registry()
@@ -213,47 +208,56 @@ def register(name: str, optimizer: Callable[..., Any]) -> None:
     NAMES.add(name, called("optimizer", optimizer))
 
 
-def make(name, **arguments):
+def check(name, arguments):
+    """Checks an optimiser's arguments without making one: what their values may be, Keras says only as it is made.
+
+    Args:
+        name: in `NAMES`.
+        arguments: {argument: value}.
+
+    Raises:
+        UsageError: unknown name or argument, with the nearest match; a word where a number belongs.
+    """
+    if name not in NAMES:
+        raise unknown("optimizer", name, sorted(NAMES))
+    what, known = f"optimizer '{name}'", schedules.parameters(_maker(name))
+    schedules.check(what, known, arguments)
+    for key, value in arguments.items():
+        default = known[key].default
+        number = isinstance(default, (int, float)) and not isinstance(default, bool)
+        if number and isinstance(value, (str, list, bool)):
+            raise UsageError(f"{what}: {key} is a number; got {shown(value)}.")
+    rate = arguments.get("learning_rate")
+    if isinstance(rate, Mapping):
+        schedules.check_named(what, rate)
+
+
+def make(name, /, **arguments):
     """An optimiser by name, for one picture.
 
     Args:
         name: key of `OPTIMIZERS`: `lbfgs`, `torch-adam`, `torch-rmsprop`, `torch-sgd`, or one of Keras' in lower case.
-        arguments: passed on; `learning_rate` may be a mapping with a `name` from `SCHEDULES`.
+        arguments: passed on; `learning_rate` may be a mapping with a `name` from `kstyle.nn.schedules.SCHEDULES`.
 
     Raises:
-        UsageError: unknown name or argument, with the nearest match.
+        UsageError: as `check`; a value that Keras refuses.
     """
-    if name not in NAMES:
-        raise unknown("optimizer", name, sorted(NAMES))
-    cls = OPTIMIZERS.get(name) or NAMES.own[name]
-    known = _parameters(cls)
-    for key in arguments:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise UsageError(f"optimizer '{name}' has no argument '{key}'.{hint} It has: {', '.join(known)}.")
+    check(name, arguments)
     rate = arguments.get("learning_rate")
     try:
-        if isinstance(rate, dict):
-            rate = dict(rate)
-            kind = rate.pop("name", None)
-            if kind not in SCHEDULES:
-                raise unknown("learning-rate schedule", kind, SCHEDULES)
-            # Keras takes no whole numbers: of a rate of 100, a decay of 0.96 becomes a whole number too, 0.
-            rate = {key: _floats(value) for key, value in rate.items()}
-            arguments = {**arguments, "learning_rate": SCHEDULES[kind](**rate)}
+        if isinstance(rate, Mapping):
+            arguments = {**arguments, "learning_rate": schedules.made(rate)}
         elif isinstance(rate, int):
             arguments = {**arguments, "learning_rate": float(rate)}
-        return cls(**arguments)
+        return _maker(name)(**arguments)
     except UsageError:
         raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"optimizer '{name}': {one_line(error)}") from error
 
 
-def _parameters(cls):
-    """{argument: `inspect.Parameter`} of what makes an optimiser, without its name."""
-    found = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters
-    return {key: each for key, each in found.items() if key not in ("self", "kwargs", "name")}
+def _maker(name):
+    return OPTIMIZERS.get(name) or NAMES.own[name]
 
 
 def get(
@@ -281,7 +285,8 @@ def get(
     if isinstance(identifier, str):
         return make(identifier)
     if isinstance(identifier, Mapping) and isinstance(identifier.get("name"), str):
-        return make(**identifier)
+        arguments = dict(identifier)
+        return make(arguments.pop("name"), **arguments)
     if callable(identifier) and isinstance(made := identifier(), keras.optimizers.Optimizer):
         return made
     raise UsageError(
@@ -310,22 +315,17 @@ def described(optimizer):
         )
     config, found = optimizer.get_config(), {}
     rate = config["learning_rate"]
-    for key, parameter in _parameters(every[name]).items():
+    for key, parameter in schedules.parameters(every[name]).items():
         value = config.get(key, parameter.default)
         if key != "learning_rate" and value != parameter.default:
             found[key] = value
     if isinstance(rate, dict):  # a schedule's own description
-        kind = next((kind for kind, cls in SCHEDULES.items() if cls.__name__ == rate["class_name"]), None)
+        known = schedules.SCHEDULES
+        kind = next((kind for kind, cls in known.items() if cls.__name__ == rate["class_name"]), None)
         if kind is None:
-            raise UsageError(f"Of Keras' schedules {', '.join(SCHEDULES)} are known here, not {rate['class_name']}.")
+            raise UsageError(f"Of Keras' schedules {', '.join(known)} are known here, not {rate['class_name']}.")
         rate = {"name": kind, **{key: value for key, value in rate["config"].items() if key != "name"}}
-    return {"name": name, "learning_rate": rate if isinstance(rate, dict) else round(float(rate), 9), **found}
-
-
-def _floats(value):
-    if isinstance(value, list):
-        return [_floats(each) for each in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return {"name": name, "learning_rate": rate if isinstance(rate, dict) else float(str(np.float32(rate))), **found}
 
 
 def carry(old, new, enlarge, ratio):

@@ -99,7 +99,7 @@ def train(
     data, run = expanded(data), expanded(run)
     called = "recipe" if isinstance(recipe, Mapping) else expanded(recipe)
     if not resume:
-        settings.load(recipe, overrides)  # before a folder is made for it
+        settings.check_functions(settings.load(recipe, overrides))  # before a folder is made for it
     with runs.taken(run, called, resume) as folder:
         return _trained(folder, recipe, data, resume, overrides, extra, look, progress)
 
@@ -128,6 +128,8 @@ def _trained(folder, recipe, data, resume, overrides, extra, look, progress):
         normalise = steps.Normalise(*build.normalisation(recipe, parts, preprocessing))
         runs.start(folder, settings.resolved(recipe), _facts(recipe, parts, model, normalise))
     with _logged(folder):
+        for note in recipe.notes:
+            log.info("An old name in the recipe, which keeps its meaning: %s.", note)
         log.info(
             "%s on %s: %s parameters, %s pictures. Run: %s",
             recipe.model.name,

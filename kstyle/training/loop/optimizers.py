@@ -5,25 +5,9 @@ import fnmatch
 import keras
 
 from kstyle import backend
-from kstyle.errors import UsageError, unknown
-from kstyle.io.files import one_line
-from kstyle.nn.optimizers import NAMES
-from kstyle.nn.torch_rules import TorchSGD
+from kstyle.nn import optimizers as named
 
 ops = keras.ops
-
-
-OPTIMIZERS = {
-    "sgd": TorchSGD,
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.Adam,  # with decay: decoupled
-    "nadam": keras.optimizers.Nadam,
-    "rmsprop": keras.optimizers.RMSprop,
-    "adagrad": keras.optimizers.Adagrad,
-    "adadelta": keras.optimizers.Adadelta,
-    "lion": keras.optimizers.Lion,
-    "lamb": keras.optimizers.Lamb,
-}
 
 
 def build(settings, variables):
@@ -32,16 +16,9 @@ def build(settings, variables):
     Raises:
         UsageError: unknown name, or arguments the optimiser does not have.
     """
-    make = OPTIMIZERS.get(settings.name) or NAMES.own.get(settings.name)
-    if make is None:
-        raise unknown("optimizer", settings.name, [*OPTIMIZERS, *NAMES.own])
-    arguments = dict(settings.arguments)
-    if settings.name == "sgd":
-        arguments = {"momentum": settings.momentum, "nesterov": settings.nesterov, **arguments}
-    try:
-        optimizer = make(learning_rate=float(settings.learning_rate), **arguments)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"optimizer {settings.name}: {one_line(error)}") from error
+    momentum = {"momentum": settings.momentum, "nesterov": settings.nesterov} if settings.momentum else {}
+    arguments = {"learning_rate": float(settings.learning_rate), **momentum, **settings.arguments}
+    optimizer = named.make(settings.name, **arguments)
     optimizer.build(variables)
     return optimizer
 

@@ -4,260 +4,68 @@ A schedule is read from a recipe as a name and that schedule's arguments:
 
     schedule: {name: multi_step, milestones: [80, 160], gamma: 0.1, warmup: 5}
 
-Lengths are in epochs, fractions allowed. The sequences are those of torch.optim.lr_scheduler where it has a schedule
-of the same kind. Nothing here imports a framework.
+Lengths are in epochs, fractions allowed. Nothing here imports a framework, unless a schedule is one of Keras'.
 """
 
+import functools
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from kstyle import config
-from kstyle.config import Closed, NotNegative, Positive, Switched, one_of
+from kstyle.config import Closed, NotNegative, Switched
 from kstyle.errors import UsageError, unknown
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class MultiStep(Closed):
-    """`milestones`: rising epochs, at each of which the rate is multiplied by `gamma`."""
-
-    milestones: list[Positive]
-    gamma: Positive = 0.1
-
-    @field_validator("milestones")
-    @classmethod
-    def _rising(cls, value):
-        if value != sorted(set(value)):
-            raise ValueError(f"expected rising epochs; got {value}")
-        return value
-
-
-class Values(Closed):
-    """`values`: {first epoch: rate from there on}; one of them is epoch 0."""
-
-    values: dict[NotNegative, NotNegative]
-
-    @field_validator("values")
-    @classmethod
-    def _from_the_start(cls, value):
-        if 0 not in value:
-            raise ValueError(f"no rate for epoch 0; got epochs {', '.join(f'{k:g}' for k in value) or 'none at all'}")
-        return value
-
-
-class Step(Closed):
-    """The rate is multiplied by `gamma` every `size` epochs."""
-
-    size: Positive
-    gamma: Positive = 0.1
-
-
-class Exponential(Closed):
-    """The rate is multiplied by `gamma` every epoch; by step, by gamma^(1 / steps per epoch) every step."""
-
-    gamma: Positive
-
-
-class Cosine(Closed):
-    """`final`: what the rate falls to, as a fraction of the base."""
-
-    final: Fraction = 0.0
-
-
-class OneCycle(Closed):
-    """`pct_start`: share of the training in which the rate rises. It starts at base / div_factor and ends at
-    base / (div_factor * final_div_factor)."""
-
-    pct_start: Fraction = 0.3
-    div_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 25.0
-    final_div_factor: Positive = 1e4
-
-
-class Polynomial(Closed):
-    """`power` of the fall; `final`: what the rate falls to, as a fraction of the base."""
-
-    power: Positive = 1.0
-    final: Fraction = 0.0
-
-
-class OnPlateau(Closed):
-    """Arguments of `Plateau`.
-
-    Attributes:
-        factor: what the rate is multiplied by.
-        patience: epochs without improvement that are let pass; the one after them lowers the rate.
-        min_rate: the rate below which it does not go.
-        cooldown: epochs after a drop in which none is counted as bad.
-        threshold: relative improvement below which an epoch is no better than the best.
-        monitor: column of the history. `mode`: which way is better; None: up for an accuracy, down for a loss.
-    """
-
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    patience: Annotated[int, Field(ge=0)] = 10
-    min_rate: NotNegative = 0.0
-    cooldown: Annotated[int, Field(ge=0)] = 0
-    threshold: Annotated[float, Field(ge=0, lt=1)] = 1e-4
-    monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = "val_loss"
-    mode: Literal["min", "max"] | None = None
-
-    @property
-    def direction(self):
-        return self.mode or ("max" if self.monitor.endswith("accuracy") else "min")
-
-
-# Each schedule takes its arguments `a`, the base rate, the ticks done and the ticks in all, counted after the warm-up
-# if the schedule fills the training, and the ticks per epoch. A tick is an epoch or a step, as the settings say.
-
-
-def constant(a, base, tick, ticks, per_epoch):
-    """The base rate."""
-    return base
-
-
-def multi_step(a, base, tick, ticks, per_epoch):
-    """torch's MultiStepLR: base * gamma^(milestones passed)."""
-    return base * a.gamma ** sum(tick / per_epoch >= m for m in a.milestones)
-
-
-def values(a, base, tick, ticks, per_epoch):
-    """The rates given, whatever the base is."""
-    return _held(a.values, tick / per_epoch)
-
-
-def _held(rates, epoch):
-    return rates[max(first for first in rates if first <= epoch)]
-
-
-def step(a, base, tick, ticks, per_epoch):
-    """torch's StepLR: base * gamma^floor(epoch / size)."""
-    # The small number: 0.3 / 0.1 is 2.9999999999999996.
-    return base * a.gamma ** math.floor(tick / per_epoch / a.size + 1e-9)
-
-
-def exponential(a, base, tick, ticks, per_epoch):
-    """torch's ExponentialLR: base * gamma^epoch."""
-    return base * a.gamma ** (tick / per_epoch)
-
-
-def cosine(a, base, tick, ticks, per_epoch):
-    """torch's CosineAnnealingLR with T_max the whole training (Loshchilov and Hutter 2017, arXiv 1608.03983, without
-    restarts). The final rate would be that of the tick after the last."""
-    return _half_wave(base, a.final * base, tick / ticks)
-
-
-def one_cycle(a, base, tick, ticks, per_epoch):
-    """torch's OneCycleLR with `base` its max_lr and cosine annealing both ways (Smith and Topin 2018, arXiv
-    1708.07120); the momentum stays as it is. The highest rate comes at tick pct_start * ticks - 1, the lowest at the
-    last."""
-    first, last = base / a.div_factor, base / a.div_factor / a.final_div_factor
-    # Below 0 where the rise has no room: the rate then starts on its way down.
-    top = a.pct_start * ticks - 1
-    if tick <= top:
-        # With one tick in the rise it is the top.
-        return _half_wave(first, base, tick / top if top > 0 else 1.0)
-    if ticks - 1 <= top:
-        return base
-    return _half_wave(base, last, min(1.0, (tick - top) / (ticks - 1 - top)))
-
-
-def _half_wave(start, end, share):
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def polynomial(a, base, tick, ticks, per_epoch):
-    """torch's PolynomialLR over the whole training, and with a final rate TensorFlow's PolynomialDecay."""
-    return base * (a.final + (1 - a.final) * (1 - tick / ticks) ** a.power)
-
-
-def post_cifar10(a, base, tick, ticks, per_epoch):
-    """The CIFAR-10 VGG19 post's code (junmo1215/practice): 0.08, from epoch 81 on 0.01, from 122 on 0.001, in 164
-    epochs. The 0.1 that the post's optimiser is built with is never used."""
-    return _held({0: 0.08, 81: 0.01, 122: 0.001}, tick / per_epoch)
-
-
-def bigballon_cifar10(a, base, tick, ticks, per_epoch):
-    """BIGBALLON's Vgg19_keras.py, on which the CIFAR-10 post builds: 0.1, from epoch 80 on 0.01, from 160 on 0.001, in
-    200 epochs."""
-    return _held({0: 0.1, 80: 0.01, 160: 0.001}, tick / per_epoch)
-
-
-def post_transfer(a, base, tick, ticks, per_epoch):
-    """The ants and bees post: StepLR(7, 0.1) on 0.001, in 25 epochs."""
-    return base * 0.1 ** (tick / per_epoch // 7)
-
-
-def post_tiny_imagenet(a, base, tick, ticks, per_epoch):
-    """The Tiny ImageNet post's code, not to be recommended: base * 0.1^(epoch // 2 + 1), with a base of 0.01.
-
-    Divided by ten before it begins and every two epochs after, the rate is 1e-6 of the first at epoch 12, and nothing
-    moves: in the post's log each batch of 500 scores 0.26 to 0.32 from epoch 5 to 19. That log begins with a rate of
-    0.01, not the 0.001 of the code. To the last digit its rates are 0.01 * 0.1^(epoch // 2): it is of a run without
-    the `+ 1`, and a base of 0.1 here gives its rates but for rounding.
-    """
-    return base * 0.1 ** (tick / per_epoch // 2 + 1)
-
-
-_FUNCTIONS = (
-    *(constant, multi_step, values, step, exponential, cosine, one_cycle, polynomial),
-    *(post_cifar10, bigballon_cifar10, post_transfer, post_tiny_imagenet),
-)
-SCHEDULES = {function.__name__: function for function in _FUNCTIONS}
-# The rate of a plateau is the base that `Plateau` keeps; the MNIST post's is Adam's, at one rate.
-SCHEDULES |= {"plateau": constant, "post_mnist": constant}
-
-ARGUMENTS = {
-    "multi_step": MultiStep,
-    "values": Values,
-    "step": Step,
-    "exponential": Exponential,
-    "cosine": Cosine,
-    "one_cycle": OneCycle,
-    "polynomial": Polynomial,
-    "plateau": OnPlateau,
-}
-
-# Those that know no epoch by number but run from the end of the warm-up to the end of the training.
-FILLING = ("cosine", "one_cycle", "polynomial")
+from kstyle.training.loop import given, old_names
+from kstyle.training.loop.rates import ARGUMENTS, FILLING, FUNCTION, NAMES, SCHEDULES, Fraction
 
 
 class Schedule(Closed):
     """A learning-rate schedule; every key that is not listed here is an argument of the schedule named.
 
     Attributes:
-        name: in `SCHEDULES`. The name alone may stand for the section.
+        name: in `kstyle.training.loop.rates.NAMES`. The name alone may stand for the section. In Python a function of
+            the epoch, a float counted from 0, or a schedule of Keras' may stand for either.
         by: `epoch`: the rate changes only where an epoch starts; `step`: at every step. None: by step for cosine,
-            one_cycle and polynomial, by epoch for the others.
+            one_cycle, polynomial and Keras' own, by epoch for the others.
         warmup: epochs in which the rate rises linearly to what the schedule says.
         warmup_steps: the same in steps, instead; the rate then changes by step.
         warmup_start: what it rises from, as a fraction.
+        note: what to write in a recipe that had a name of before; None: nothing.
     """
 
     # The arguments, which depend on the name, are checked below against that schedule's own closed model.
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: Annotated[str, one_of("schedule", SCHEDULES)] = "constant"
+    name: str = "constant"
     by: Literal["epoch", "step"] | None = None
     warmup: NotNegative = 0.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     warmup_start: Fraction = 0.1
 
     _arguments: Closed = PrivateAttr()
+    _note: str | None = PrivateAttr(None)
+    _function: Any = PrivateAttr(None)  # one that has no name here; it is written to no file
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _from_name(cls, value):
-        return {"name": value} if isinstance(value, str) else value
+    def _as_today(cls, value, handler):
+        section, function = given.described(value)
+        section, note = old_names.today(old_names.SCHEDULES, section)
+        made = handler(section)
+        if made is not value:
+            made._note, made._function = note and f"schedule: {note}", function
+        return made
 
     @model_validator(mode="after")
     def _sound(self):
-        given, model = self.model_extra or {}, ARGUMENTS.get(self.name, Closed)
-        own = [*model.model_fields, *(key for key in type(self).model_fields if key != "name")]
-        for key in given:
-            if key not in model.model_fields:
-                raise unknown(f"argument of schedule {self.name}", key, own)
-        self._arguments = config.check(model, given, f"schedule {self.name}")
+        if self.name not in NAMES and self.name != FUNCTION:
+            raise unknown("schedule", self.name, NAMES)
+        if self.given:
+            given.check(self)
+            self._arguments = Closed()
+        else:
+            self._check_arguments()
         if self.warmup and self.warmup_steps:
             raise ValueError(f"expected warmup or warmup_steps, not both; got {self.warmup:g} and {self.warmup_steps}")
         if self.name == "one_cycle" and (self.warmup or self.warmup_steps):
@@ -268,17 +76,41 @@ class Schedule(Closed):
             raise ValueError("warmup_start 0 would be a first epoch at rate 0: raise it, or use by: step")
         return self
 
+    def _check_arguments(self):
+        passed, model = self.model_extra or {}, ARGUMENTS.get(self.name, Closed)
+        for key in passed:
+            if key not in model.model_fields:
+                raise unknown(f"argument of schedule {self.name}", key, [*model.model_fields, *_COMMON])
+        self._arguments = config.check(model, passed, f"schedule {self.name}")
+
+    note = property(lambda self: self._note)
+    function = property(lambda self: self._function)
+
+    @property
+    def given(self):
+        """Whether it is the user's or Keras', and not one of kstyle's."""
+        return self.name not in SCHEDULES
+
     @property
     def arguments(self):
         """The arguments, checked, as the model of `ARGUMENTS`."""
         return self._arguments
 
+    @functools.cached_property
+    def rates(self):
+        """`rates(epoch, step) -> rate` of one that is `given`. UsageError: its function is not there."""
+        return given.rates(self)
+
     @property
     def unit(self):
         """`"epoch"` or `"step"`: how often the rate may change."""
         if self.by is None:
-            return "step" if self.name in FILLING or self.warmup_steps else "epoch"
+            by_step = self.name in FILLING or self.warmup_steps or (self.given and given.by_step(self))
+            return "step" if by_step else "epoch"
         return self.by
+
+
+_COMMON = ("by", "warmup", "warmup_steps", "warmup_start")
 
 
 def check(schedule, epochs, steps_per_epoch=None):
@@ -312,7 +144,7 @@ def rate(schedule, base, step, steps_per_epoch, epochs):
     Returns:
         A float, at least 0.
 
-    Raises: as `check`.
+    Raises: as `check`; UsageError for a function that gives no rate, or was given in Python and is not there.
     """
     check(schedule, epochs, steps_per_epoch)
     per_epoch = steps_per_epoch if schedule.unit == "step" else 1
@@ -322,6 +154,9 @@ def rate(schedule, base, step, steps_per_epoch, epochs):
     factor = 1.0
     if tick < warmup:
         factor = schedule.warmup_start + (1 - schedule.warmup_start) * tick / warmup
+    if schedule.given:
+        epoch = tick / per_epoch
+        return factor * schedule.rates(epoch, round(epoch * steps_per_epoch))
     function = SCHEDULES[schedule.name]
     if schedule.name in FILLING:
         return factor * function(schedule.arguments, base, max(0, tick - warmup), ticks - warmup, per_epoch)

@@ -28,11 +28,13 @@ def recipe(folder, name=None, overrides=None):
     overrides, path = dict(overrides or {}), Path(folder) / "recipe.yaml"
     own = settings.load(str(path))
     epochs = overrides.pop("epochs", None)
+    same = own
     if name is not None or overrides:
         plain = {} if epochs is None or own.stages else {"epochs": epochs}
-        _compare(folder, own, settings.load(str(path) if name is None else name, {**plain, **overrides}), overrides)
+        same = settings.load(str(path) if name is None else name, {**plain, **overrides})
+        _compare(folder, own, same, overrides)
     if epochs is None:
-        return own, False
+        return settings.with_functions(own, same), False
     wanted = settings.resolved(own)
     if own.stages:
         config.check(_Epochs, {"epochs": epochs}, "--resume")
@@ -47,7 +49,7 @@ def recipe(folder, name=None, overrides=None):
     done = position["epoch"] + bool(position["batch"])
     if sum(stage.epochs for stage in changed.plan) < done:
         raise UsageError(f"epochs: {epochs} in all, and {one_line(folder)} is in epoch {done} already: give more.")
-    return changed, changed.plan != own.plan
+    return settings.with_functions(changed, same), settings.resolved(changed) != settings.resolved(own)
 
 
 class _Epochs(config.Closed):

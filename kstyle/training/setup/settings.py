@@ -3,18 +3,19 @@
 import functools
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle import config
 from kstyle.config import Closed, FilePath, NotNegative, Positive
 from kstyle.errors import UsageError, unknown
 from kstyle.training.augment.policy import AugmentSettings
-from kstyle.training.loop import schedules
+from kstyle.training.loop import given, old_names, schedules
 from kstyle.training.loop.schedules import AugmentSchedule, Schedule
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+SGD = ("torch-sgd", "keras-sgd")  # their momentum is a setting of its own
 # YAML takes some names of classes for numbers.
 ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
@@ -94,16 +95,18 @@ class Data(Closed):
 
 
 class Optimizer(Closed):
-    """`name`: a key of `kstyle.training.loop.optimizers.OPTIMIZERS`; `arguments`: more of Keras' arguments of it.
+    """`name`: in `kstyle.nn.optimizers.NAMES`; `arguments`: more of its arguments. In Python one of Keras' optimisers
+    may stand for the section.
 
     `weight_decay` of the kernels is `coupled`, added to the gradient as in torch, or `decoupled`; with `decay_norms`
         biases and normalisation decay too, as in torch where nobody has said otherwise.
     `clip_norm`: the gradients' common norm is cut to it.
     `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
         a layer holds, 0 keeps its weights as they are.
+    `note`: what to write in a recipe that had a name of before; None: nothing.
     """
 
-    name: str = "sgd"
+    name: str = "torch-sgd"
     learning_rate: Positive
     momentum: Fraction = 0.0
     nesterov: bool = False
@@ -114,14 +117,31 @@ class Optimizer(Closed):
     multipliers: dict[str, NotNegative] = Field(default={})
     arguments: dict[str, Any] = Field(default={})
 
+    _note: str | None = PrivateAttr(None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_today(cls, value, handler):
+        section, note = old_names.today(old_names.OPTIMIZERS, given.optimizer(value))
+        made = handler(section)
+        if made is not value:
+            made._note = note and f"optimizer: {note}"
+        return made
+
+    note = property(lambda self: self._note)
+
     @property
     def decoupled(self):
-        return self.decay == "decoupled" or self.name == "adamw"
+        return self.decay == "decoupled"
 
     @model_validator(mode="after")
     def _momentum_is_for_sgd(self):
-        if self.name != "sgd" and (self.momentum or self.nesterov):
-            raise ValueError(f"momentum and nesterov are sgd's; {self.name} takes its own in optimizer.arguments")
+        if self.name not in SGD and (self.momentum or self.nesterov):
+            raise ValueError(
+                f"momentum and nesterov are {' and '.join(SGD)}'s; {self.name} takes its own in optimizer.arguments"
+            )
+        if "learning_rate" in self.arguments:
+            raise ValueError("learning_rate is a setting of its own, beside arguments")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self
@@ -255,6 +275,12 @@ class TrainSettings(Closed):
             for stage in stages
         ]
 
+    @property
+    def notes(self):
+        """What to write in place of names of before that the recipe has: lines for the log."""
+        sections = [section for stage in self.plan for section in (stage.optimizer, stage.schedule)]
+        return list(dict.fromkeys(section.note for section in sections if section.note))
+
     def _optimizer(self, stage):
         optimizer = stage.optimizer or self.optimizer
         rate = stage.learning_rate
@@ -270,6 +296,24 @@ def resolved(settings):
         **settings.model_dump(mode="json"),
         "augment": settings.augment.model_dump(mode="json", exclude_unset=True),
     }
+
+
+def check_functions(settings):
+    """Raises a UsageError where a `TrainSettings` was read from a file and had a function that only Python can give."""
+    for stage in settings.plan:
+        if stage.schedule.given:
+            _ = stage.schedule.rates
+
+
+def with_functions(settings, given):
+    """A `TrainSettings` that was read from a file, with the functions of `given`, which says the same in Python."""
+    stages = [
+        stage if stage.schedule is None else stage.model_copy(update={"schedule": other.schedule})
+        for stage, other in zip(settings.stages, given.stages)
+    ]
+    found = settings.model_copy(update={"schedule": given.schedule, "stages": stages})
+    check_functions(found)
+    return found
 
 
 def _share_epochs(settings, overrides):
