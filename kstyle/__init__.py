@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.data import download
     from kstyle.models.features import Extractor
     from kstyle.style.jobs.batch import stylize_all as batch
+    from kstyle.style.jobs.film import film
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
     from kstyle.style.result import Result
@@ -46,6 +47,7 @@ __all__ = [
     "download",
     "evaluate",
     "export",
+    "film",
     "losses",
     "networks",
     "optimizers",
@@ -73,6 +75,7 @@ _LAZY = {
     "download": ("kstyle.data", "download"),
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
+    "film": ("kstyle.style.jobs.film", "film"),
     "losses": ("kstyle.losses", ""),
     "networks": ("kstyle.networks", ""),
     "optimizers": ("kstyle.optimizers", ""),

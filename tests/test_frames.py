@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pictures
 import pytest
-from batches import summary
+from batches import STYLE, summary
 from PIL import Image
 
-from kstyle.style.jobs import batch, frames
+import kstyle
+from kstyle.style.jobs import batch
+from kstyle.style.jobs.films import files, frames
 
 
 def scene(number, height=40, width=48):
@@ -102,6 +104,36 @@ def test_an_animation_in_and_out(run, kind):
     assert Path(got["output"]).stat().st_mtime_ns == before
 
 
+def test_a_film_in_python(place, run):
+    """Failure: `kstyle.film` paints other frames than `kstyle batch`, or a mistake ends in a traceback."""
+    shots = [Image.fromarray(scene(number)) for number in range(3)]
+    shots[0].save("clip.gif", save_all=True, append_images=shots[1:], duration=[50, 120, 70], loop=0)
+    common = {"preset": place / "shallow.yaml", "size": 32, "precision": "float32", "deterministic": True}
+    found = kstyle.film("clip.gif", STYLE, "python", steps=3, frame_steps=2, temporal=1, **common)
+    options = ["--frame-steps", 2, "--temporal", 1, "--precision", "float32", "--deterministic", "-q"]
+    assert run("clip.gif", *options, steps=3) == (0, "", "") and found == Path("python/clip.gif")
+    for name in ("clip.gif", "clip/000001.png", "clip/000002.png", "clip/000003.png"):
+        assert Path("python", name).read_bytes() == Path("out", name).read_bytes(), name
+    made, changed = Path("python/clip/000002.png"), Path("python/clip.gif").stat().st_mtime_ns
+    made.unlink()  # of a film that goes on nothing else is painted but what is missing, and what follows it
+    kstyle.film("clip.gif", STYLE, "python", steps=3, frame_steps=2, temporal=1, **common)
+    assert made.read_bytes() == Path("out/clip/000002.png").read_bytes()
+    assert Path("python/clip.gif").stat().st_mtime_ns != changed
+
+    shots[0].save("still.gif")
+    (place / "cwd/taken").mkdir()
+    shutil.copy("clip.gif", "taken/clip.gif")
+    for path, output, options, said in [
+        ("still.gif", "out", {}, r"still\.gif is no film: a video, or a GIF, WebP or PNG of several frames"),
+        ("none.gif", "out", {}, r"none\.gif: there is no such file"),
+        ("clip.gif", ".", {}, "would be replaced, and it is read too"),
+        ("clip.gif", "taken", {}, r"taken/clip\.gif is there, and no painting of this film"),
+        ("clip.gif", "new", {"temporal": -1}, "temporal weight must be 0 or more"),
+    ]:
+        with pytest.raises(kstyle.UsageError, match=said):
+            kstyle.film(path, STYLE, output, **common, **options)
+
+
 needs_ffmpeg = pytest.mark.skipif(
     not (shutil.which("ffmpeg") and shutil.which("ffprobe")), reason="ffmpeg is not installed"
 )
@@ -153,9 +185,9 @@ def test_a_rate_that_varies(place, suffix):
     expected = times(film)
     assert len(expected) == 13 and np.diff(expected).max() > 0.39
     Path("apart").mkdir()
-    found = frames.take_apart(film, "apart", 32)
+    found = files.take_apart(film, "apart", 32)
     assert len(found.frames) == 13
-    frames.put_together(found, found.frames, f"again.{suffix}")
+    files.join(found, found.frames, f"again.{suffix}")
     again = times(f"again.{suffix}")
     np.testing.assert_allclose(again - again[0], expected - expected[0], atol=0.002)
 
@@ -184,5 +216,5 @@ def test_an_hdr_film(place):
         check=True,
     )
     Path("apart").mkdir()
-    found = frames.take_apart("hdr.mp4", "apart", 32)
+    found = files.take_apart("hdr.mp4", "apart", 32)
     assert np.asarray(Image.open(found.frames[0]).convert("RGB")).min() > 245

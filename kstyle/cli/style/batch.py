@@ -60,7 +60,7 @@ def batch(
     """Paint every CONTENT, pictures and folders of them, in one style.
 
     What is done is skipped: the same command goes on where it was stopped. A single video or animated GIF is painted
-    frame by frame and put together again. Exit code 1: some pictures failed; 2: nothing was begun.
+    frame by frame and made a film again. Exit code 1: some pictures failed; 2: nothing was begun.
     """
     settings, blend = painting.settings_and_blend(
         preset, len(styles), style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
@@ -70,54 +70,44 @@ def batch(
     from kstyle.cli.common.progress import PicturesProgress
 
     with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
-        from kstyle.io import names, scratch
         from kstyle.style import transfer
         from kstyle.style.jobs import batch as batches
-        from kstyle.style.jobs import frames as films
-        from kstyle.style.jobs import video
-        from kstyle.style.jobs.contents import Content, survey
-        from kstyle.style.jobs.record import RECORD
+        from kstyle.style.jobs import film as films
+        from kstyle.style.jobs.contents import survey
+        from kstyle.style.jobs.films import files, video
+        from kstyle.style.jobs.films.frames import Motion
 
         with _not_begun():
-            film = contents[0] if len(contents) == 1 and films.is_film(contents[0], frames) else None
-            motion = _motion(films, frames or film, frame_steps, temporal)
+            film = contents[0] if len(contents) == 1 and files.is_film(contents[0], animations=frames) else None
+            motion = _motion(Motion, frames or film, frame_steps, temporal)
             videos = [path for path in contents if Path(path).suffix.lower() in video.FILMS]
             if videos and not film:
                 raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
             painter = transfer.Painter(
                 list(styles), preset, blend=blend, progress=progress.download, **options, **settings
             )
-            folder, left = Path(output), ()
+            numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
+            how.update(motion=motion, jobs=jobs, together=together)
             if film:
-                video.need_ffmpeg(film)
-                apart = stack.enter_context(scratch.folder())
-                film = films.take_apart(film, apart, size)
-                target, folder = folder / f"{film.path.stem}{film.suffix}", folder / film.path.stem
-                names.check_spares([target], [film.path, *styles, init])
-                if target.exists() and not (folder / RECORD).is_file():
-                    raise UsageError(f"{one_line(target)} is there, and no painting of this film: give another folder.")
-                key = film.path.absolute()
-                found = [Content(frame, frame.stem, f"{key}#{frame.stem}") for frame in film.frames]
+                work = stack.enter_context(films.taken_apart(film, output, size, [*styles, init]))
+                found, left, target = work.contents, (), work.target
+                outcomes = films.paint(painter, work, *numbers, **how)
             else:
-                found, left = survey(contents, recursive, folder)
+                target = Path(output)
+                found, left = survey(contents, recursive, target)
+                outcomes = batches.stylize_all(painter, found, target, *numbers, **how)
             progress.pictures(len(found))
-            outcomes = batches.stylize_all(
-                painter, found, folder, size, steps, seed, progress.step,
-                suffix=f".{form}", force=force, motion=motion, jobs=jobs, together=together,
-            )  # fmt: skip
         summary = Summary(found, left)
         try:
             for content, outcome in outcomes:
                 summary.add(content, outcome)
                 progress.picture(outcome.state)
-            if film:
-                summary.film = _put_together(films, film, found, summary, target)
         except KeyboardInterrupt:
             summary.interrupted = True
         except Exception:
             summary.list_failures()
             raise
-    summary.report(target if film else folder, len(found), as_json, quiet)
+    summary.report(target, len(found), as_json, quiet)
 
 
 @contextlib.contextmanager
@@ -129,26 +119,13 @@ def _not_begun():
         raise UsageError(str(error)) from error
 
 
-def _motion(films, wanted, steps, temporal):
+def _motion(kind, wanted, steps, temporal):
     if not wanted:
         for option, value in (("--frame-steps", steps), ("--temporal", temporal)):
             if value is not None:
                 raise UsageError(f"{option} is for a film's frames: give --frames too.")
         return None
-    return films.Motion(steps, **({} if temporal is None else {"temporal": temporal}))
-
-
-def _put_together(films, film, found, summary, target):
-    """The film's path; a frame that failed shows the one before it, or after it, so that time and sound stay right."""
-    shown = [summary.results.get(content.key) for content in found]
-    first = next((path for path in shown if path is not None), None)
-    if first is None:
-        return None
-    for number, path in enumerate(shown):
-        shown[number] = path or (shown[number - 1] if number else first)
-    if summary.done or not target.is_file():
-        films.put_together(film, shown, target)
-    return target
+    return kind(steps, **({} if temporal is None else {"temporal": temporal}))
 
 
 class Summary:
@@ -159,15 +136,13 @@ class Summary:
         # What nobody takes for a picture is not spoken of: previews and other hidden files, folders read elsewhere.
         self.left = [each for each in left if each.kind in ("name", "content", "special", "link")]
         self._failed = {}
-        self.done, self.skipped, self.results = 0, 0, {}
-        self.film, self.interrupted = None, False
+        self.done, self.skipped, self.interrupted = 0, 0, False
         self._begun = time.perf_counter()
 
     def add(self, content, outcome):
         if outcome.state == "failed":
             self._failed[self._numbers[content.key]] = {"file": str(content.path), "error": outcome.error}
             return
-        self.results[content.key] = outcome.path
         if outcome.state == "done":
             self.done += 1
         else:

@@ -22,8 +22,9 @@ from kstyle.io.files import one_line, reason
 from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.engine.loop import Step
-from kstyle.style.jobs import frames, rescue
+from kstyle.style.jobs import rescue
 from kstyle.style.jobs.contents import Content, Paths, collect
+from kstyle.style.jobs.films import frames
 from kstyle.style.jobs.record import Record, made, made_with
 
 log = logging.getLogger("kstyle")
@@ -84,8 +85,8 @@ def stylize_all(
         recursive: pictures in folders below too; results keep the tree.
         suffix: of the results, one of `kstyle.pictures.images.FORMATS`.
         force: nothing is skipped.
-        motion: a `kstyle.style.jobs.frames.Motion` if the contents are the frames of a film, in order: each begins from
-            the result before it and is held to it.
+        motion: a `kstyle.style.jobs.films.frames.Motion` if the contents are the frames of a film, in order: each
+            begins from the result before it and is held to it.
         jobs: processes that paint at the same time, each with its share of the processor's cores and a network of its
             own; small pictures leave cores idle. `callback` is not called then.
         together: pictures of one shape that are painted as a batch. None: as many as keep the machine busy; 1 where

@@ -1,27 +1,21 @@
-"""Frames of a film: what one hands to the next, and films taken apart and put together again.
+"""Frames of a film: what the painting of one takes over from the painting of the frame before it.
 
 There is no optical flow. Where the content stays, a painting begins with the strokes of the frame before it and is held
 to them; where it changes, the change is added to the strokes, and nothing holds them.
 """
 
-import contextlib
 import hashlib
 import logging
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from kstyle.errors import DataError, UsageError
-from kstyle.io import files
-from kstyle.io.files import one_line
-from kstyle.pictures import formats, images
+from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.colour import modes as colour
-from kstyle.style.jobs import video
 
 log = logging.getLogger("kstyle")
 
@@ -31,9 +25,6 @@ STILL = 0.04
 # With `temporal` at 1, a mean change of 0.1 adds as much to the loss as all its other terms have together: the term is
 # the squared change, so it is divided by 0.1².
 DEAR = 0.1**2
-# Films that Pillow reads and writes. A GIF of several frames is always one; the others only where --frames is given.
-ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
-GIF_PALETTE_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -170,133 +161,3 @@ class Chain:
         """A frame that was painted or skipped, with its entry in the record: the next one follows it."""
         self._mark = hashlib.sha256(f"{entry.get('after')} {entry['sha256']}".encode()).hexdigest()[:16]
         self._last = content, target, entry.get("loss")
-
-
-@dataclass(frozen=True)
-class Film:
-    """A film taken apart.
-
-    Attributes:
-        path: of its file.
-        frames: paths of its frames, pictures, in order.
-        rate: frames a second as ffmpeg says it, "30000/1001"; None for an animation.
-        durations: seconds of each frame of a video whose rate varies, empty for others; milliseconds of an animation's.
-        loop: how often an animation is repeated, 0 for ever; None: not said.
-    """
-
-    path: Path
-    frames: list
-    rate: str | None = None
-    durations: tuple = ()
-    loop: int | None = None
-
-    @property
-    def suffix(self):
-        """Of the result."""
-        suffix = self.path.suffix.lower()
-        return suffix if self.rate is None else video.FILMS[suffix][0]
-
-
-def is_film(path, asked=False):
-    """Whether a file is to be taken apart: a video, a GIF that moves, or, where frames are `asked` for, another
-    animation. Only names and headers are looked at."""
-    suffix = Path(path).suffix.lower()
-    if suffix in video.FILMS:
-        return True
-    if suffix not in ANIMATIONS or (suffix != ".gif" and not asked):
-        return False
-    try:
-        with _opened(path) as image:
-            return getattr(image, "n_frames", 1) > 1
-    except DataError:  # painting it will say why
-        return False
-
-
-def take_apart(path, folder, size):
-    """A film's frames as PNG files in a folder, no larger than they will be painted.
-
-    Args:
-        path: of a film, see `is_film`.
-        folder: an empty one.
-        size: long side in pixels of what will be painted.
-
-    Returns:
-        A `Film`.
-
-    Raises:
-        UsageError: it takes ffmpeg, which is not installed.
-        DataError: the film cannot be read.
-    """
-    path = Path(path)
-    if path.suffix.lower() in video.FILMS:
-        return Film(path, *video.take_apart(path, folder, size))
-    return _take_animation_apart(path, folder)
-
-
-def put_together(film, pictures, target):
-    """Writes painted frames as a film, at the rate of the one they were painted from and with its sound.
-
-    Args:
-        film: the `Film`.
-        pictures: a path for each of its frames.
-        target: ends in `film.suffix`; replaced once the new one is complete.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    if film.rate is None:
-        _write_animation(film, pictures, Path(target))
-    else:
-        video.put_together(film, pictures, Path(target))
-
-
-@contextlib.contextmanager
-def _opened(path):
-    label = one_line(path)
-    with formats.one_line_errors(label), open(path, "rb") as stream:
-        yield formats.open_image(stream, label)
-
-
-def _take_animation_apart(path, folder):
-    frames, durations = [], []
-    with _opened(path) as image:
-        loop = image.info.get("loop")
-        for number in range(getattr(image, "n_frames", 1)):
-            image.seek(number)
-            image.load()
-            durations.append(round(image.info.get("duration", 100)))
-            frame = image.convert("RGBA" if image.has_transparency_data else "RGB")
-            frames.append(Path(folder, f"{number + 1:06d}.png"))
-            frame.save(frames[-1], compress_level=1)
-    return Film(path, frames, durations=tuple(durations), loop=loop)
-
-
-def _write_animation(film, pictures, target):
-    kind = ANIMATIONS[film.suffix]
-    shown = [_eight_bits(path) for path in pictures]
-    clear = any(frame.mode == "RGBA" for frame in shown)
-    options = {"WEBP": {"quality": 90}, "PNG": {}, "GIF": {"disposal": 2} if clear else {}}[kind]
-    if film.loop is not None:
-        options["loop"] = film.loop
-    if kind == "GIF" and not clear:
-        # One palette for all frames, and no dithering: its dots would change from frame to frame and so flicker.
-        palette = _palette(shown)
-        shown = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in shown]
-    with files.replacing(target) as beside, open(beside, "w+b") as stream:
-        shown[0].save(
-            stream, format=kind, save_all=True, append_images=shown[1:], duration=list(film.durations), **options
-        )
-
-
-def _eight_bits(path):
-    picture = images.read(path)
-    return images.to_pil(picture.rgb, picture.alpha)
-
-
-def _palette(shown):
-    picked = [shown[i] for i in np.unique(np.linspace(0, len(shown) - 1, GIF_PALETTE_FRAMES).round().astype(int))]
-    width, height = picked[0].size
-    sheet = Image.new("RGB", (width, height * len(picked)))
-    for number, frame in enumerate(picked):
-        sheet.paste(frame, (0, number * height))
-    return sheet.quantize(256, method=Image.Quantize.MEDIANCUT)

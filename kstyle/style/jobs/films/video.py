@@ -56,7 +56,7 @@ def take_apart(path, folder, size):
         average; and, where the rate varies, the seconds for which each is shown, else an empty tuple.
 
     Raises:
-        UsageError, DataError: as `kstyle.style.jobs.frames.take_apart`.
+        UsageError, DataError: as `kstyle.style.jobs.films.files.take_apart`.
     """
     need_ffmpeg(path)
     source = os.path.abspath(path)
@@ -122,12 +122,12 @@ def _to_srgb(path, stream):
     return f"{linear},tonemap=clip,zscale=t=iec61966-2-1:m=bt709:r=tv,format=yuv444p,"
 
 
-def put_together(film, pictures, target):
+def join(film, pictures, target):
     """Writes a video of painted frames, with the times and the sound of the one they were painted from.
 
     Args:
-        film: a `kstyle.style.jobs.frames.Film` of a video.
-        pictures, target: as for `kstyle.style.jobs.frames.put_together`.
+        film: a `kstyle.style.jobs.films.files.Film` of a video.
+        pictures, target: as for `kstyle.style.jobs.films.files.join`.
 
     Raises:
         DataError: it cannot be written.

@@ -1,0 +1,1 @@
+"""Films: taken apart into frames, painted frame after frame, and joined again."""
