@@ -88,10 +88,14 @@ def ending(path, ending, suffix=None):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path, ending=""):
     """`with replacing(path) as beside:` the file written at `beside` becomes `path` if nothing was raised.
 
     If anything was, nothing new is left in the folder, and an existing file is as it was.
+
+    Args:
+        path: of the file.
+        ending: of `beside`, for a library that goes by a file's suffix.
 
     Raises:
         DataError: an OSError in the block or of the renaming, in one line with the path.
@@ -99,7 +103,7 @@ def replacing(path):
     path = Path(path)
     # Beside the target, as a rename is only atomic within a file system. Hidden from globs of results, cut to what a
     # file name may have, and of this process and thread, so that no two write the same one.
-    beside = path.with_name(f"{_beside(path)}{os.getpid()}.{threading.get_ident()}.part")
+    beside = path.with_name(f"{_beside(path)}{os.getpid()}.{threading.get_ident()}.part{ending}")
     try:
         yield beside
         os.replace(beside, path)

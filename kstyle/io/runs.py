@@ -7,6 +7,7 @@ log.txt            what was said, with the time
 state.safetensors  everything a resumed training needs
 best.safetensors   the weights of the best epoch so far
 weights.safetensors  the result, once the training is done
+model.keras          the same with the normalisation before it, in Keras' own layers: pictures to probabilities
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from kstyle.io import locks
 from kstyle.io.files import claim_folder, cut, json_text, one_line, reason, replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
+KERAS = "model.keras"
 
 
 @contextlib.contextmanager
@@ -86,7 +88,7 @@ def write_recipe(folder, recipe):
 
 def clear(folder):
     """Removes what a killed process was writing."""
-    for stale in Path(folder).glob(".*.part"):
+    for stale in [*Path(folder).glob(".*.part"), *Path(folder).glob(f".*.part{Path(KERAS).suffix}")]:
         stale.unlink(missing_ok=True)
 
 

@@ -1,16 +1,18 @@
 """The course of a training: its stages one after the other, with what is kept of them."""
 
 import contextlib
+import functools
 import logging
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import runs, signals
 from kstyle.nn import callbacks as given
+from kstyle.nn import plain
 from kstyle.nn import state as checkpoint
 from kstyle.training.loop import callbacks, optimizers, steps
 from kstyle.training.loop.fit import Position, Stopped, fit
-from kstyle.training.results import metrics
+from kstyle.training.results import keras_file, metrics
 from kstyle.training.setup import build, stages
 from kstyle.training.state import State
 
@@ -46,6 +48,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         DataError: memory is full, or the loss is no number any more.
         UsageError: a batch larger than the data, or a callback that cannot be in this recipe.
     """
+    plain.saves_plainly(model, functools.partial(steps.compile_model, monitored=False))
     plan = recipe.plan
     total = sum(stage.epochs for stage in plan)
     weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
@@ -147,6 +150,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
     if not carry_best() and average:
         average.swap()
     runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
+    keras_file.write(folder, model, normalise, parts.shape)
     return history
 
 

@@ -10,7 +10,11 @@ from kstyle.io.files import json_text
 @click.argument("run", type=PATH, metavar="RUN")
 @click.option("--format", "format_", metavar="onnx|torch|keras", help="What to write.  [default: as -o ends, or onnx]")
 @click.option(
-    "-o", "--output", type=PATH, metavar="FILE", help="The file.  [default: RUN/model.onnx, .safetensors or .keras]"
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="FILE",
+    help="The file.  [default: RUN/model.onnx, RUN/model.safetensors, RUN/export.keras]",
 )
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
 @plugin

@@ -115,6 +115,8 @@ class LocalResponse(keras.layers.Layer):
     x / (1 + alpha / depth · Σ x²) ** beta, the sum over the `depth` channels around each; (B, H, W, C) in and out.
     """
 
+    made_of_keras_ops = True  # and without weights: a plain copy of a network (`kstyle.nn.plain`) has the ops
+
     def __init__(self, depth=5, alpha=1e-4, beta=0.75, **kwargs):
         super().__init__(**kwargs)
         self.depth, self.alpha, self.beta = depth, alpha, beta

@@ -28,13 +28,23 @@ class Normalise:
     def from_unit(self, images):
         return self._affine(images, self._scale, self._shift)
 
+    def scale_and_shift(self):
+        """What a byte is multiplied by and what is added then: two numbers, or one for each channel, (C,) float32."""
+        return _alike(self._scale / 255, self._shift)
+
     def _affine(self, images, scale, shift):
         images = ops.cast(images, "float32")
-        if len(set(zip(scale.tolist(), shift.tolist()))) == 1:
-            scale, shift = float(scale[0]), float(shift[0])
-        else:
-            scale, shift = ops.convert_to_tensor(scale), ops.convert_to_tensor(shift)
-        return images * scale + shift
+        scale, shift = _alike(scale, shift)
+        if isinstance(scale, float):
+            return images * scale + shift
+        return images * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)
+
+
+def _alike(scale, shift):
+    """The two as numbers where all channels have the same."""
+    if len(set(zip(scale.tolist(), shift.tolist()))) == 1:
+        return float(scale[0]), float(shift[0])
+    return scale, shift
 
 
 def to_unit(images):

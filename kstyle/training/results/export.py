@@ -1,6 +1,5 @@
 """A trained network for other programs: ONNX, PyTorch's names, plain Keras. Run before it gets its name."""
 
-import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import checkpoints, names, runs
 from kstyle.io.files import expanded
 from kstyle.models import torch_names
-from kstyle.nn import layers
+from kstyle.nn import plain
 from kstyle.training.loop import steps
-from kstyle.training.results import evaluate
+from kstyle.training.results import evaluate, keras_file
 from kstyle.training.setup import build
 
 ops = keras.ops
@@ -90,7 +89,7 @@ def export(
     Args:
         folder: of the run.
         format: key of `SUFFIXES`. None: as `path` ends, or `"onnx"`.
-        path: the file; None: `model.onnx`, `model.safetensors` or `model.keras` in the run's folder.
+        path: the file; None: `model.onnx`, `model.safetensors` or `export.keras` in the run's folder.
         check: read the file again and compare: ONNX and Keras by running it on three pictures of noise (probabilities
             to 1e-4, logits to 1e-4 of the largest), a state dict tensor by tensor. Nothing is left at `path` but what
             passed.
@@ -114,7 +113,7 @@ def export(
             exchange.need("onnxruntime")
     network = load(folder)
     writer, reader = WRITERS[kind], CHECKS[kind]
-    with _beside(file) as beside:
+    with runs.replacing(file, file.suffix.lower()) as beside:
         made = writer(network, beside)
         said = reader(network, beside) if check else None
         size = beside.stat().st_size
@@ -132,13 +131,14 @@ def target(folder, format=None, path=None):
         raise unknown("format", format, SUFFIXES)
     if path is None:
         format = format or "onnx"
-        return format, Path(folder) / f"model{SUFFIXES[format][0]}"
+        # A run's own model.keras gives the probabilities alone.
+        return format, Path(folder) / f"{'export' if format == 'keras' else 'model'}{SUFFIXES[format][0]}"
     path = Path(path)
     by_suffix = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
     suffixes = SUFFIXES[format] if format else tuple(by_suffix)
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"{path}: expected a name that ends in {' or '.join(suffixes)}.")
-    own = (runs.STATE, runs.BEST, runs.RESULT)
+    own = (runs.STATE, runs.BEST, runs.RESULT, runs.KERAS)
     known = path.name in own and (path.parent / "run.json").exists()
     if known or any(names.same_file(path, Path(folder) / name) for name in own):
         raise UsageError(f"{path} belongs to the run: choose another name.")
@@ -161,32 +161,6 @@ def load(folder):
         rounded, model = model, fresh()
         model.set_weights(rounded.get_weights())
     return Network(model, normalise, facts, fresh)
-
-
-@contextlib.contextmanager
-def _beside(path):
-    """As `runs.replacing`, by a name with the suffix, which Keras goes by."""
-    try:
-        with runs.replacing(path) as part:
-            beside = part.with_name(part.name + path.suffix.lower())
-            try:
-                yield beside
-                os.replace(beside, part)
-            finally:
-                beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}).") from error
-
-
-def pictures(shape, count=3):
-    """(count, *shape) uint8: the same noise each time, ever coarser."""
-    height, width, channels = shape
-    rng = np.random.default_rng(0)
-    found = []
-    for k in range(count):
-        noise = rng.integers(0, 256, (-(-height // 4**k), -(-width // 4**k), channels), np.uint8)
-        found.append(noise.repeat(4**k, axis=0).repeat(4**k, axis=1)[:height, :width])
-    return np.stack(found)
 
 
 def _compare(network, images, got):
@@ -214,7 +188,7 @@ def _compare(network, images, got):
 
 
 def _write_onnx(network, path):
-    example = pictures(network.facts["shape"], 2)
+    example = keras_file.pictures(network.facts["shape"], 2)
     exchange.write_onnx(network.model, network, example, path, ("logits", "probabilities"), network.notes())
 
 
@@ -224,7 +198,7 @@ def _check_onnx(network, path):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    images = pictures(network.facts["shape"])
+    images = keras_file.pictures(network.facts["shape"])
     return _compare(network, images, session.run(["logits", "probabilities"], {"images": images}))
 
 
@@ -276,65 +250,17 @@ def _check_torch(network, path):
 # ---------------------------------------------------------------------------------------------------- Keras
 
 
-def plain(model):
-    """A copy of a network in Keras' own layers, which opens without kstyle; a layer that Keras lacks stays."""
-    originals = {layer.name: layer for layer in model.layers}
-
-    def same_padding(layer):
-        # Keras' "same" is symmetric for an odd kernel that moves by one pixel.
-        return layer.strides == (1, 1) and all(size == 2 * layer.pad + 1 for size in layer.kernel_size)
-
-    def clone(layer):
-        config = layer.get_config()
-        if isinstance(layer, layers.Conv2D):
-            if config.pop("pad") is not None:
-                config["padding"] = "same" if same_padding(layer) else "valid"
-            return keras.layers.Conv2D.from_config(config)
-        if isinstance(layer, layers.BatchNormalization):
-            config.pop("unbiased_variance")
-            return keras.layers.BatchNormalization.from_config(config)
-        if isinstance(layer, layers.Pool2D) and layer.kind in _POOLS and layer.factor == 1:
-            return _POOLS[layer.kind](layer.size, layer.strides, data_format="channels_last", name=layer.name)
-        return layer.__class__.from_config(config)
-
-    def call(layer, *arguments, **keywords):
-        original = originals[layer.name]
-        pad = 0 if type(layer) is type(original) else getattr(original, "pad", None)
-        if pad and getattr(layer, "padding", None) == "valid":
-            # Zeros around what a max pool sees: the networks' padded pools come after a ReLU.
-            zeros = keras.layers.ZeroPadding2D(pad, data_format="channels_last", name=f"{layer.name}_zeros")
-            arguments = (zeros(arguments[0]), *arguments[1:])
-        return layer(*arguments, **keywords)
-
-    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for name, layer in originals.items():
-        if layer.weights:
-            copy.get_layer(name).set_weights(layer.get_weights())
-    return copy
-
-
-_POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
-
-
 def _write_keras(network, path):
     """Returns whether layers of kstyle's are left in the file."""
-    inner = plain(network.model)
-    images = keras.Input(tuple(network.facts["shape"]), name="images")
-    # Keras' Rescaling asks for TensorFlow when it is run on another backend.
-    normalise = keras.layers.BatchNormalization(
-        center=False, scale=False, epsilon=0.0, trainable=False, name="normalise"
-    )
-    logits = inner(normalise(images))
-    mean, std = (255 * np.asarray(numbers) for numbers in (network.normalise.mean, network.normalise.std))
-    normalise.set_weights([mean, std**2])
+    inner, images, logits = keras_file.joined(network.model, network.normalise, network.facts["shape"])
     outputs = {"logits": logits, "probabilities": keras.layers.Softmax(name="probabilities")(logits)}
     keras.Model(images, outputs, name=f"{inner.name}_pictures").save(path)
-    return any(type(layer).__module__.startswith("kstyle.") for layer in inner.layers)
+    return plain.has_ours(inner)
 
 
 def _check_keras(network, path):
     again = keras.saving.load_model(path, compile=False, safe_mode=True)
-    images = pictures(network.facts["shape"])
+    images = keras_file.pictures(network.facts["shape"])
     got = again(ops.convert_to_tensor(images.astype("float32")), training=False)
     return _compare(network, images, [ops.convert_to_numpy(got[name]) for name in ("logits", "probabilities")])
 

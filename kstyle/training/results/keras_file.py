@@ -1,0 +1,85 @@
+"""`model.keras`: a run's network as one file of plain Keras, from pictures to probabilities."""
+
+import logging
+
+import keras
+import numpy as np
+
+from kstyle.io import runs
+from kstyle.io.files import one_line, replacing
+from kstyle.nn import plain
+
+ops = keras.ops
+log = logging.getLogger("kstyle")
+
+# By how much a probability of the file may be off, on pictures of noise.
+TOLERANCE = 1e-5
+
+
+def joined(model, normalise, shape):
+    """A run's network in Keras' own layers and ops, in float32, with its normalisation before it.
+
+    Args:
+        model: gives logits of normalised pictures.
+        normalise: a `kstyle.training.loop.steps.Normalise`.
+        shape: (H, W, C) of a picture.
+
+    Returns:
+        `(network, images, logits)`: the copy of the model, and the two tensors to make a `keras.Model` of. `images`:
+        (N, H, W, C), numbers from 0 to 255.
+
+    Raises:
+        ValueError: the model is no graph of layers, see `kstyle.nn.plain.plain`.
+    """
+    network = plain.plain(model, "float32")
+    images = keras.Input(tuple(shape), name="images")
+    # Not layers: Rescaling asks for TensorFlow where it once was imported, and a normalisation might be trained.
+    scale, shift = normalise.scale_and_shift()
+    return network, images, network(images * scale + shift)
+
+
+def write(folder, model, normalise, shape):
+    """Writes `model.keras` of a run: (N, H, W, C) numbers from 0 to 255, bytes too, -> (N, K) probabilities.
+
+    Where it cannot be had, because the user's own model is no graph of layers or a layer's plain counterpart gives
+    other results, there is no such file, and the log says why.
+
+    Args: as for `joined`.
+        folder: of the run.
+    """
+    path = folder / runs.KERAS
+    try:
+        network, images, logits = joined(model, normalise, shape)
+        outputs = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
+        whole = keras.Model(images, outputs, name=f"{network.name}_of_pictures")
+        off = _difference(whole, model, normalise, shape)
+        if not off <= TOLERANCE:  # so that NaN counts
+            raise ValueError(f"its probabilities are off by {off:.2g}")
+        with replacing(path, path.suffix) as beside:  # Keras goes by the suffix
+            whole.save(beside)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        path.unlink(missing_ok=True)
+        log.warning("There is no %s: %s.", path, one_line(error))
+
+
+def pictures(shape, count=3):
+    """(count, *shape) uint8: the same noise each time, ever coarser."""
+    *space, channels = shape
+    rng = np.random.default_rng(0)
+    found = []
+    for k in range(count):
+        noise = rng.integers(0, 256, (*(-(-side // 4**k) for side in space), channels), np.uint8)
+        for axis, side in enumerate(space):
+            noise = noise.repeat(4**k, axis=axis).take(range(side), axis=axis)
+        found.append(noise)
+    return np.stack(found)
+
+
+def _difference(whole, model, normalise, shape):
+    """The largest difference of probabilities; a model that computes in bfloat16 is held to nothing."""
+    if any(layer.compute_dtype != "float32" for layer in plain.flat(model)):
+        return 0.0
+    images = ops.convert_to_tensor(pictures(shape))
+    wanted = ops.softmax(ops.cast(model(normalise(images), training=False), "float32"))
+    got = whole(ops.cast(images, "float32"), training=False)
+    return float(np.abs(ops.convert_to_numpy(wanted) - ops.convert_to_numpy(got)).max())
