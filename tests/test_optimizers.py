@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+import kstyle
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.nn import optimizers
 from kstyle.pictures import images
+from kstyle.style.jobs import sweep
 
 
 def ours(function, start, steps, **options):
@@ -232,8 +234,10 @@ def test_others_start_anew():
         ("adam", {"learning_rat": 1}, "optimizer 'adam' has no argument 'learning_rat'. Did you mean 'learning_rate'?"),
         ("lbfgs", {"histroy": 5}, "Did you mean 'history'?"),
         ("sgd", {"learning_rate": {"name": "exponential_deca"}}, "Did you mean 'exponential_decay'?"),
-        ("sgd", {"learning_rate": 0.1, "momentum": 7}, "optimizer 'sgd': "),
+        ("sgd", {"learning_rate": 0.1, "momentum": 7}, "optimizer 'sgd': momentum is a number from 0 to 1; got 7."),
+        ("adam", {"beta_1": "0.9"}, "optimizer 'adam': beta_1 is a number; got '0.9'."),
         ("adam", {"learning_rate": {"name": "exponential_decay", "rate": 2}}, "optimizer 'adam': "),
+        ("adam", {"learning_rate": {"name": "exponential_decay"}}, "needs its argument 'initial_learning_rate'."),
     ],
 )
 def test_make_says_what_is_wrong(name, arguments, message):
@@ -242,6 +246,17 @@ def test_make_says_what_is_wrong(name, arguments, message):
         optimizers.make(name, **arguments)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_arguments_are_checked_without_an_optimiser():
+    """Failure: to check a preset, or each combination of a sweep, an optimiser is made and thrown away."""
+    made, style = [], np.random.default_rng(0).random((16, 16, 3))
+    optimizers.register("counted", lambda learning_rate=0.1: made.append(learning_rate) or keras.optimizers.SGD())
+    painter = kstyle.Painter(style, optimizer="counted", learning_rate=0.3)
+    cells = sweep.grid("a.png", ["b.png"], [("optimizer.learning_rate", ["1", "2"])], overrides=["optimizer=counted"])
+    assert painter.settings.optimizer.name == "counted" and len(cells) == 2 and not made
+    with pytest.raises(UsageError, match="optimizer 'counted' has no argument 'rate'"):
+        kstyle.Painter(style, optimizer={"name": "counted", "rate": 1})
 
 
 def test_make_with_a_schedule():

@@ -186,6 +186,7 @@ def _registry():
 
 OPTIMIZERS = _registry()
 NAMES = Names("optimizer", OPTIMIZERS)  # and those that users add
+FRACTIONS = ("momentum", "ema_momentum", "beta_1", "beta_2", "rho")
 
 
 def register(name: str, optimizer: Callable[..., Any]) -> None:
@@ -209,7 +210,7 @@ def register(name: str, optimizer: Callable[..., Any]) -> None:
 
 
 def check(name, arguments):
-    """Checks an optimiser's arguments without making one: what their values may be, Keras says only as it is made.
+    """Checks an optimiser's arguments without making one; what else their values may be, Keras says as it is made.
 
     Args:
         name: in `NAMES`.
@@ -227,6 +228,8 @@ def check(name, arguments):
         number = isinstance(default, (int, float)) and not isinstance(default, bool)
         if number and isinstance(value, (str, list, bool)):
             raise UsageError(f"{what}: {key} is a number; got {shown(value)}.")
+        if key in FRACTIONS and isinstance(value, (int, float)) and not 0 <= value <= 1:
+            raise UsageError(f"{what}: {key} is a number from 0 to 1; got {shown(value)}.")
     rate = arguments.get("learning_rate")
     if isinstance(rate, Mapping):
         schedules.check_named(what, rate)

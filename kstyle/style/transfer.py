@@ -20,7 +20,7 @@ from kstyle.pictures import images
 from kstyle.pictures.images import Source
 from kstyle.style import settings as style_settings
 from kstyle.style.engine import loop, objective, regions, sizes
-from kstyle.style.engine.painting import Painting, make_optimizer
+from kstyle.style.engine.painting import Painting
 from kstyle.style.engine.styles import Styles, check_blend
 from kstyle.style.result import Interrupted, Result
 
@@ -174,7 +174,7 @@ class Painter:
             overrides = {"extractor": extractor, **overrides}
         if terms is not None:
             overrides = {"terms": list(terms) if isinstance(terms, (list, tuple)) else [terms], **overrides}
-        self.settings = style_settings.load(preset, overrides)
+        self.settings = checked(preset, overrides)
         given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         check_blend(blend, len(given))  # before pictures are read
         self.precision = own.precision if own else backend.precision(precision)
@@ -183,7 +183,6 @@ class Painter:
         self.deterministic, self._progress = deterministic, progress
         if own:
             own.check(self.settings.taps)
-        make_optimizer(self.settings)  # its arguments are checked before the network is loaded
         self.styles = Styles([_read(style) for style in given], style_masks, blend)
         self._own, self._extractor = own, own
 
@@ -350,6 +349,14 @@ def _too_large(painting, number, precision):
     fits = f"--size {max(smaller)} fits" if smaller else f"try --size {max(height, width) // 2}, a quarter of it"
     half = ", or --precision bfloat16" if precision == "float32" else ""
     return f"{painting.content.name}: at {width}×{height} a step takes more memory than there is: {fits}{half}."
+
+
+def checked(preset, overrides):
+    """The settings of a preset as `kstyle.style.settings.load` checks them, and what its optimiser takes, which takes
+    Keras to know."""
+    settings = style_settings.load(preset, overrides)
+    optimizers.check(settings.optimizer.name, settings.optimizer.arguments)
+    return settings
 
 
 def check_numbers(size, steps, seed):

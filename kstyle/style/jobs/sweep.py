@@ -21,7 +21,6 @@ from kstyle.io.files import one_line
 from kstyle.models import features, registry
 from kstyle.pictures import images
 from kstyle.pictures import sheet as sheets
-from kstyle.style import settings as style_settings
 from kstyle.style import transfer
 from kstyle.style.engine.loop import Step
 
@@ -159,9 +158,8 @@ def grid(content, styles, vary, options=None, overrides=(), given=None):
 
 def _check(cell):
     """All that a painter and its network would refuse, without the network."""
-    settings = style_settings.load(cell.options["preset"], cell.settings)
+    settings = transfer.checked(cell.options["preset"], cell.settings)
     transfer.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
-    transfer.make_optimizer(settings)
     transfer.backend.precision(cell.options["precision"])
     row = registry.extractor(settings.network.extractor).row
     for tap in settings.taps:
