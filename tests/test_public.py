@@ -207,6 +207,8 @@ def test_a_sweep_and_a_batch_in_python(place):
     assert all(cell.result.settings["clamp"] is None and cell.losses["loss"] > 0 for cell in cells)
     with pytest.raises(kstyle.UsageError, match="wieght"):
         kstyle.sweep(STYLE, STYLE, {"style.wieght": [1]}, **common)
+    with pytest.raises(kstyle.UsageError, match=r"^style\.weight=\[1: the value is not YAML"):  # no option is spoken of
+        kstyle.sweep(STYLE, STYLE, {"style.weight": ["[1"]}, **common)
 
     picture("in/a.png")
     picture("in/below/b.png")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from kstyle import cli
 from kstyle.cli.common import progress as cli_progress
+from kstyle.cli.style.sweep import parse_vary
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer
@@ -113,7 +114,7 @@ def test_presets_seeds_and_steps_vary_too(run, tmp_path):
 )
 def test_values_are_parted_at_commas_that_part(text, expected):
     """Failure: a list or a quoted name is torn apart."""
-    assert sweep.parse_vary(text) == (text.partition("=")[0], expected)
+    assert parse_vary(text) == (text.partition("=")[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_one_network_for_what_looks_at_the_same_layers(tmp_path, monkeypatch):
     (tmp_path / "shallow.yaml").write_text(SHALLOW)
     loads, load = [], transfer.features.load
     monkeypatch.setattr(transfer.features, "load", lambda *a, **k: loads.append(1) or load(*a, **k))
-    vary = [sweep.parse_vary("style.loss=gatys,relative"), sweep.parse_vary("network.pool=max,average")]
+    vary = [parse_vary("style.loss=gatys,relative"), parse_vary("network.pool=max,average")]
     common = {"preset": tmp_path / "shallow.yaml", "size": 48, "steps": 1, "precision": "float32"}
     try:
         cells = sweep.grid(CONTENT, [STYLE], vary, common)

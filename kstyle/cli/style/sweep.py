@@ -4,7 +4,9 @@ import click
 
 from kstyle.cli.common import options as painting
 from kstyle.errors import UsageError
-from kstyle.io.files import json_text
+from kstyle.io.files import json_text, one_line
+
+OPEN, CLOSE, QUOTES = "[{(", "]})", "'\""
 
 
 @click.command()
@@ -36,10 +38,11 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     Beside the sheet are a page (.html), a table (.csv), both with the command for each picture at full size, and a
     folder of the pictures.
     """
+    from kstyle import config
     from kstyle.cli.common.progress import PicturesProgress
     from kstyle.io import names, signals
     from kstyle.pictures import images, sheet
-    from kstyle.style.jobs import sweep_files
+    from kstyle.style.jobs import sweep_files, sweep_page
 
     target = images.check_target(output)
     sheet.kind(target)
@@ -49,7 +52,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     with PicturesProgress(quiet=quiet or as_json) as progress:
         from kstyle.style.jobs import sweep as sweeps
 
-        vary = [sweeps.parse_vary(text) for text in varied]
+        vary = parse_all_vary(varied)
         count = 1
         for _, values in vary:
             count *= len(values)
@@ -58,7 +61,9 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
                 f"These are {count} combinations, more than {most}: give --most {count} to paint them all."
             )
         given = {"extractor": extractor, "weights": weights}
-        cells = sweeps.grid(content, styles, vary, options, overrides, given)
+        config.parse_overrides(overrides)  # whatever is wrong with one names its option
+        common = {key.strip(): value for key, _, value in (text.partition("=") for text in overrides)}
+        cells = sweeps.grid(content, styles, vary, options, common, given)
         progress.pictures(count)
         interrupted = False
         try:
@@ -78,7 +83,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
         states = [cell.state for cell in cells]
         if "done" in states or "failed" in states:
             sweeps.write_sheet(target, cells, vary, content, styles, options["size"])
-            sweep_files.write_page(page, cells, vary, content, styles, folder)
+            sweep_page.write(page, cells, vary, content, styles, folder)
             sweep_files.write_csv(table, cells)
     _report(cells, {"sheet": target, "page": page, "table": table}, interrupted, as_json, quiet)
 
@@ -106,3 +111,59 @@ def _report(cells, written, interrupted, as_json, quiet):
         click.echo(f"{target}: {said}", err=True)
     if interrupted or failed:
         raise click.exceptions.Exit(130 if interrupted else 1)
+
+
+def parse_all_vary(texts):
+    """`[parse_vary(text), …]`. UsageError: one key twice."""
+    vary = [parse_vary(text) for text in texts]
+    keys = [key for key, _ in vary]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"--vary {key} is there twice; give all its values at once.")
+    return vary
+
+
+def parse_vary(text):
+    """`"style.weight=1,10"` -> `("style.weight", ["1", "10"])`.
+
+    Commas in brackets or quotes do not separate; each value is YAML, which is read but kept as it was written.
+
+    Raises:
+        UsageError: no key, no value, or a value that is not YAML.
+    """
+    from kstyle import config  # here, as --help needs none of it
+
+    key, equals, rest = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(f"--vary expects key=value,value,…, for example style.weight=1,10,100; got '{text}'.")
+    pieces = _split(rest)
+    if not all(pieces):
+        raise UsageError(f"--vary {one_line(text)}: a value is missing.")
+    repeated = next((piece for piece in pieces if pieces.count(piece) > 1), None)
+    if repeated is not None:
+        raise UsageError(f"--vary {one_line(text)}: {repeated} is there twice.")
+    for piece in pieces:
+        try:
+            config.parse_override(f"{key}={piece}")
+        except UsageError as error:
+            raise UsageError(str(error).replace("--set", "--vary", 1)) from error
+    return key, pieces
+
+
+def _split(text):
+    pieces, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in QUOTES and (pieces[-1].rstrip()[-1:] or ",") in "[{(,:":  # not the one in d'or
+            quote = character
+        elif character in OPEN:
+            depth += 1
+        elif character in CLOSE:
+            depth -= 1
+        elif character == "," and depth <= 0:
+            pieces.append("")
+            continue
+        pieces[-1] += character
+    return [piece.strip() for piece in pieces]

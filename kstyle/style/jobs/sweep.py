@@ -14,22 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from kstyle import config
+from kstyle import strict_yaml
 from kstyle.errors import DataError, UsageError
-from kstyle.io import names
 from kstyle.io.files import one_line
 from kstyle.models import features, registry
 from kstyle.pictures import images
 from kstyle.pictures import sheet as sheets
 from kstyle.style import transfer
 from kstyle.style.engine.loop import Step
+from kstyle.style.jobs import command
 
 log = logging.getLogger("kstyle")
 
-# What may be varied beside the settings of a preset: {key: option of `kstyle stylize`}.
-OPTIONS = {"preset": "--preset", "size": "--size", "steps": "--steps", "seed": "--seed", "precision": "--precision"}
+# What may be varied beside the settings of a preset.
+OPTIONS = ("preset", "size", "steps", "seed", "precision")
 GREY = (236, 236, 236)  # of a cell without a picture
-OPEN, CLOSE, QUOTES = "[{(", "]})", "'\""
 
 
 @dataclass
@@ -66,87 +65,36 @@ class Cell:
         return "done" if self.picture is not None else "failed" if self.error else "open"
 
 
-def parse_vary(text):
-    """`"style.weight=1,10"` -> `("style.weight", ["1", "10"])`.
-
-    Commas in brackets or quotes do not separate; each value is YAML, which is read but kept as it was written.
-
-    Raises:
-        UsageError: no key, no value, or a value that is not YAML.
-    """
-    key, equals, rest = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise UsageError(f"--vary expects key=value,value,…, for example style.weight=1,10,100; got '{text}'.")
-    pieces = _split(rest)
-    if not all(pieces):
-        raise UsageError(f"--vary {one_line(text)}: a value is missing.")
-    repeated = next((piece for piece in pieces if pieces.count(piece) > 1), None)
-    if repeated is not None:
-        raise UsageError(f"--vary {one_line(text)}: {repeated} is there twice.")
-    for piece in pieces:
-        _value(key, piece)
-    return key, pieces
-
-
-def _split(text):
-    pieces, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in QUOTES and (pieces[-1].rstrip()[-1:] or ",") in "[{(,:":  # not the one in d'or
-            quote = character
-        elif character in OPEN:
-            depth += 1
-        elif character in CLOSE:
-            depth -= 1
-        elif character == "," and depth <= 0:
-            pieces.append("")
-            continue
-        pieces[-1] += character
-    return [piece.strip() for piece in pieces]
-
-
-def _value(key, piece):
-    try:
-        return config.parse_override(f"{key}={piece}")[1]
-    except UsageError as error:
-        raise UsageError(str(error).replace("--set", "--vary", 1)) from error
-
-
-def grid(content, styles, vary, options=None, overrides=(), given=None):
+def grid(content, styles, vary, options=None, overrides=None, given=None):
     """Every combination, checked: whatever is wrong with a setting is said before anything is painted.
 
     Args:
         content, styles: paths, for the commands.
-        vary: list of `(key, values as written)`, see `parse_vary`; the last one changes fastest. A key is a setting
-            of the preset, or one of `OPTIONS`.
+        vary: list of `(key, values)`, each key once; the last one changes fastest. A key is a setting of the preset, or
+            one of `OPTIONS`; values are texts, as YAML has them: they are shown as they are written.
         options: of `OPTIONS`, those that all have.
-        overrides: `"KEY=VALUE"` texts for `--set` that all have.
+        overrides: {dotted key: value, likewise a text} of settings that all have.
         given: {option of `kstyle stylize`: value} that all have, by its name in Python: `{"weights": "vgg.npz"}`.
 
     Returns:
         List of `Cell`.
 
     Raises:
-        UsageError: a key that is varied twice, an unknown one, an impossible value.
+        UsageError: an unknown key, an impossible value.
     """
     options = {"preset": "kstyle", "size": 192, "steps": None, "seed": 0, "precision": "auto", **(options or {})}
-    keys = [key for key, _ in vary]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise UsageError(f"--vary {key} is there twice; give all its values at once.")
+    keys, overrides, given = [key for key, _ in vary], overrides or {}, given or {}
     cells = []
-    for number, values in enumerate(itertools.product(*(pieces for _, pieces in vary)), 1):
+    for number, values in enumerate(itertools.product(*(texts for _, texts in vary)), 1):
         varied = dict(zip(keys, values))
-        mine = {**options, **{key: _value(key, varied[key]) for key in keys if key in OPTIONS}}
+        mine = {**options, **{key: _parsed(key, varied[key]) for key in keys if key in OPTIONS}}
         mine["preset"] = varied.get("preset", options["preset"])  # a name, whatever YAML would make of it
-        own = [f"{key}={value}" for key, value in varied.items() if key not in OPTIONS]
-        texts = [*overrides, *own]
-        settings = {**config.parse_overrides(overrides), **config.parse_overrides(own)}
-        extractor = {} if not (given or {}).get("extractor") else {"extractor": given["extractor"]}
-        command = _command(content, styles, mine, varied, options, texts, given or {})
-        cell = Cell(number, varied, mine, {**extractor, **settings}, command)
+        own = {key: text for key, text in varied.items() if key not in OPTIONS}
+        settings = {key: _parsed(key, text) for key, text in {**overrides, **own}.items()}
+        extractor = {"extractor": given["extractor"]} if given.get("extractor") else {}
+        told, written = _worth_saying(mine, varied, options), [*overrides.items(), *own.items()]
+        line = command.stylize(content, styles, told, given, written)
+        cell = Cell(number, varied, mine, {**extractor, **settings}, line)
         try:
             _check(cell)
         except UsageError as error:
@@ -167,17 +115,24 @@ def _check(cell):
     transfer.check_init(settings.init)
 
 
-def _command(content, styles, options, varied, common, texts, given):
-    """Its `kstyle stylize`: what was given or varies, but for the size, which is stylize's own unless that varies."""
-    words = ["kstyle", "stylize", *map(names.argument, (content, *styles)), "--preset", str(options["preset"])]
-    for key in ("size", "steps", "seed", "precision"):
-        wanted = key in varied if key == "size" else key in varied or common[key] not in (None, 0, "auto")
-        words += [OPTIONS[key], str(options[key])] if wanted else []
-    for key, value in given.items():
-        words += [f"--{key.replace('_', '-')}", str(value)] if value is not None else []
-    for text in texts:
-        words += ["--set", text]
-    return names.command(words)
+def _worth_saying(options, varied, common):
+    """Of a cell's options those that `kstyle stylize` has to be told: the preset, what varies, and what is not its
+    default. Its size is larger than a sweep's, and so left to it unless it varies."""
+    unsaid = (None, 0, "auto")
+    return {
+        key: options[key]
+        for key in OPTIONS
+        if key == "preset" or key in varied or (key != "size" and common[key] not in unsaid)
+    }
+
+
+def _parsed(key, text):
+    try:
+        return strict_yaml.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{key}={one_line(text)}: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{key}={one_line(text)}: the value is not YAML ({one_line(error)}).") from error
 
 
 def paint(cells, content, styles, callback=None, **options):
@@ -316,7 +271,7 @@ def sweep(
         sheets.kind(images.check_target(sheet))
     options = {"preset": preset, "size": size, "steps": steps, "seed": seed, "precision": precision}
     written = [(key, [_text(value) for value in values]) for key, values in vary.items()]
-    common = [f"{key}={_text(value)}" for key, value in (overrides or {}).items()]
+    common = {key: _text(value) for key, value in (overrides or {}).items()}
     cells = grid(content, styles, written, options, common, {"weights": painting.get("weights")})
     for _ in paint(cells, content, styles, callback, **painting):
         pass
