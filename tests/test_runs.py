@@ -146,8 +146,7 @@ def test_what_else_is_said_beside_resume(here, capsys):
 def test_a_folder_can_be_moved_and_asked_from_elsewhere(here, monkeypatch):
     """Failure: what a recipe says of a file is found only from the folder in which the training was started."""
     (here / "w.pth").touch()
-    from kstyle.training.setup import resume
 
-    checked = resume.absolute(settings.load("digits_cnn", {"model.weights": "w.pth", "data.path": "."}))
+    checked = settings.absolute(settings.load("digits_cnn", {"model.weights": "w.pth", "data.path": "."}))
     assert (checked.model.weights, checked.data.path) == (str(here / "w.pth"), str(here))
-    assert resume.absolute(settings.load("digits_cnn", {"model.weights": "imagenet"})).model.weights == "imagenet"
+    assert settings.absolute(settings.load("digits_cnn", {"model.weights": "imagenet"})).model.weights == "imagenet"

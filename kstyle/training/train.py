@@ -12,7 +12,6 @@ import keras
 import pandas as pd
 
 from kstyle import backend
-from kstyle.errors import DataError
 from kstyle.io import runs
 from kstyle.io.files import expanded
 from kstyle.nn import callbacks as given
@@ -96,77 +95,45 @@ def train(
     (0.958, PosixPath('runs/digits'))
     """
     extra = given.listed([callbacks, extra])
-    data, run = expanded(data), expanded(run)
-    called = "recipe" if isinstance(recipe, Mapping) else expanded(recipe)
     if not resume:
-        settings.check_functions(settings.load(recipe, overrides))  # before a folder is made for it
-    with runs.taken(run, called, resume) as folder:
-        return _trained(folder, recipe, data, resume, overrides, extra, look, progress)
-
-
-def _trained(folder, recipe, data, resume, overrides, extra, look, progress):
-    """What `train` does, in a folder that nobody else writes into."""
-    recipe, more = resuming.recipe(folder, recipe, overrides) if resume else (settings.load(recipe, overrides), False)
-    backend.configure(recipe.deterministic)
-    backend.seed(recipe.seed)
-    parts = build.data(recipe, data, progress)
-    model = build.network(recipe, len(parts.classes), parts.shape)
-    if data is not None:  # `kstyle evaluate` looks there too
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": data})})
-    recipe = resuming.absolute(recipe)
-    if resume:
-        facts = runs.facts(folder)
-        if facts["data"]["sha256"] != parts.sha256:
-            raise DataError(f"{folder}: the data are not those it began with ({parts.origin}).")
-        runs.clear(folder)
-        if more:
-            runs.write_recipe(folder, settings.resolved(recipe))
-        normalise = steps.Normalise(facts["mean"], facts["std"])
-    else:
-        weights = recipe.model.weights
-        preprocessing = starting.give_weights(model, weights, parts.classes, progress) if weights else None
-        normalise = steps.Normalise(*build.normalisation(recipe, parts, preprocessing))
-        runs.start(folder, settings.resolved(recipe), _facts(recipe, parts, model, normalise))
-    with _logged(folder):
-        for note in recipe.notes:
-            log.info("An old name in the recipe, which keeps its meaning: %s.", note)
-        log.info(
-            "%s on %s: %s parameters, %s pictures. Run: %s",
-            recipe.model.name,
-            recipe.data.name,
-            f"{model.count_params():,}",
-            f"{len(parts.training):,}",
-            folder,
-        )
-        history = course.run(recipe, model, parts, normalise, folder, resume, more, extra, look)
-        scores = evaluate.score(model, normalise, parts, folder)
-        log.info("test: top-1 %.2f %%", 100 * scores.top1)
+        # Before a folder is made for it. The command line has checked its recipe already, and gives the settings.
+        checked = settings.load(recipe, overrides)
+        settings.check_functions(checked)
+    data, run = expanded(data), expanded(run)
+    with runs.taken(run, "run" if resume else checked.called, resume) as folder:
+        checked, more = resuming.recipe(folder, recipe, overrides) if resume else (checked, False)
+        parts = build.data(checked, data, progress)
+        backend.configure(checked.deterministic)
+        backend.seed(checked.seed)
+        model = build.network(checked, len(parts.classes), parts.shape)
+        checked = settings.absolute(checked, data)
+        written = settings.resolved(checked)
+        if resume:
+            facts = resuming.begun(folder, parts)
+            normalise = steps.Normalise(facts["mean"], facts["std"])
+            if more:
+                runs.write_recipe(folder, written)
+        else:
+            weights = checked.model.weights
+            preprocessing = starting.give_weights(model, weights, parts.classes, progress) if weights else None
+            normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
+            facts = build.facts(checked, parts, model, normalise)
+            runs.start(folder, written, facts)
+        with _logged(folder):
+            for note in checked.notes:
+                log.info("An old name in the recipe, which keeps its meaning: %s.", note)
+            log.info(
+                "%s on %s: %s parameters, %s pictures. Run: %s",
+                checked.model.name,
+                checked.data.name,
+                f"{model.count_params():,}",
+                f"{len(parts.training):,}",
+                folder,
+            )
+            history = course.run(checked, model, parts, normalise, folder, resume, more, extra, look)
+            scores = evaluate.score(model, normalise, parts, folder)
+            log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)
-
-
-def _facts(recipe, parts, model, normalise):
-    """What run.json holds."""
-    return {
-        "classes": list(parts.classes),
-        "shape": list(parts.shape),
-        "resize": parts.resize,
-        "mean": normalise.mean,
-        "std": normalise.std,
-        "data": {"name": recipe.data.name, "origin": parts.origin, "sha256": parts.sha256},
-        "pictures": {
-            "train": len(parts.training),
-            "validation": len(parts.validation),
-            "test": len(parts.test),
-            "per_class": dict(zip(("train", "test"), build.counts(parts.classes, parts.training, parts.test))),
-            "skipped": [list(entry) for entry in parts.skipped],
-        },
-        "parameters": model.count_params(),
-        "seed": recipe.seed,
-        "backend": backend.NAME,
-        "device": backend.device(),
-        "precision": backend.precision(recipe.precision),
-        "versions": backend.versions(),
-    }
 
 
 @contextlib.contextmanager

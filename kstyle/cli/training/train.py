@@ -34,7 +34,7 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
     if not resume:
         if not recipe:
             raise UsageError(f"Which recipe? Known: {', '.join(config.names('train'))}.")
-        settings.load(recipe, given)  # answers before a framework is loaded
+        recipe, given = settings.load(recipe, given), None  # answers before a framework is loaded
 
     from kstyle.cli.common.progress import Progress
 

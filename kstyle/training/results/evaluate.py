@@ -76,7 +76,7 @@ def _evaluated(folder, facts, data, progress, sheet):
     recipe, _, model, normalise = load(folder)
     found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
-    _matched(found, facts["classes"])  # before pictures are decoded
+    numbers = _matched(found, facts["classes"])  # before pictures are decoded
     names.check_spares([sheet], [path for part in (found.train, found.test) for path in getattr(part, "paths", ())])
     if not own:
         log.warning(
@@ -90,23 +90,26 @@ def _evaluated(folder, facts, data, progress, sheet):
                 found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
             )  # fmt: skip
     parts = build.testing(recipe, found, limited=own, progress=progress)
-    return score(model, normalise, parts, Path(folder), sheet, facts)
+    return score(model, normalise, parts, Path(folder), facts["classes"], numbers, own, sheet)
 
 
-def score(model, normalise, parts, folder, sheet=None, facts=None):
+def score(model, normalise, parts, folder, classes=None, numbers=None, own=True, sheet=None):
     """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes.
 
     Args:
-        facts: run.json of the run, where the pictures may be others than its own; None: they are its own.
+        folder: of the run.
+        classes, numbers: the model's classes, where the pictures' may be others, and for each of the pictures' the
+            number of the model's that it is, or -1. None: they are the same.
+        own: whether the pictures are the run's own.
+        sheet: where to write the sheet of mistakes, if one is wanted.
 
     Returns:
         `kstyle.training.results.metrics.Scores` with `data`: `{"name", "origin", "sha256", "own"`: whether they are the
             run's
         own, `"file"`: the name of what was written`}`.
     """
-    own = facts is None or parts.sha256 == facts["data"]["sha256"]
-    classes = parts.classes if facts is None else facts["classes"]
-    labels, images = _matched(parts, classes)[parts.test.labels], parts.test.images
+    classes = parts.classes if classes is None else classes
+    labels, images = parts.test.labels if numbers is None else numbers[parts.test.labels], parts.test.images
     probabilities, known = steps.Predictor(model, normalise)(images), labels >= 0
     unknown = {}
     for number in np.unique(parts.test.labels[~known]):
@@ -123,9 +126,9 @@ def score(model, normalise, parts, folder, sheet=None, facts=None):
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):
         with runs.replacing(folder / f"{name}{ending}.csv") as beside:
             table.to_csv(beside)
-    plots.confusion(scores.confusion, classes, folder / f"confusion{ending}.png")
     if sheet is not None:
         mistakes.sheet(images, labels, probabilities, classes, sheet, title=folder.resolve().name)
+    plots.confusion(scores.confusion, classes, folder / f"confusion{ending}.png")
     return scores
 
 

@@ -136,7 +136,7 @@ def _counted(classes, training, test):
 
 def sides(recipe):
     """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for."""
-    wanted, row = recipe.data.photographs, registry.classifier(recipe.model.name)
+    wanted, row = recipe.data.photographs, recipe.model.row
     size = wanted.size or row.size or 224
     ratio = row.resize / row.size if row.size and row.resize else 256 / 224
     return size, wanted.resize or round(size * ratio)
@@ -177,6 +177,38 @@ def network(recipe, classes, shape):
     height, width, channels = shape
     options = recipe.model.options
     return classifiers.build(recipe.model.name, classes, (height, width), channels, dtype=dtype, **options)
+
+
+def facts(recipe, parts, model, normalise):
+    """What run.json says of a training, a dict for JSON.
+
+    Args:
+        recipe: its `TrainSettings`.
+        parts: its `Parts`.
+        model: its `keras.Model`.
+        normalise: a `kstyle.training.loop.steps.Normalise`.
+    """
+    return {
+        "classes": list(parts.classes),
+        "shape": list(parts.shape),
+        "resize": parts.resize,
+        "mean": normalise.mean,
+        "std": normalise.std,
+        "data": {"name": recipe.data.name, "origin": parts.origin, "sha256": parts.sha256},
+        "pictures": {
+            "train": len(parts.training),
+            "validation": len(parts.validation),
+            "test": len(parts.test),
+            "per_class": dict(zip(("train", "test"), counts(parts.classes, parts.training, parts.test))),
+            "skipped": [list(entry) for entry in parts.skipped],
+        },
+        "parameters": model.count_params(),
+        "seed": recipe.seed,
+        "backend": backend.NAME,
+        "device": backend.device(),
+        "precision": backend.precision(recipe.precision),
+        "versions": backend.versions(),
+    }
 
 
 def class_weights(wanted, labels, classes):

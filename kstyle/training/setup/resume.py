@@ -1,10 +1,9 @@
 """What a run goes on with: its own recipe, and as many epochs as are asked for now. No framework is needed."""
 
-import os
 from pathlib import Path
 
 from kstyle import config
-from kstyle.errors import UsageError
+from kstyle.errors import DataError, UsageError
 from kstyle.io import runs
 from kstyle.io.files import one_line
 from kstyle.training.setup import settings
@@ -52,13 +51,30 @@ def recipe(folder, name=None, overrides=None):
     return settings.with_functions(changed, same), settings.resolved(changed) != settings.resolved(own)
 
 
+def begun(folder, parts):
+    """What run.json says of a run that goes on; what a killed process was writing into its folder is removed.
+
+    Args:
+        folder: of the run.
+        parts: the `kstyle.training.setup.build.Parts` that there are now.
+
+    Raises:
+        DataError: they are not those it began with.
+    """
+    facts = runs.facts(folder)
+    if facts["data"]["sha256"] != parts.sha256:
+        raise DataError(f"{folder}: the data are not those it began with ({parts.origin}).")
+    runs.clear(folder)
+    return facts
+
+
 class _Epochs(config.Closed):
     epochs: settings.Count
 
 
 def _compare(folder, own, wanted, overrides):
     """UsageError: `wanted` says something else than `own`, a run's; epochs count where `overrides` have them."""
-    mine, theirs = (_flat(settings.resolved(absolute(each))) for each in (own, wanted))
+    mine, theirs = (_flat(settings.resolved(settings.absolute(each))) for each in (own, wanted))
     for key in {**mine, **theirs}:
         free = key in ("description", "data.path", "epochs") or (key.startswith("stages.") and key.endswith(".epochs"))
         if mine.get(key) != theirs.get(key) and not (free and key not in overrides):
@@ -74,18 +90,3 @@ def _flat(value, key=""):
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     below = {k: v for name, each in inner for k, v in _flat(each, f"{key}.{name}" if key else str(name)).items()}
     return below or {key: value}
-
-
-def absolute(checked):
-    """A `TrainSettings` that means the same files from any folder."""
-
-    def full(path):
-        return os.path.abspath(path) if path is not None and os.path.exists(path) else path
-
-    weights, path = full(checked.model.weights), full(checked.data.path)
-    return checked.model_copy(
-        update={
-            "model": checked.model.model_copy(update={"weights": weights}),
-            "data": checked.data.model_copy(update={"path": path}),
-        }
-    )

@@ -1,6 +1,8 @@
 """The settings of a training, typed and closed: what a recipe in configs/train may say."""
 
 import functools
+import os
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
@@ -34,6 +36,13 @@ class Model(Closed):
     @property
     def options(self):
         return dict(self.model_extra or {})
+
+    @property
+    def row(self):
+        """What is known of the network, a `kstyle.models.row.Network`. UsageError: there is none of this name."""
+        from kstyle.models import registry
+
+        return registry.classifier(self.name)
 
 
 class MeanAndDeviation(Closed):
@@ -261,17 +270,20 @@ class TrainSettings(Closed):
             schedules.check(stage.schedule, stage.epochs)
         return self
 
+    # What a run's folder is called where nobody says.
+    _called: str = PrivateAttr("recipe")
+
+    @property
+    def called(self):
+        """The recipe's name, or its file."""
+        return self._called
+
     @property
     def plan(self):
         """The stages, at least one, with nothing left to be taken from the recipe."""
         stages = self.stages or [Stage(epochs=self.epochs)]
         return [
-            stage.model_copy(
-                update={
-                    "optimizer": self._optimizer(stage),
-                    "schedule": stage.schedule or self.schedule,
-                }
-            )
+            stage.model_copy(update={"optimizer": self._optimizer(stage), "schedule": stage.schedule or self.schedule})
             for stage in stages
         ]
 
@@ -316,6 +328,21 @@ def with_functions(settings, given):
     return found
 
 
+def absolute(settings, data=None):
+    """A `TrainSettings` that means the same files from any folder.
+
+    Args:
+        data: the folder that was named for the data set, in place of the recipe's `data.path`; None: there was none.
+    """
+
+    def full(path):
+        return os.path.abspath(path) if path is not None and os.path.exists(path) else path
+
+    model = settings.model.model_copy(update={"weights": full(settings.model.weights)})
+    data = settings.data.model_copy(update={"path": full(settings.data.path if data is None else data)})
+    return settings.model_copy(update={"model": model, "data": data})
+
+
 def _share_epochs(settings, overrides):
     """`epochs` among `overrides` of a recipe with stages: so many in all, in the recipe's proportions."""
     total, stages = overrides.get("epochs"), settings.get("stages")
@@ -337,7 +364,8 @@ def load(recipe, overrides=None):
     """The checked settings of a recipe.
 
     Args:
-        recipe: a name that comes with kstyle or the path of a YAML file.
+        recipe: a name that comes with kstyle, the path of a YAML file, a mapping of what such a file says, or what this
+            function gave.
         overrides: {dotted key: value}. `epochs` of a recipe with stages is how many in all: they share them in the
             recipe's proportions.
 
@@ -345,14 +373,15 @@ def load(recipe, overrides=None):
         UsageError: an unknown recipe or key (with the nearest match), a wrong type, an impossible value.
     """
     from kstyle.data import DATASETS, PHOTOGRAPHS
-    from kstyle.models import registry
 
+    if isinstance(recipe, TrainSettings) and not overrides:
+        return recipe
     shared = functools.partial(_share_epochs, overrides=overrides or {})
     checked, where = config.load("train", TrainSettings, recipe, overrides, shared)
     if "dtype" in checked.model.options:
         raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
     # The number of classes and the size are the data's: these are some that every network takes.
-    row = registry.classifier(checked.model.name)
+    row = checked.model.row
     row.check(2, 512, 3, checked.model.options)
     for kind, name, known in [
         ("data set", checked.data.name, [*DATASETS, *PHOTOGRAPHS]),
@@ -360,4 +389,5 @@ def load(recipe, overrides=None):
     ]:
         if name not in known:
             raise unknown(kind, name, known)
+    checked._called = "recipe" if isinstance(recipe, Mapping) else os.fsdecode(recipe)
     return checked
