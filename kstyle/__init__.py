@@ -18,7 +18,7 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins, schedules
+    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -55,6 +55,7 @@ __all__ = [
     "predict",
     "presets",
     "schedules",
+    "settings",
     "stylize",
     "sweep",
     "train",
@@ -83,18 +84,13 @@ _LAZY = {
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
     "schedules": ("kstyle.schedules", ""),
+    "settings": ("kstyle.settings", ""),
     "stylize": ("kstyle.style.transfer", "stylize"),
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }
-_LIGHT = (
-    "compare",
-    "download",
-    "networks",
-    "plugins",
-    "presets",
-    "schedules",
-)  # without a framework, or not before they need one
+# Without a framework, or not before they need one.
+_LIGHT = ("compare", "download", "networks", "plugins", "presets", "schedules", "settings")
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

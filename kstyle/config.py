@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from kstyle import plugins, strict_yaml
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
 from kstyle.io.files import expanded, one_line, plain, read_bytes, shown
+from kstyle.open_names import Names
 
 # A file of settings has a kilobyte or two.
 LARGEST = 1_000_000
@@ -87,18 +88,27 @@ def folder(kind):
     raise DataError(f"kstyle's own configs/{kind} is missing from {here}: reinstall kstyle.")
 
 
+KINDS = {"stylize": "preset", "train": "recipe"}
+
+
+@functools.cache
+def added(kind):
+    """The names of `kind`, kstyle's and those that users add: `kstyle.open_names.Names`, of mappings."""
+    return Names(KINDS[kind], [path.stem for path in folder(kind).glob("*.yaml")])
+
+
 def names(kind):
-    """The names that come with kstyle, sorted."""
-    return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+    """The names that come with kstyle, and those that users added, sorted."""
+    return sorted(added(kind))
 
 
 def descriptions(kind):
-    """The files that come with kstyle, as {name: what it is}."""
+    """What has a name, as {name: what it is}."""
     return {name: read(kind, name)[0].get("description", "") for name in names(kind)}
 
 
 def presets() -> dict[str, str]:
-    """The style presets that come with kstyle.
+    """The style presets that come with kstyle, and those that were registered.
 
     Returns:
         {name: what it is}, sorted by name.
@@ -111,7 +121,7 @@ def presets() -> dict[str, str]:
 
 
 def read(kind, name):
-    """Reads a file that comes with kstyle, by name, or the user's own, by path; a mapping stands for a file's.
+    """Reads what has a name, or the user's own file, by path; a mapping stands for a file's.
 
     Returns:
         `(settings as a dict, path)`.
@@ -121,16 +131,18 @@ def read(kind, name):
         DataError: not a YAML mapping.
     """
     if isinstance(name, Mapping):
-        return dict(name), Path("preset" if kind == "stylize" else "recipe")
+        return dict(name), Path(KINDS[kind])
     own = Path(name := expanded(name))
     if own.suffix in (".yaml", ".yml") or "/" in str(name):
         path = own
         if not path.is_file():
             raise UsageError(f"There is no file {path}.")
+    elif str(name) in added(kind).own:
+        return dict(added(kind).own[str(name)]), Path(name)
     else:
         path = folder(kind) / f"{name}.yaml"
         if not path.is_file():
-            raise unknown("preset" if kind == "stylize" else "recipe", name, names(kind))
+            raise unknown(KINDS[kind], name, names(kind))
     try:
         settings = strict_yaml.parse(read_bytes(path, LARGEST).decode("utf-8-sig"))
     except (UsageError, DataError) as error:

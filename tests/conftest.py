@@ -33,7 +33,7 @@ def pytest_runtest_makereport():
 @pytest.fixture(autouse=True)
 def own_names(monkeypatch):
     """What a test adds to kstyle's names is gone after it."""
-    from kstyle import plugins
+    from kstyle import config, plugins
     from kstyle.models import registry
     from kstyle.style.losses import scalings
     from kstyle.training.augment import policy
@@ -45,6 +45,7 @@ def own_names(monkeypatch):
         scalings.CONTENT,
         policy.NAMES,
         rates.NAMES,
+        *map(config.added, config.KINDS),
         *([optimizers.NAMES] if optimizers else []),
     ):
         monkeypatch.setattr(names, "own", dict(names.own))

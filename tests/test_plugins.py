@@ -15,6 +15,7 @@ from kstyle import augmentations, losses, optimizers, plugins
 from kstyle.errors import UsageError
 from kstyle.nn.optimizers import described
 from kstyle.style import settings as style_settings
+from kstyle.style.jobs import sweep
 from kstyle.training.augment import policy
 
 EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
@@ -51,6 +52,44 @@ def test_from_the_command_line(example, command):
     assert code == 0 and json.loads(out)["top1"] > 0.3, errors
     code, out, errors = command("evaluate", "run", "--plugin", "mine.py", "--json")
     assert code == 0, errors
+
+
+NAMED = """
+from kstyle import schedules, settings
+
+digits = {"name": "digits", "normalize": "unit", "train_limit": 128, "test_limit": 40}
+schedules.register("falling", lambda epoch, first=0.1: first / (1 + epoch))
+settings.register_recipe("brief", {
+    "description": "two epochs", "model": "mnist_cnn", "data": digits, "epochs": 2,
+    "optimizer": {"name": "torch-sgd", "learning_rate": 1}, "schedule": {"name": "falling", "first": 0.05},
+})
+style = {"layers": {"block1_conv1": 1}, "weight": 2}
+settings.register_preset("faint", {"description": "little style", "style": style})
+"""
+
+
+def test_presets_and_recipes_by_name(tmp_path, monkeypatch, command):
+    """Failure: what a plugin names is not found, not listed, or its picture cannot be made again by the sweep's
+    command."""
+    monkeypatch.chdir(tmp_path)
+    Path("named.py").write_text(NAMED)
+    plugin, pictures = ["--plugin", "named.py"], [PICTURES / "chelsea.jpg", PICTURES / "night.jpg"]
+    code, out, errors = command("train", "brief", *plugin, "--run", "run", "--json")
+    assert code == 0, errors
+    assert pd.read_csv("run/history.csv")["learning_rate"].tolist() == pytest.approx([0.05, 0.025])
+    code, out, _ = command("stylize", *pictures, "-p", "faint", *plugin, "-o", "a.png", *SMALL, "--json")
+    said = json.loads(out)["settings"]
+    assert code == 0 and (said["preset"], said["style"]["weight"]) == ("faint", 2)
+    assert "brief" in command("recipes", *plugin)[1] and "two epochs" in command("recipes", "brief", *plugin)[1]
+    assert json.loads(command("presets", *plugin, "--json")[1])["faint"] == "little style"
+    (cell,) = sweep.grid("a.png", ["b.png"], [], {"preset": "faint"})
+    assert f"--plugin {tmp_path / 'named.py'}" in cell.command
+    with pytest.raises(UsageError, match="There is a preset called 'gatys' already"):
+        kstyle.settings.register_preset("gatys", {})
+    with pytest.raises(UsageError, match="Expected a mapping of settings for the recipe; got str"):
+        kstyle.settings.register_recipe("mine", "mine.yaml")
+    with pytest.raises(UsageError, match="Did you mean 'faint'"):
+        style_settings.load("fainted")
 
 
 def test_a_plugin_runs_only_for_who_asks(tmp_path, monkeypatch):

@@ -93,5 +93,5 @@ def _load_plugins(context, option, paths):
 # Eager: what it adds is known when the other options are looked at.
 plugin = click.option(
     "--plugin", type=PATH, multiple=True, is_eager=True, expose_value=False, callback=_load_plugins, metavar="FILE.py",
-    help="Run a Python file of yours first, which adds losses, optimisers, networks, augmentations.",
+    help="Run a Python file of yours first, which adds losses, networks, presets and so on.",
 )  # fmt: skip

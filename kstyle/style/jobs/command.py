@@ -1,10 +1,11 @@
 """The command line that makes a painting again."""
 
+from kstyle import plugins
 from kstyle.io import names
 
 
 def stylize(content, styles, options, given, settings):
-    """A `kstyle stylize` command, for a shell.
+    """A `kstyle stylize` command, for a shell, with the plugins that were loaded.
 
     Args:
         content, styles: paths.
@@ -18,4 +19,6 @@ def stylize(content, styles, options, given, settings):
             words += [f"--{key.replace('_', '-')}", str(value)]
     for key, text in settings:
         words += ["--set", f"{key}={text}"]
+    for path in plugins.loaded():
+        words += ["--plugin", path]
     return names.command(words)
