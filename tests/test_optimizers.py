@@ -253,7 +253,8 @@ def test_arguments_are_checked_without_an_optimiser():
     made, style = [], np.random.default_rng(0).random((16, 16, 3))
     optimizers.register("counted", lambda learning_rate=0.1: made.append(learning_rate) or keras.optimizers.SGD())
     painter = kstyle.Painter(style, optimizer="counted", learning_rate=0.3)
-    cells = sweep.grid("a.png", ["b.png"], [("optimizer.learning_rate", ["1", "2"])], overrides={"optimizer": "counted"})
+    rates = [("optimizer.learning_rate", ["1", "2"])]
+    cells = sweep.grid("a.png", ["b.png"], rates, overrides={"optimizer": "counted"})
     assert painter.settings.optimizer.name == "counted" and len(cells) == 2 and not made
     with pytest.raises(UsageError, match="optimizer 'counted' has no argument 'rate'"):
         kstyle.Painter(style, optimizer={"name": "counted", "rate": 1})
