@@ -251,7 +251,7 @@ def test_a_batch_of_something_else(tmp_path, forged, says):
 
 def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
     """Failure: a file of some megabytes fills the memory."""
-    monkeypatch.setattr(cifar10, "MOST_TOGETHER", 1 << 16)
+    monkeypatch.setattr(cifar10, "MOST_UNPACKED", 1 << 16)
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
         entry.size = 1 << 20

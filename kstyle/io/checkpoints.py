@@ -69,7 +69,7 @@ def read(path, *, only=None, most=MOST_UNPACKED):
 def tensor_names(path):
     """The names of the tensors in a weights file, in its order; none is read. Raises: as `read`."""
     found = []
-    read(path, only=found.append)  # which gives None, so that none is wanted
+    read(path, only=found.append)  # `append` returns None, which says that the tensor is not wanted
     return found
 
 
@@ -80,7 +80,7 @@ def most_for(parameters):
 
 
 class _Room:
-    """What may be read of a file: what is stored as it is once over, of what is compressed `most` bytes."""
+    """How many bytes may be read of a file: of what is stored as it is, the file's size; of compressed data `most`."""
 
     def __init__(self, most, path):
         self.most, self._unpacked, self._stored = most, 0, 0

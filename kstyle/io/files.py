@@ -37,7 +37,7 @@ def legible(text):
     r"""`text` as it can be written in UTF-8: what the system could not decode in a file's name becomes `\xe9`."""
     try:
         return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a pair, as Windows allows in names
+    except UnicodeEncodeError:  # half of a surrogate pair, which Windows allows in names
         return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -50,7 +50,7 @@ def _quoted(word):
         return shlex.quote(word)
     try:
         raw = word.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a pair, as Windows allows in names: no shell takes it
+    except UnicodeEncodeError:  # half of a surrogate pair, which Windows allows in names: no shell takes it
         return shlex.quote(legible(word))
     text = raw.decode("utf-8", "surrogateescape")
     parts = []

@@ -73,7 +73,7 @@ _IGNORED = {
 }  # fmt: skip
 
 
-# Python's own: that in C makes room at once for whatever number a memo is given, 64 GB if a file says so.
+# Python's own and not the one in C, which reserves memory for whatever memo number a file claims, 64 GB say.
 class Notes(pickle._Unpickler):
     """Unpickles to dicts of `_Tensor` notes.
 

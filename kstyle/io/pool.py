@@ -44,7 +44,7 @@ def _ignored():
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [number for number in signals.STOPS if number != signal.SIGTERM]  # by that one alone can be ended
+    numbers = [number for number in signals.STOPS if number != signal.SIGTERM]  # by which alone they can be ended
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield

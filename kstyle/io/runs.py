@@ -47,7 +47,7 @@ def taken(folder, recipe, resume=False):
     if folder is None:
         folder = made = claim_folder(Path("runs") / f"{cut(Path(recipe).stem, 200)}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = Path(folder)
-    _fits(folder, resume)  # before anything is made
+    _fits(folder, resume)  # before the folder is made
     try:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def taken(folder, recipe, resume=False):
         raise DataError(f"{one_line(folder)}: cannot be made ({reason(error)}).") from error
     try:
         with locks.held(folder, "training"):
-            _fits(folder, resume)  # once more, as it may have been trained in the moment before
+            _fits(folder, resume)  # once more: another process may have finished a run in it just now
             yield folder
     finally:
         if made:
@@ -135,7 +135,7 @@ def save_arrays(path, arrays, notes=None):
         except SafetensorError as error:
             raise DataError(f"{path}: cannot be written ({error}).") from error
         beside.chmod(mode)
-        with open(beside, "rb") as file:  # on the disk before it takes the place of the last good one
+        with open(beside, "rb") as file:  # all of it is on the disk before it replaces the last good file
             os.fsync(file.fileno())
 
 

@@ -43,8 +43,8 @@ def handled(handler):
 
 @contextlib.contextmanager
 def orderly():
-    """For a whole command: the first signal is a KeyboardInterrupt. While what it left to do is done the second is only
-    answered, and a third Ctrl-C is a KeyboardInterrupt again."""
+    """For a whole command: the first signal is a KeyboardInterrupt. While the program then saves what it has, a second
+    is only answered, and a third Ctrl-C is a KeyboardInterrupt again."""
     global _first
     _first, came = None, []
     _terminals[:] = [descriptor for descriptor in (1, 2) if _is_terminal(descriptor)]
@@ -73,7 +73,7 @@ class _Scope:
 
 @contextlib.contextmanager
 def kept():
-    """A scope at whose end what was finished in it is written. From `hold` on signals wait for that end."""
+    """`with kept():` what gets finished in the block is written in it: from `hold` on, signals wait for its end."""
     scope = _Scope()
 
     def wait(number, frame, before):

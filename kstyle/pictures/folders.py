@@ -15,7 +15,7 @@ NOT_PICTURES = frozenset((
     ".webm", ".xls", ".xlsx", ".xml", ".yaml", ".yml", ".zip",
 ))  # fmt: skip
 
-# PNG, JPEG, GIF, JPEG 2000, PSD, QOI. No TIFF: the raw files of cameras begin as one.
+# First bytes of PNG, JPEG, GIF, JPEG 2000, PSD, QOI. Not of TIFF, as which the raw files of cameras begin too.
 _BEGINNINGS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n\x87\n", b"8BPS\0\1", b"qoif",
 )  # fmt: skip
@@ -130,7 +130,7 @@ def _walk(root, recursive, unseen):
     while folders or links:
         if folders:
             path, real = folders.pop()
-        else:  # only now, so that a folder that has a path of its own is read by that
+        else:  # links last: a folder that is also there without a link is read by that path
             path, real, within = links.pop()
             if above.startswith(os.path.join(real, "")) or within.startswith(os.path.join(real, "")):
                 left.append(Left(path, "is a link to a folder above it", "again"))

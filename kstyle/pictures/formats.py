@@ -98,7 +98,8 @@ def check_pixels(size, label):
 
 
 class _Limit(int):
-    """Pillow warns above its limit and refuses above twice its limit. Twice this is itself: it refuses, never warns."""
+    """A limit for Pillow, which warns above its limit and refuses above twice that. Twice this number is itself, so
+    that Pillow refuses at once."""
 
     def __rmul__(self, other):
         return self

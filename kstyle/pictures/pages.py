@@ -1,8 +1,8 @@
-"""How many pictures a file holds, without being made to look for as many as it likes to claim."""
+"""How many pictures a file holds, counted up to a limit: a file may claim any number."""
 
 import contextlib
 
-MOST = 1000  # pages of a TIFF that are looked for: for each, Pillow looks among all before it
+MOST = 1000  # pages of a TIFF that are counted: for each, Pillow goes through all before it
 
 
 def count(image):

@@ -7,7 +7,7 @@ import numpy as np
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import expanded, replacing
 
-# Green and red of unequal lightness, which those who see neither tell apart as dark and light.
+# A dark green and a light red, so that the colour-blind tell them apart too.
 FRAMES = {True: (0, 122, 74), False: (240, 88, 66)}
 FRAME, GAP, MARGIN = 4, 12, 16
 # Pillow's limit for reading what is written here without a warning is 89 megapixels.

@@ -25,7 +25,7 @@ class Split:
             None.
 
     Raises:
-        DataError: shapes or types do not go together.
+        DataError: shapes or types do not match.
     """
 
     images: np.ndarray
@@ -192,7 +192,7 @@ def _draw(split, count, seed, classes):
             f"{count} of {total} pictures are fewer than the {len(present)} classes: a larger part is needed."
         )
     if total - count < len(present):
-        # scikit-learn will not leave out less than one a class. Which class loses its one is then by chance.
+        # So few are left out that not every class loses one, which scikit-learn refuses. Chance says which classes do.
         shuffled = np.random.RandomState(seed).permutation(total)
         firsts = np.sort(np.unique(labels[shuffled], return_index=True)[1])
         return np.setdiff1d(np.arange(total), shuffled[firsts[: total - count]])

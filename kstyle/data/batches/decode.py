@@ -36,7 +36,7 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
         workers: as for `kstyle.data.batches.workers.Decoder`.
         cache: False keeps the array in memory only, as where it would take more than half of the free disk.
         progress: `progress(done, total)` in pictures.
-        limit: bytes that the cache's arrays may have together; the ones unused for longest make room.
+        limit: bytes of all arrays in the cache; the ones unused for longest make room.
 
     Returns: an `arrays.Split` of (N, size, size, 3) uint8.
 

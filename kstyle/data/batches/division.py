@@ -19,10 +19,10 @@ def contents(split):
 
 
 def held(labels, contents, fraction, seed):
-    """Draws of each class a part to be set apart, by a draw of its own, so that another class changes nothing.
+    """Draws a part of each class, to be set apart. Each class is drawn by itself, so that others may come or go.
 
-    Copies of a picture stay together: those of one that is there under two classes as well, which is set apart where
-    each of them has still room for it. Of a class that is copies of one picture, as of a class of one, none is.
+    Copies of a picture end up on one side, also where they are under two classes: they are set apart if both classes
+    have still room for them. Of a class that is one picture, or copies of one, nothing is set apart.
 
     Args:
         labels: N texts.
@@ -49,7 +49,8 @@ def held(labels, contents, fraction, seed):
     def fits(content):
         return all(len(numbers) <= room[label] for label, numbers in places[content].items())
 
-    # By a number of each picture's own, so that a class more leaves these in their order.
+    # First the pictures of several classes. They are sorted by a number that depends on the picture alone, so that a
+    # class that is added leaves their order as it is.
     for content in sorted((c for c, of in places.items() if len(of) > 1), key=lambda c: _rank(c, seed)):
         if fits(content):
             take(content)

@@ -15,8 +15,8 @@ from kstyle.io.files import one_line
 from kstyle.pictures import formats, images, samples
 
 TURNS = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2)))  # EXIF's orientation: Pillow's Transpose
-LONG = 16  # beyond this aspect a resized picture is cut as it is resized: of 20000×4 all would be 1280000×256
-SIDEWAYS = (2, 4, 5, 6)  # of these, the ones that make a wide picture high
+LONG = 16  # sides more unequal than this: only the part is resized; all of 20000×4 would become 1280000×256
+SIDEWAYS = (2, 4, 5, 6)  # those of Pillow's that make a wide picture high
 
 
 def open_rgb(path, least=None):
@@ -129,7 +129,7 @@ def centre(path, size, resize):
     if max(sides) > LONG * resize:
         x, y = (
             (end - begin) / side for begin, end, side in zip(box[:2], box[2:], sides)
-        )  # pixels to one of the result
+        )  # pixels of the file for one of the result
         box = (box[0] + left * x, box[1] + top * y, box[0] + (left + size) * x, box[1] + (top + size) * y)
         return np.asarray(
             image.resize((size, size), Image.Resampling.BILINEAR, box=[min(v, e) for v, e in zip(box, image.size * 2)])

@@ -70,15 +70,15 @@ def perform(path, options, epoch, index, out):
         return False, f"{label}: cannot be read as a picture ({reason})."
 
 
-def serve(settings):
+def serve(told):
     """The life of a worker; see `Decoder._start`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings = json.loads(settings)
-    jobs, options = settings["jobs"], settings["options"]
-    answers = connection.Connection(settings["answers"], readable=False)
-    table = mmap.mmap(settings["table"], 0, prot=mmap.PROT_READ)
-    ends = np.frombuffer(table, np.int64, settings["count"], len(table) - 8 * settings["count"])
-    pictures = _pictures(settings["memory"], settings["shape"])
+    told = json.loads(told)
+    jobs, options = told["jobs"], told["options"]
+    answers = connection.Connection(told["answers"], readable=False)
+    table = mmap.mmap(told["table"], 0, prot=mmap.PROT_READ)
+    ends = np.frombuffer(table, np.int64, told["count"], len(table) - 8 * told["count"])
+    pictures = _pictures(told["memory"], told["shape"])
     while len(record := os.read(jobs, _JOB.size)) == _JOB.size:  # it ends with the parent, however that ends
         place, index, epoch = _JOB.unpack(record)
         path = table[ends[index - 1] if index else 0 : ends[index]]
@@ -227,7 +227,7 @@ class Decoder:
             jobs, self._pipe = os.pipe()
             self._descriptors.append(self._pipe)
             shared = {"jobs": jobs, "table": table, "memory": self._descriptor}
-            settings = {**shared, "count": len(names), "shape": self._shape, "options": self._options}
+            told = {**shared, "count": len(names), "shape": self._shape, "options": self._options}
             here = "from kstyle.data.batches import workers"
             code = f"import sys; sys.path[:] = sys.argv[2:]; {here}; workers.serve(sys.argv[1])"
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -236,7 +236,7 @@ class Decoder:
                     ours, theirs = connection.Pipe(duplex=False)
                     self._connections.append(ours)
                     with theirs:
-                        line = json.dumps({**settings, "answers": theirs.fileno()})
+                        line = json.dumps({**told, "answers": theirs.fileno()})
                         process = subprocess.Popen(
                             [sys.executable, "-c", code, line, *sys.path],
                             stdin=subprocess.DEVNULL,

@@ -96,7 +96,7 @@ class _Host:
     active: int = 0
     until: float = 0.0  # no request before this time
     paused: float = 0.0  # when the last pause was called
-    rounds: int = 0  # pauses called in a row; those who fail together call one
+    rounds: int = 0  # pauses called in a row; requests that fail at the same time call one
     silent: int = 0  # attempts in a row without an answer
     answered: bool = False
     lost: str = ""  # why it was given up
@@ -112,7 +112,7 @@ class _Task:
 
 
 class _Crowd:
-    """What the workers share. All of it changes under `ready` only, except what is handed out."""
+    """What the workers share. It changes only while `ready` is held, except the tasks that a worker has taken."""
 
     def __init__(self, folder, client, per_host):
         self.folder, self.client, self.per_host = folder, client, per_host

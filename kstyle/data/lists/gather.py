@@ -129,7 +129,7 @@ class Collection:
             self._look_into()
             self._fetch(workers, per_host)
         except KeyboardInterrupt:
-            if self._moving and (self.root / self._moving[0]).exists():  # moved, and stopped before it was noted
+            if self._moving and (self.root / self._moving[0]).exists():  # stopped between moving a file and noting it
                 self._keep(*self._moving)
             facts = self._write()
             log.warning(
@@ -143,7 +143,8 @@ class Collection:
         return facts
 
     def _look_into(self):
-        """Keeps the files without a sound note that have the contents noted, or are pictures; deletes the others."""
+        """Looks into files that the journal does not vouch for. Keeps those with the contents that it notes
+        and, where it notes none, those that are pictures; deletes the others."""
         pool = ThreadPoolExecutor(DECODERS)
         try:
             answers = pool.map(lambda item: self._examined(*item), self._unchecked.items())
@@ -173,7 +174,7 @@ class Collection:
         from kstyle.data.lists import crowd
 
         incoming = self.root / ".incoming"
-        shutil.rmtree(incoming, ignore_errors=True)  # half-received, of a run that was killed, as are the lists below
+        shutil.rmtree(incoming, ignore_errors=True)  # half-received files of a killed run; the lists below likewise
         for left in self.root.glob(".*.part"):
             left.unlink()
         incoming.mkdir()
@@ -199,7 +200,7 @@ class Collection:
             self._moving = path, result.sha1, result.size, result.time
             try:
                 os.replace(result.path, target)
-            except FileNotFoundError:  # the first of its class
+            except FileNotFoundError:  # its class has no folder yet
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(result.path, target)
             self._bytes += result.size

@@ -71,7 +71,7 @@ class Client:
         self.accept, self.unwanted, self.timeout = accept, unwanted, timeout
         self.stopped = False
         self._decoding = threading.Semaphore(DECODERS)
-        self._settings = {}  # {host: proxies and certificates}, by the environment
+        self._routes = {}  # {host: proxies and certificates}, by the environment
         self._dead_ends = {}  # {URL that redirects led to: reason}
         # The pool keeps to `per_host` with idle connections included.
         self._adapter = answers.Adapter(pool_connections=64, pool_maxsize=per_host, pool_block=True)
@@ -98,7 +98,7 @@ class Client:
         """
         try:
             request = requests.Request("GET", url, headers=_HEADERS).prepare()
-            response = self._adapter.send(request, timeout=self.timeout, **self._settings_of(url))
+            response = self._adapter.send(request, timeout=self.timeout, **self._route_to(url))
         except _FAULTS as error:
             raise _fault(error, answered=False) from error
         with response:
@@ -125,12 +125,12 @@ class Client:
             raise Trouble(str(error).rstrip("."), again=length is None, lasting=length is not None) from error
         return Received(part, size, os.stat(part).st_mtime_ns, sha1)
 
-    def _settings_of(self, url):
+    def _route_to(self, url):
         host = host_of(url)
-        if host not in self._settings:
+        if host not in self._routes:
             with requests.Session() as session:
-                self._settings[host] = session.merge_environment_settings(url, {}, True, None, None)
-        return self._settings[host]
+                self._routes[host] = session.merge_environment_settings(url, {}, True, None, None)
+        return self._routes[host]
 
     def _pieces(self, raw, packed):
         deadline = time.monotonic() + FILE_SECONDS

@@ -29,7 +29,7 @@ class Photos:
         contents: (N,) of texts (dtype object), equal where the files are; None where they were not looked into.
 
     Raises:
-        DataError: shapes or types do not go together.
+        DataError: shapes or types do not match.
     """
 
     paths: np.ndarray
@@ -191,7 +191,7 @@ def _warn(root, what, classes):
 
 
 def _as_in_train(root, kept):
-    """{class of a test split that was given: its name in train}, its own where it is in train by no name."""
+    """{class of a given test split: what the same class is called in train}; one that train lacks keeps its name."""
     train, test = (list(dict.fromkeys(label for _, label in kept[part])) for part in ("train", "test"))
     same = matched(test, train)
     if train and test and not any(same.values()):
@@ -206,7 +206,7 @@ def _as_in_train(root, kept):
 
 
 def _divided(rows, fraction, seed, judged):
-    """{"train", "test"} of the rows of both, class after class."""
+    """{"train": rows, "test": rows}: rows that are not divided yet, with a part of each class set apart for testing."""
     order = {label: number for number, label in enumerate(dict.fromkeys(label for _, label in rows))}
     rows = sorted(rows, key=lambda row: order[row[1]])
     tested = division.held([label for _, label in rows], [judged[path][0] for path, _ in rows], fraction, seed)

@@ -102,7 +102,7 @@ def _found(root):
 
 
 def _told(left):
-    """[(path, reason)] of a walk's `Left`s, without what no one would miss.
+    """[(path, reason)] of the `Left`s that a walk found, but for what nobody takes for a picture.
 
     DataError of a folder that cannot be read: a whole class may be in it.
     """
@@ -174,7 +174,7 @@ def _lines(path, optional=False):
 
 
 class _Within:
-    """Turns the texts of a list into paths: an absolute one is the user's own word, others lead out of no base."""
+    """Turns the texts of a list into paths. An absolute path is taken as it is; others may not leave their base."""
 
     def __init__(self, file, bases):
         self.file, self.bases = file, tuple(dict.fromkeys(os.path.abspath(base) for base in bases))

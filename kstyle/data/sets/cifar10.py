@@ -23,7 +23,7 @@ SIDE = 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAIN, TEST = tuple(f"data_batch_{number}" for number in range(1, 6)), "test_batch"
 MOST = 1 << 26  # bytes of a batch; the official ones have 31 million
-MOST_TOGETHER = 1 << 28  # bytes the archive may unpack to; the official one has 186 million
+MOST_UNPACKED = 1 << 28  # bytes the archive may unpack to; the official one has 186 million
 
 
 def read(path):
@@ -67,16 +67,16 @@ def _beside(path):
 
 
 class _Bounded(io.RawIOBase):
-    """What a gzip file unpacks to, up to `MOST_TOGETHER` bytes: a few megabytes can unpack to terabytes."""
+    """What a gzip file unpacks to, up to `MOST_UNPACKED` bytes: a few megabytes can unpack to terabytes."""
 
     def __init__(self, file):
-        self.file, self.left = file, MOST_TOGETHER
+        self.file, self.left = file, MOST_UNPACKED
 
     def read(self, size=-1):
         chunk = self.file.read(self.left + 1 if size < 0 else min(size, self.left + 1))
         self.left -= len(chunk)
         if self.left < 0:
-            raise tarfile.ReadError(f"refused: it unpacks to more than {MOST_TOGETHER} bytes")
+            raise tarfile.ReadError(f"refused: it unpacks to more than {MOST_UNPACKED} bytes")
         return chunk
 
 
@@ -106,7 +106,7 @@ class _Array:
 
 
 class _Type:
-    """A dtype's name; its byte order, the state, says nothing of bytes."""
+    """A dtype's name. Its state is the byte order, which numbers of one byte do not have."""
 
     __slots__ = ("name",)
 
@@ -118,7 +118,7 @@ class _Refused(Exception):
     pass
 
 
-# Python's own, as in `kstyle.io.pickles`: that in C makes room for whatever number a memo is given.
+# Python's own, as in `kstyle.io.pickles`: the one in C reserves memory for whatever memo number is claimed.
 class _Notes(pickle._Unpickler):
     """Unpickles to dicts with `_Array` notes, from Python 2 (strings come as bytes) and 3.
 

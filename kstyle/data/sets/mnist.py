@@ -53,7 +53,7 @@ def _split(images, labels):
         raise DataError(
             f"{of_labels}: expected {len(images)} labels, one a picture, got {labels.shape} {labels.dtype}."
         )
-    if len(labels) and not (labels.min() >= 0 and labels.max() <= 9):  # before int32, where 2³² would be 0
+    if len(labels) and not (labels.min() >= 0 and labels.max() <= 9):  # before the cast to int32: 2³² becomes 0
         raise DataError(f"{of_labels}: expected labels from 0 to 9, got {labels.min()} to {labels.max()}.")
     return Split(images[..., None], labels.astype(np.int32))
 

@@ -29,9 +29,9 @@ from kstyle.style.jobs.record import Record, made, made_with
 
 log = logging.getLogger("kstyle")
 
-# If nobody says how many pictures are painted as one batch, as many as have so many pixels together: on a processor
-# what a picture of 512 pixels has, beyond which a batch was no faster (docs/benchmarks.md), on a GPU one of 1024. But
-# never more than MOST_TOGETHER pictures, since those in work are lost if the program is stopped.
+# Where nobody says how many pictures are painted together, a batch has as many as add up to this number of pixels. On a
+# processor that is one picture of 512 pixels, as larger batches were no faster (docs/benchmarks.md); on a GPU it is one
+# of 1024. It never has more than MOST_TOGETHER pictures, since those in work are lost if the program is stopped.
 AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
 # Bytes of decoded pictures that wait for others of their shape; one of 9 megapixels is 108 million.
 MOST_WAITING = 1 << 30
@@ -89,17 +89,17 @@ def stylize_all(
             begins from the result before it and is held to it.
         jobs: processes that paint at the same time, each with its share of the processor's cores and a network of its
             own; small pictures leave cores idle. `callback` is not called then.
-        together: pictures of one shape that are painted as a batch. None: as many as keep the machine busy; 1 where
-            that is a film's, several jobs', or to be deterministic, as rounding depends on who is painted together.
+        together: pictures of one shape that are painted as a batch. None: as many as keep the machine busy; but 1 for a
+            film, with several jobs, and for a deterministic painter, as rounding depends on what else is in the batch.
 
     Returns:
-        A generator of `(Content, Outcome)` in natural order, with several at a time as they get done. Names are settled
-        and the record is written before the first; each picture that got done is noted, so whatever stops the
-        generator, the next run goes on.
+        A generator of `(Content, Outcome)`: in natural order, or, where several are painted at a time, in the order in
+        which they are done. Before the first, names are settled and the record is written. Each picture is noted as
+        soon as it is done, so that the next run goes on from there, whatever stops the generator.
 
     Raises:
-        UsageError: contents as `collect`, another suffix, several at a time for a film or in both ways, settings that
-            no content can be painted with, and a folder that another process paints into.
+        UsageError: contents as `collect`, a suffix that is not written, `jobs` or `together` above 1 for a film, both
+            above 1, settings that no content can be painted with, and a folder that another process paints into.
         DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
             ended, for want of memory most likely.
         Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
@@ -149,7 +149,7 @@ def _until(outcomes, record, stack):
             with contextlib.closing(outcomes):
                 yield from outcomes
         except BaseException:
-            with contextlib.suppress(DataError):  # what got done is in the journal; what was raised says more
+            with contextlib.suppress(DataError):  # the journal has what got done; the first error is worth more
                 record.save()
             raise
         record.save()
@@ -161,7 +161,7 @@ def _one_by_one(painter, contents, record, digest, options, force, motion):
     for name, content in contents.items():
         stamp, outcome = _look(content, name, record, digest, force, chain)
         if outcome is None:
-            painter.load()  # weights that cannot be had are no content's fault, and end it all
+            painter.load()  # here: no content can be painted without weights, so that ends the batch
             with signals.kept():
                 outcome, result = _paint(paint, content, record.folder / name)
                 if result is not None:
@@ -233,7 +233,7 @@ def _paint_together(painter, batch, record, options):
             results = painter.paint_together([picture for _, _, picture, _ in batch], *options)
         except UsageError:
             raise
-        except Exception as error:  # one of them, or all together want too much memory: which, shows one by one
+        except Exception as error:  # one picture is at fault, or a batch takes too much memory: one by one it shows
             log.info("a batch of %d is painted one by one (%s)", len(batch), one_line(error)[:300])
             log.debug("", exc_info=error)
             return None
@@ -241,7 +241,7 @@ def _paint_together(painter, batch, record, options):
         for result, (name, content, _, stamp) in zip(results, batch):
             try:
                 outcome, _ = _paint(lambda _, result=result: result, content, record.folder / name)
-            except DataError as error:  # all are computed, so all are written somewhere before this ends the run
+            except DataError as error:  # the others are painted too: they are written before this ends the run
                 if fault:
                     log.warning("%s", error)
                 fault = fault or error
@@ -261,7 +261,7 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
             del stamps[name]
             yield content, outcome
     if stamps:
-        painter.load()  # here, so that weights are downloaded once, or their want ends it all
+        painter.load()  # before the jobs: weights are downloaded once, and if there are none no job is started
         with scratch.folder("painting several pictures at once") as apart:
             # Through a file, so that each process reads it once and not with every content.
             shared = os.path.join(apart, "painter.pickle")
@@ -287,12 +287,13 @@ def _painted(outcomes, contents, record, stamps, jobs):
             "smaller size. What is done is kept."
         ) from error
     finally:
-        with warnings.catch_warnings(action="ignore"):  # that some are still in work, whoever stopped this
+        with warnings.catch_warnings(action="ignore"):  # joblib's, that some jobs are not done yet: it was stopped
             outcomes.close()
 
 
 def _look(content, name, record, digest, force, chain=None):
-    """`(stamp, outcome)`: what the record is to say of a content; `failed`, `skipped`, or None: it is to be painted."""
+    """`(stamp, outcome)` of a content: what the record is to say of it; and an `Outcome` if it failed or is skipped, or
+    None if it is to be painted."""
     begun = time.perf_counter()
     try:
         # Before it is read, so that one that changes meanwhile is painted again.
@@ -314,7 +315,7 @@ def _paint(paint, content, target):
         raise
     except Exception as error:
         return _failed(content, error, begun), None
-    with contextlib.suppress(OSError):  # where it cannot be made the picture goes elsewhere, and that says why
+    with contextlib.suppress(OSError):  # if there can be no folder, `rescue.write` finds another place and says why
         target.parent.mkdir(parents=True, exist_ok=True)
     rescue.write(result, target)
     return Outcome("done", target, seconds=time.perf_counter() - begun), result
@@ -327,7 +328,7 @@ def _failed(content, error, begun):
 
 @functools.lru_cache(maxsize=1)
 def _shared(path):
-    """In a job: the painter that this program left there, its network loaded, once a process."""
+    """In a job: the painter from the file that the main process wrote, its network loaded. Read once a process."""
     with open(path, "rb") as file:
         plugins.load(pickle.load(file))
         painter = pickle.load(file)
@@ -354,7 +355,7 @@ def _said(error, content):
         return f"{reason(error)}."
     text = one_line(error)
     if not isinstance(error, DataError):
-        if backend.out_of_memory(error):  # as it is read or written; Painter.paint says which size fits
+        if backend.out_of_memory(error):  # while reading or writing; while painting, Painter.paint says which size fits
             return "takes more memory than there is: make the file smaller."
         return f"unexpected {type(error).__name__}: {text[:300]}"
     return text.removeprefix(f"{one_line(content.path)}: ")

@@ -132,14 +132,14 @@ def taken_apart(path, output, size, inputs=()):
 def paint(painter, work, size, steps, seed, callback=None, motion=None, **options):
     """Paints the frames of a `Work`, then writes the film: a generator as `kstyle.batch`'s.
 
-    The film is written after the last frame, unless there is one and no frame was new.
+    The film is written after the last frame; where it is there already, only if a frame was painted anew.
 
     Args:
         painter, size, steps, seed, callback, **options: as for `kstyle.batch`.
         motion: a `Motion`; None: with its defaults.
 
     Raises:
-        UsageError, DataError: as `kstyle.batch`, before the first frame what can be said then.
+        UsageError, DataError: as `kstyle.batch`.
     """
     outcomes = stylize_all(
         painter, work.contents, work.folder, size, steps, seed, callback, motion=motion or Motion(), **options

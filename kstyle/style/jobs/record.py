@@ -19,10 +19,12 @@ from kstyle.style import transfer
 log = logging.getLogger("kstyle")
 
 RECORD = "batch.json"
-# While a run goes on, a line a picture that got done: to write the whole record each time takes longer with each.
+# During a run each picture that is done adds a line to the journal. To write the whole record each time would take
+# longer with every picture.
 JOURNAL = ".batch.jsonl"
 LARGEST_RECORD = 1 << 28  # bytes; a picture takes about 300
-MOST_BYTES = 200  # of a result's stem: file systems allow 255 with all that is put around it
+# Of a name of a result. File systems allow 255, and a suffix, a number and the mark of a half-written file are added.
+MOST_BYTES = 200
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Record:
         return entries, made_with
 
     def _killed(self):
-        """What a run that was killed had noted and not saved. The last line may be cut short."""
+        """What is in the journal that a killed run left; its last line may be cut short."""
         try:
             lines = files.read_bytes(self._journal, LARGEST_RECORD).decode("utf-8", "replace").splitlines()
         except (OSError, DataError):
@@ -83,8 +85,9 @@ class Record:
         return found
 
     def save(self):
-        """Writes it beside its place and renames; the journal is in it then, and goes."""
-        # Those of this run too, though nothing has them yet: the journal of a run that is killed names them alone.
+        """Writes the record, whole or not at all, and removes the journal: all that it says is in the record now."""
+        # This run's settings are kept even where no result was made with them yet: should the run be killed, its
+        # journal has their digest only.
         used = {self._now, *(entry.get("settings") for entry in self.entries.values())}
         settings = {digest: made for digest, made in self.made_with.items() if digest in used}
         lines = [f" {json.dumps(name)}: {json.dumps(entry)}" for name, entry in self.entries.items()]
@@ -95,7 +98,7 @@ class Record:
             self._journal.unlink()
 
     def clear(self, names):
-        """Removes what a killed run was writing of these results. Other people's files of the kind are left."""
+        """Removes the half-written files of the record and of these results that a killed run left, and no others."""
         for path in (self._file, *(self.folder / name for name in names)):
             files.clear_parts(path)
 
@@ -120,7 +123,7 @@ class Record:
         """A file name for the result of each, the same in every run."""
         mine = {content.key for content in contents}
         before = {entry["content"]: name for name, entry in self.entries.items() if name.endswith(suffix)}
-        # A name belongs to whom it was given, as long as that one is there.
+        # A content keeps its name, and no other gets it, as long as that content's file exists.
         held = {n.casefold() for n, e in self.entries.items() if e["content"] in mine or os.path.exists(e["content"])}
         names = []
         for content in contents:
@@ -145,7 +148,7 @@ class Record:
         return name not in self.entries and os.path.lexists(self.folder / name)
 
     def settings(self, made_with, names):
-        """The digest of what is to be made with; says what has changed since the last run."""
+        """Notes what this run paints with, and logs what has changed since the last run. Returns the digest of it."""
         text = json.dumps(made_with, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         others = [self.entries[name].get("settings") for name in names]
@@ -193,7 +196,7 @@ def _is_below(name):
 
 def made_with(painter, size, steps, seed, motion):
     """What a result depends on beside its content, as JSON has it."""
-    # What is at its default is left out: a setting that a newer kstyle has changes nothing.
+    # Settings at their default are left out: one that a newer kstyle adds must not have everything painted again.
     settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     init = painter.settings.init
     if init not in transfer.INITS:

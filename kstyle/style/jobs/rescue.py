@@ -24,8 +24,8 @@ class Elsewhere(DataError):
 
 
 def write(result, target):
-    """Writes a `kstyle.style.transfer.Result`, `result.write(target)`; hours may be in it, so that a full disk or a
-    folder that is gone must not be its end.
+    """Writes a `kstyle.style.result.Result`, `result.write(target)`. It may have taken hours, so that a full disk or a
+    folder that is gone must not lose it.
 
     Returns:
         The path.
@@ -58,4 +58,4 @@ def _elsewhere(result, target):
 
 
 def _temporary():
-    return Path(tempfile.mkdtemp(prefix="kstyle-"))  # ours alone: others can write to the one that all share
+    return Path(tempfile.mkdtemp(prefix="kstyle-"))  # of our own: in the shared one others may have taken the name

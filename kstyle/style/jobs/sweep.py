@@ -88,7 +88,7 @@ def grid(content, styles, vary, options=None, overrides=None, given=None):
     for number, values in enumerate(itertools.product(*(texts for _, texts in vary)), 1):
         varied = dict(zip(keys, values))
         mine = {**options, **{key: _parsed(key, varied[key]) for key in keys if key in OPTIONS}}
-        mine["preset"] = varied.get("preset", options["preset"])  # a name, whatever YAML would make of it
+        mine["preset"] = varied.get("preset", options["preset"])  # as it is written: a preset may be called 1
         own = {key: text for key, text in varied.items() if key not in OPTIONS}
         settings = {key: _parsed(key, text) for key, text in {**overrides, **own}.items()}
         extractor = {"extractor": given["extractor"]} if given.get("extractor") else {}
@@ -116,8 +116,8 @@ def _check(cell):
 
 
 def _worth_saying(options, varied, common):
-    """Of a cell's options those that `kstyle stylize` has to be told: the preset, what varies, and what is not its
-    default. Its size is larger than a sweep's, and so left to it unless it varies."""
+    """Which of a cell's options its `kstyle stylize` command says: the preset, what varies, and what is no default. The
+    size only where it varies: the command is for a larger picture than a sweep's."""
     unsaid = (None, 0, "auto")
     return {
         key: options[key]
@@ -188,7 +188,7 @@ def write_sheet(path, cells, vary, content, styles, size=192):
     columns = len(vary[-1][1]) if vary else 1
     shown = [(f"content: {Path(content).name}", content)] + [(f"style: {Path(path).name}", path) for path in styles]
     columns = max(columns, min(len(shown), 2))
-    # The sheet has its own limit; captions and gaps come to about 150 pixels a cell.
+    # A sheet may have so many pixels only; captions and gaps add about 150 to the side of each cell.
     most = math.sqrt(sheets.LARGEST / (len(cells) + len(shown) + 2 * columns)) - 150
     size = int(min(max(size, 96), 1024, most))
     entries = [(_bytes(source, size), [label], None) for label, source in shown]
@@ -214,7 +214,7 @@ def _entry(cell, size):
 
 
 def _short(key, value, room):
-    """`style.weight 10`; of a key too long for the sheet the last parts, so that the value is seen."""
+    """`style.weight 10`. Of a key that is too long for the sheet only the last parts, so that the value fits."""
     room -= len(value) + 1
     while len(key) > room and "." in key:
         key = key.partition(".")[2]

@@ -19,8 +19,9 @@ def beside(target):
 
 
 def check_own(page, table, folder):
-    """UsageError where one of them is there and no sweep left it: only the sheet itself was named by the user."""
-    # Pages of older sweeps have no generator, but the same heading.
+    """UsageError where one of them is there and no sweep wrote it: the user named the sheet only, and knows nothing of
+    these."""
+    # Not by the page's "generator": sweeps of older versions wrote none, but the same heading.
     _check(page, lambda text: "<h2>Settings and losses</h2>" in text)
     _check(table, lambda text: text.partition("\n")[0].strip().endswith(",".join(LAST)))
     for picture in folder.glob("[0-9][0-9][0-9].png"):
@@ -65,6 +66,6 @@ def write_csv(path, cells):
 def write_picture(folder, cell):
     """A combination's picture as `folder/NUMBER.png`, with its recipe in it; its path."""
     folder = Path(folder)
-    with contextlib.suppress(OSError):  # where it cannot be made the picture goes elsewhere, and that says why
+    with contextlib.suppress(OSError):  # if there can be no folder, `rescue.write` finds another place and says why
         folder.mkdir(exist_ok=True)
     return rescue.write(cell.result, folder / f"{cell.number:03d}.png")

@@ -17,12 +17,13 @@ from kstyle.style.judge import measures
 
 log = logging.getLogger("kstyle")
 
-# {extractor: (layers for style, layer for content)}, none of which the presets kstyle, gatys and neural-style optimise.
-# In blocks 1 and 2 of VGG19 no layer is left alone by every preset; in blocks 3 and 4 these are.
+# {extractor: (layers for style, layer for content)}. A painting should not be judged by what it was optimised for, so
+# these are layers that the presets kstyle, gatys and neural-style do not use. In blocks 3 and 4 of VGG19 no preset uses
+# them; in blocks 1 and 2 each layer is used by some preset.
 _VGG = (("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3"), "block4_conv3")
 _SQUEEZENET = (("conv1", "fire3", "fire5", "fire7"), "fire5")
-# Looked for on this machine in this order: another network, then another training, then at least other layers than most
-# presets optimise.
+# The first of these whose weights are on this machine is the judge. Best is another network than the VGG19 of most
+# presets, next VGG19 with weights of another training, and last the same VGG19, at other layers.
 EXTRACTORS = {
     "squeezenet1.1": _SQUEEZENET,
     "squeezenet1.1-torchvision": _SQUEEZENET,
@@ -32,7 +33,7 @@ EXTRACTORS = {
     "vgg19": _VGG,
 }
 LARGEST = 4096
-# By how much of the long side a picture may be of another shape than the content: sizes are rounded to pixels.
+# How far a picture's proportions may be from the content's, as a part of its long side: sizes are rounded to pixels.
 TOLERANCE = 0.02
 
 
@@ -58,7 +59,7 @@ def compare(
         extractor: the network that judges, a key of `EXTRACTORS`; best one that the pictures were not made with. None:
             the first of `EXTRACTORS` whose weights are on this machine.
         weights: a file to take its weights from; `extractor` must then be given.
-        progress: `progress(done_bytes, total_bytes)` during a download, which only a network that is named is worth.
+        progress: `progress(done_bytes, total_bytes)` during a download; only a named `extractor` is downloaded.
 
     Returns:
         A DataFrame, one row a measure. Columns: `better` ("higher" or "lower"), then a float one for each picture,

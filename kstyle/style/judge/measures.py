@@ -49,9 +49,9 @@ def _window(x):
 def colour_distance(picture, other):
     """How far the colours of one picture have to be moved to be those of another: 0 the same, about 100 at most.
 
-    The mean over L*, a* and b* (CIELAB, D65) of the 1-Wasserstein distance of their distributions, whatever is where.
-    In their units, of which about 2 side by side can just be seen. Unlike a chi-square it still grows when no bin is
-    shared, and there are no bins to choose.
+    The mean over L*, a* and b* (CIELAB, D65) of the 1-Wasserstein distance of their distributions, wherever in the
+    picture they are. In their units, of which about 2 side by side can just be seen. Unlike a chi-square it still grows
+    when no bin is shared, and there are no bins to choose.
     """
     ours, theirs = (lab.to_lab(_checked(p)).reshape(-1, 3) for p in (picture, other))
     return float(np.mean([_wasserstein(ours[:, i], theirs[:, i]) for i in range(3)]))
@@ -92,7 +92,7 @@ def border(picture):
     """
     picture = _checked(picture).astype(np.float64)
     steps = np.mean([_steps(np.rot90(picture, turns)) for turns in range(4)], axis=0)
-    # Half a level more on both sides: in a flat picture rounding is all there is.
+    # Half a grey level is added above and below the fraction: in a flat picture there is nothing but rounding.
     return float(np.mean((steps[0] + 0.5 / 255) / (steps[1:].mean(axis=0) + 0.5 / 255)))
 
 
@@ -102,7 +102,8 @@ def _steps(picture):
     bands = picture[: 4 * BAND, : across * BAND].reshape(4, BAND, across, BAND, 3).swapaxes(1, 2)
     grey = luma(bands)
     detail = np.diff(np.diff(grey, axis=2), axis=3)
-    # Signed until a band is averaged: what differs here and there is the picture, what differs all along is a rim.
+    # Differences keep their sign until they are averaged along the side: those of the picture itself cancel, a rim's do
+    # not.
     colour = np.abs(np.diff(bands.mean(axis=(1, 2, 3)), axis=0)).mean(axis=1)
     rest = [np.abs(np.diff(x)) for x in (grey.std(axis=(2, 3)).mean(axis=1), np.abs(detail).mean(axis=(1, 2, 3)))]
     return np.stack([colour, *rest], axis=1)
@@ -111,7 +112,7 @@ def _steps(picture):
 def haze(picture):
     """Lack of contrast and colour, area by area: 0 every area has the full range, 1 all is flat grey.
 
-    1 minus the mean, over tiles of 16×16, of the range of all three channels' values taken together (their 5th to 95th
+    1 minus the mean, over tiles of 16×16, of the range of the values of all three channels (their 5th to 95th
     percentile, so that grain is not contrast). The low end is the dark channel of He, Sun and Tang 2009, 'Single Image
     Haze Removal Using Dark Channel Prior', the high end its mirror image. Mixed with a share t of any grey, 1 - haze
     becomes (1 - t) times what it was.

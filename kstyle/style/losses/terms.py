@@ -119,7 +119,7 @@ def _patches(features, look):
 def _activations(features, look):
     found, where = rows(features), _of_layer(look, *features.shape[1:3])
     found = found if where is None else ops.take(found, where, axis=0)
-    return found if look.style else patches.centred(found)  # a style's when all its views are together
+    return found if look.style else patches.centred(found)  # a style's are centred once all its views are joined
 
 
 def _of_layer(look, height, width, rim=0):

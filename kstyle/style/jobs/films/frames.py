@@ -19,22 +19,22 @@ from kstyle.style.colour import modes as colour
 
 log = logging.getLogger("kstyle")
 
-# A place whose colour changes by this much (0 to 1) from frame to frame is trusted 1/e; it is a few grey levels above
-# the noise of a compressed film.
+# How much the colour of a place (0 to 1) has changed from frame to frame where it is trusted 1/e. That is a few grey
+# levels more than the noise of a compressed film.
 STILL = 0.04
-# With `temporal` at 1, a mean change of 0.1 adds as much to the loss as all its other terms have together: the term is
-# the squared change, so it is divided by 0.1².
+# With `temporal` at 1, a mean change of 0.1 adds as much to the loss as all its other terms do. The term is the
+# squared change, so it is divided by 0.1².
 DEAR = 0.1**2
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How the frames of a film hang together.
+    """How each frame of a film follows the one before it.
 
     Attributes:
         steps: gradient evaluations from the second frame on, all at the final size; None: a third of the first's.
         temporal: weight of the term `"temporal"`, in units of the loss of the frame before: at 1, a mean change of
-            0.1 in what stands still costs as much as content, style and all the rest together. 0: no such term.
+            0.1 in what stands still costs as much as content, style and all other terms do. 0: no such term.
         cut: a mean change of the content above this, in [0, 1], is another scene, which is painted afresh.
     """
 
@@ -48,7 +48,7 @@ class Motion:
 
 
 def check(motion, settings):
-    """UsageError for a `Motion` that cannot be, or `StyleSettings` with which no frame can be handed on."""
+    """UsageError for a `Motion` that cannot be, or `StyleSettings` with which a frame cannot begin from the last."""
     if motion.steps is not None and motion.steps < 1:
         raise UsageError(f"The steps of a frame must be a whole number, 1 or more; got {motion.steps!r}.")
     if not (math.isfinite(motion.temporal) and motion.temporal >= 0):
@@ -108,7 +108,8 @@ class Chain:
         self._mark, self._last, self._after = None, None, None
 
     def goes_on(self, entry):
-        """Whether a frame of the record followed those that this chain has, or none."""
+        """Whether a frame's entry in the record says that it was painted after the frames that this chain has, or
+        afresh after none."""
         return entry.get("after") in (None, self._mark)
 
     def paint(self, size, steps, seed, callback, content):

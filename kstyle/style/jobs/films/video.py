@@ -26,10 +26,11 @@ FILMS = {
     ".webm": (".webm", "webm", _VP9),
     ".avi": (".mp4", "mp4", (*_H264, "-movflags", "+faststart")),
 }
-# A file may be a list of other files or addresses under a film's name; ffmpeg is to open none but itself.
+# What is called a film may be a list of other files or addresses. ffmpeg is to open this file and no other.
 _SOURCE = ("-protocol_whitelist", "file", "-i")
-# A rate varies where a frame is shown this much longer or shorter than the middle one. Containers that count
-# milliseconds show 33 and 34 of them by turns; a frame left out is twice as long.
+# The rate varies if a frame is shown longer or shorter than the median by this part. Containers that count milliseconds
+# show frames for 33 and 34 of them by turns, which is within it; a frame before one that was left out is shown twice as
+# long, which is not.
 VARIES = 0.25
 _HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 
@@ -82,7 +83,7 @@ def take_apart(path, folder, size):
         return sorted(Path(folder).glob("*.png"), key=lambda frame: int(frame.stem))
 
     frames = write("-fps_mode", "passthrough") if durations else []
-    if len(frames) != len(durations) or not frames:  # a frame that is not shown, or not to be decoded: at one rate
+    if len(frames) != len(durations) or not frames:  # times without a frame, or the reverse: take frames at one rate
         frames, durations = write("-r", rate), ()
     if not frames:
         raise DataError(f"{one_line(path)}: has no pictures.")
@@ -142,7 +143,7 @@ def join(film, pictures, target):
             os.link(path, linked)
         except OSError:  # another file system
             shutil.copyfile(path, linked)
-    # Even sides for yuv420p, and said in the file what players would have to guess.
+    # yuv420p has even sides only. And the file says how colours are coded, which players would guess otherwise.
     shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
     colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
     sound = ("-c:a", "copy") if film.suffix == film.path.suffix.lower() else ()
@@ -160,7 +161,7 @@ def join(film, pictures, target):
 
 
 def _listed(row, suffix, durations):
-    """What ffmpeg reads pictures by that are shown for different times: a list beside them."""
+    """Writes a list of the pictures and their times beside them. Returns the arguments by which ffmpeg reads it."""
     lines = ["ffconcat version 1.0"]
     for number, seconds in enumerate(durations, 1):
         # ffmpeg gives each picture of a list times in 25ths of a second unless it is told otherwise.
