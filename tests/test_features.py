@@ -290,15 +290,21 @@ def test_a_model_of_ones_own(picture):
         kstyle.Extractor.from_model("vgg19", ["first"], "tf")
 
 
-def test_painting_with_a_model_of_ones_own(picture):
-    """Failure: a painting looks through another network than the one it was given, says nothing of it, or a preset's
-    layers end in an error of Keras'."""
+def test_painting_with_a_model_of_ones_own(picture, tmp_path):
+    """Failure: a painting looks through another network than the one it was given, says nothing of it, a batch takes
+    the results of one for those of another, or a preset's layers end in an error of Keras'."""
     look = kstyle.Extractor.from_model(small_model(), ["first", "second"], "tf")
     layers = {"content.layers": {"second": 1}, "style.layers": {"first": 1}}
     result = kstyle.stylize(picture, picture[::-1], "gatys", 64, 1, extractor=look, init="content", **layers)
     assert result.settings["network"] == {"extractor": "small", "preprocessing": "tf"}
     assert result.settings["weights"] == {"origin": "given by the caller", "sha256": look.sha256}
     assert result.losses["content"] < 1e-6 and result.losses["style"] > 0  # the content is what it starts from
+    states = []
+    for each in (look, look, kstyle.Extractor.from_model(small_model(), ["first", "second"], "tf")):
+        painter = kstyle.Painter(picture, "gatys", extractor=each, **layers)
+        done = kstyle.batch(painter, ROOT / "examples/chelsea.jpg", tmp_path / "out", size=32, steps=1)
+        states += [outcome.state for _, outcome in done]
+    assert states == ["done", "skipped", "done"]  # the third has other weights
     for asked, said in [
         ({}, r"The extractor small has no layer 'relu4_2'.* It has first, second: name those in content.layers"),
         ({**layers, "network.pool": "average"}, "network.pool: the extractor small was given ready made"),

@@ -136,6 +136,7 @@ class Painter:
         styles: `kstyle.style.engine.styles.Styles`: the pictures, their masks and weights.
         precision: `"float32"` or `"bfloat16"`.
         weights, deterministic: as given.
+        given: the `kstyle.Extractor` that was given; None: the network is the preset's.
 
     Raises: as `stylize`, but for contents and the network, which is loaded by the first `paint`.
 
@@ -184,7 +185,7 @@ class Painter:
         if own:
             own.check(self.settings.taps)
         self.styles = Styles([_read(style) for style in given], style_masks, blend)
-        self._own, self._extractor = own, own
+        self.given, self._extractor = own, own
 
     def paint(
         self,
@@ -314,7 +315,7 @@ class Painter:
         Raises:
             UsageError: another process cannot know an extractor or a loss that was given.
         """
-        given = [*([self._own.name] if self._own else []), *self.settings.given_losses]
+        given = [*([self.given.name] if self.given else []), *self.settings.given_losses]
         if given:
             raise UsageError(
                 f"Other processes do not know {', '.join(given)}, which this painter was given: use one job, or give "
@@ -326,7 +327,7 @@ class Painter:
         return {
             "preset": str(self._preset),
             **self.settings.model_dump(mode="json"),
-            **({"network": self._own.facts()} if self._own else {}),
+            **({"network": self.given.facts()} if self.given else {}),
             "blend": self.styles.blend,
             "precision": self.precision,
             "deterministic": self.deterministic,

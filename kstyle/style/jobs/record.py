@@ -213,6 +213,8 @@ def made_with(painter, size, steps, seed, motion):
     }
     if painter.weights is not None:
         found["weights"] = _file_digest(painter.weights)
+    if painter.given is not None:
+        found["network"] = {**painter.given.facts(), "sha256": painter.given.sha256}
     return found
 
 
