@@ -10,7 +10,7 @@ import kstyle
 from kstyle import optimizers, schedules
 from kstyle.errors import UsageError
 from kstyle.training.loop.schedules import Schedule, rate
-from kstyle.training.setup import settings
+from kstyle.training.setup import sections
 
 RECIPE = {
     "model": "mnist_cnn", "data": {"name": "digits", "normalize": "unit", "train_limit": 128, "test_limit": 40},
@@ -79,7 +79,7 @@ def test_old_names_are_said(tmp_path, caplog):
     said = yaml.safe_load(Path(tmp_path, "run/recipe.yaml").read_text())
     assert (said["optimizer"]["name"], said["schedule"]["name"]) == ("torch-sgd", "step")
     # `adamw` was Adam with decoupled decay, whatever `decay` said beside it.
-    old = settings.Optimizer(name="adamw", learning_rate=0.1, decay="coupled", weight_decay=0.2)
+    old = sections.Optimizer(name="adamw", learning_rate=0.1, decay="coupled", weight_decay=0.2)
     assert (old.name, old.decoupled, old.weight_decay) == ("adam", True, 0.2)
 
 
@@ -88,9 +88,9 @@ def test_a_name_means_one_thing():
     from kstyle.training.loop import optimizers as training
 
     for given, made in (("torch-sgd", kstyle.optimizers.TorchSGD), ("keras-sgd", keras.optimizers.SGD)):
-        section = settings.Optimizer(name=given, learning_rate=0.1, momentum=0.9)
+        section = sections.Optimizer(name=given, learning_rate=0.1, momentum=0.9)
         for optimizer in (training.build(section, []), optimizers.get({"name": given, "momentum": 0.9})):
             assert isinstance(optimizer, made) and optimizer.momentum == 0.9
-    own = settings.Optimizer.model_validate(keras.optimizers.SGD(0.3, momentum=0.5))
+    own = sections.Optimizer.model_validate(keras.optimizers.SGD(0.3, momentum=0.5))
     assert (own.name, own.learning_rate, own.arguments) == ("keras-sgd", 0.3, {"momentum": 0.5})
     assert isinstance(training.build(own, []), keras.optimizers.SGD)

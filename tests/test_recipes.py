@@ -4,7 +4,7 @@ import pytest
 
 from kstyle import config
 from kstyle.errors import UsageError
-from kstyle.training.setup.settings import TrainSettings
+from kstyle.training.setup.sections import TrainSettings
 
 RECIPE = """
 model: {name: resnet18, stem: small}

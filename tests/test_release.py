@@ -18,6 +18,7 @@ from kstyle import backend, cli
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings
 from kstyle.training.loop import schedules
+from kstyle.training.setup import sections
 from kstyle.training.setup import settings as train_settings
 
 OLD = Path(__file__).parent / "release_0_1"
@@ -47,7 +48,7 @@ def test_recipes_mean_the_same(name):
     """Failure: a recipe's score was measured with other settings than those that it now has."""
     now = train_settings.load(name, {}).model_dump(mode="json")
     said = dict(SAID["recipes"][name])
-    for key, section in (("optimizer", train_settings.Optimizer), ("schedule", schedules.Schedule)):
+    for key, section in (("optimizer", sections.Optimizer), ("schedule", schedules.Schedule)):
         said[key] = section.model_validate(said[key]).model_dump(mode="json")  # by today's name
     assert not list(unlike(said, now))
 

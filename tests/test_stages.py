@@ -10,7 +10,7 @@ from kstyle import backend
 from kstyle.data.batches import arrays
 from kstyle.errors import UsageError
 from kstyle.training.loop import optimizers, steps
-from kstyle.training.setup import build, settings, stages
+from kstyle.training.setup import build, sections, settings, stages
 
 SMALL = {
     "data.train_limit": 200, "data.test_limit": 60, "batch": 40, "epochs": None, "precision": "float32",
@@ -113,7 +113,7 @@ def test_multipliers_scale_the_step_of_any_optimiser():
     for name in ("sgd", "adam"):
         moved = []
         for multipliers in ({}, {"con*": 0.1, "*": 1.0}, {"conv": 0.0}):
-            wanted = settings.Optimizer(name=name, learning_rate=0.1, multipliers=multipliers)
+            wanted = sections.Optimizer(name=name, learning_rate=0.1, multipliers=multipliers)
             layers = [keras.layers.Dense(1, kernel_initializer="ones", name=layer) for layer in ("conv", "head")]
             for layer in layers:
                 layer.build((None, 2))

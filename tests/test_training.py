@@ -16,7 +16,7 @@ from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import runs
 from kstyle.training.loop import optimizers, steps
-from kstyle.training.setup import settings
+from kstyle.training.setup import sections, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 RNG = np.random.default_rng(3)
@@ -27,7 +27,7 @@ QUICK = {"epochs": 3, "data.train_limit": 320, "data.test_limit": 100, "batch": 
 def trajectory(section, rates, l2=0.0):
     """Weights (5, 4) and bias (4,) after each step of a least-squares fit, by kstyle's optimiser."""
     x, y = (ops.convert_to_tensor(a) for a in data())
-    wanted = settings.Optimizer(learning_rate=rates[0], **section)
+    wanted = sections.Optimizer(learning_rate=rates[0], **section)
     kernel = keras.Variable(start(), name="kernel")
     kernel.regularizer = keras.regularizers.L2(l2) if l2 else None
     bias = keras.Variable(np.ones(4, "float32"), name="bias")
@@ -130,7 +130,7 @@ def one_step(**changes):
     model = keras.Sequential(network)
     values = np.random.default_rng(1)
     model.set_weights([values.normal(0, 0.1, w.shape) for w in model.get_weights()])
-    model.optimizer = optimizers.build(settings.Optimizer(learning_rate=0.5), model.trainable_variables)
+    model.optimizer = optimizers.build(sections.Optimizer(learning_rate=0.5), model.trainable_variables)
     weights = None if recipe.loss.class_weights is None else np.asarray(recipe.loss.class_weights)
     step = steps.TrainStep(
         model, model.optimizer, recipe, recipe.optimizer, steps.Normalise([0.5], [0.25]), None, weights

@@ -109,6 +109,23 @@ def facts(folder):
         raise DataError(f"{folder} is no run folder: it has no run.json that can be read.") from error
 
 
+def begun(folder, sha256, origin):
+    """run.json of a run that goes on; what a killed process was writing into its folder is removed.
+
+    Args:
+        folder: of the run.
+        sha256, origin: of the data that there are now.
+
+    Raises:
+        DataError: they are not those it began with.
+    """
+    said = facts(folder)
+    if said["data"]["sha256"] != sha256:
+        raise DataError(f"{folder}: the data are not those it began with ({origin}).")
+    clear(folder)
+    return said
+
+
 def write_history(folder, rows):
     """rows: list of dicts -> history.csv."""
     import pandas as pd

@@ -55,12 +55,7 @@ def build(name, classes, size, channels=3, **options):
         >>> classifiers.build("mnist_cnn", 10, 28, channels=1).output_shape
         (None, 10)
     """
-    row = registry.classifier(name)
-    row.check(classes, size, channels, options)
-    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    model = row.function("build")(classes, sides, channels, **{"dtype": "float32", **options})
-    model.name = name  # a network of the user's may have been called otherwise; parts and weights go by it
-    return model
+    return registry.classifier(name).make(classes, size, channels, **options)
 
 
 def load_imagenet(model, weights=None, *, progress=None):
@@ -94,7 +89,7 @@ def load_imagenet(model, weights=None, *, progress=None):
         raise UsageError(f"No source of ImageNet weights is known for {model.name}, only for {known}.")
     if channels != 3:
         raise UsageError(f"ImageNet weights are for pictures of 3 channels; this {row.name} has {channels}.")
-    owner = registry.get(row.borrows) if row.borrows else row  # whose convolutions it takes
+    owner = registry.find(row.borrows) if row.borrows else row  # whose convolutions it takes
     if not owner.weights and weights is None:
         raise UsageError(f"{row.name} has no official file of weights that kstyle reads: name one, with Keras' names.")
     flat = [layer for layer in model.layers if layer.name == "flatten"]
@@ -109,8 +104,10 @@ def load_imagenet(model, weights=None, *, progress=None):
         count = row.function("load")(model, found.path)
         message = f"{found.origin}: {count} tensors were taken; the head keeps its values."
         return Loaded(found.origin, found.sha256, owner.prepared_by(source), False, message)
-    if by_torch or (source == "torchvision" and whole and _is_torch(found.path)):
-        return _from_torch(model, found, owner.prepared_by(source))
+    if by_torch or (source == "torchvision" and whole):
+        tensors = checkpoints.read(found.path)
+        if by_torch or _is_torch(tensors):
+            return _from_torch(model, tensors, found, owner.prepared_by(source))
     return _from_layers(model, found, owner, owner.prepared_by(source))
 
 
@@ -125,7 +122,8 @@ def _found(row, file, progress, dense):
     if not row.layers:
         order = [(sources[0], True)]
     elif file is not None:
-        order = [(source, False) for source in (sources[::-1] if _is_torch(file) else sources[:1])]
+        torch = _is_torch(checkpoints.tensor_names(file))
+        order = [(source, False) for source in (sources[::-1] if torch else sources[:1])]
     else:
         order = [(source, False) for source in sources]
         for source in [source for source in sources if row.weights[source].url][:1]:
@@ -140,14 +138,14 @@ def _found(row, file, progress, dense):
                 raise
 
 
-def _is_torch(path):
-    """Whether the tensors of a file have torchvision's names."""
-    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in checkpoints.tensor_names(path))
+def _is_torch(names):
+    """Whether tensors have torchvision's names."""
+    return any(re.search(r"(^|\.)features\.0\.weight$", name) for name in names)
 
 
-def _from_torch(model, found, preprocessing):
-    """Gives a model all that a file holds under PyTorch's names."""
-    done = torch_names.convert(checkpoints.read(found.path), model, where=found.origin)
+def _from_torch(model, tensors, found, preprocessing):
+    """Gives a model all `tensors` of a file, which have PyTorch's names."""
+    done = torch_names.convert(tensors, model, where=found.origin)
     return Loaded(found.origin, found.sha256, preprocessing, not done.left_out, done.message)
 
 
@@ -194,4 +192,5 @@ def load_file(model, path, *, progress=None):
     if not torch:
         held = ", ".join(plain(name) for name in names[:3]) or "nothing"
         raise DataError(f"{path}: {model.name} takes a run's weights or PyTorch's; found tensors called {held}.")
-    return _from_torch(model, weight_files.File(path, str(path), weight_files.sha256(path)), "torch")
+    found = weight_files.File(path, str(path), weight_files.sha256(path))
+    return _from_torch(model, checkpoints.read(path), found, "torch")

@@ -58,6 +58,8 @@ def register(row: Network) -> Network:
         raise UsageError(f"There is a network called '{row.name}' already: register yours under another name.")
     if row.build is None and row.features is None:
         raise UsageError(f"The network '{row.name}' has neither 'build' nor 'features': give a function for one.")
+    if row.borrows is not None and row.borrows not in _ROWS:
+        raise unknown("network", row.borrows, names())
     if row.parts and list(row.parts)[-1] != "head":
         raise UsageError(f"The network '{row.name}': the last of its parts must be 'head'.")
     prepared = {row.prepared_by(source) for source in row.weights} | {row.preprocessing} - {None}

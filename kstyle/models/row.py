@@ -232,6 +232,19 @@ class Network:
         if min(sides) < least:
             raise UsageError(f"{name} takes pictures of {least} × {least} pixels or more; got {sides[0]} × {sides[1]}.")
 
+    def make(self, classes: int, size: int | tuple[int, int], channels: int = 3, **options: Any) -> Any:
+        """The classification network with initial values, see `kstyle.models.classifiers.build`.
+
+        >>> from kstyle import networks
+        >>> networks.get("mnist_cnn").make(10, 28, channels=1).output_shape
+        (None, 10)
+        """
+        self.check(classes, size, channels, options)
+        sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+        model = self.function("build")(classes, sides, channels, **{"dtype": "float32", **options})
+        model.name = self.name  # a network of the user's may have been called otherwise; parts and weights go by it
+        return model
+
 
 def _whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -6,10 +6,9 @@ import logging
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.io import runs, signals
+from kstyle.io import signals
 from kstyle.nn import callbacks as given
 from kstyle.nn import plain
-from kstyle.nn import state as checkpoint
 from kstyle.training.loop import callbacks, optimizers, steps
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
@@ -31,7 +30,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
     """Trains a model by a recipe, and writes into a run's folder what is kept of it.
 
     Args:
-        recipe: a `kstyle.training.setup.settings.TrainSettings`.
+        recipe: a `kstyle.training.setup.sections.TrainSettings`.
         model: gives logits; with its first weights. It has the result's at the end.
         parts: a `kstyle.training.setup.build.Parts`.
         normalise: a `kstyle.training.loop.steps.Normalise`.
@@ -48,26 +47,16 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         DataError: memory is full, or the loss is no number any more.
         UsageError: a batch larger than the data, or a callback that cannot be in this recipe.
     """
-    plain.saves_plainly(model, functools.partial(steps.compile_model, monitored=False))
     plan = recipe.plan
     total = sum(stage.epochs for stage in plan)
     weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
     average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
-    best = None
+    best, lasting = None, [strength]
 
     def save_weights(path):
-        with _averaged(average):
-            runs.save_arrays(path, checkpoint.named(model.weights, "model"))
+        state.write_weights(path)
 
-    def carry_best():
-        if recipe.checkpoint.keep == "best" and (folder / runs.BEST).is_file():
-            found, _ = runs.load_arrays(folder / runs.BEST)
-            checkpoint.assign(model.weights, found, "model", folder / runs.BEST)
-            return True
-        return False
-
-    lasting = [strength]
     if average:
         lasting.append(average)
     if recipe.checkpoint.keep == "best" or recipe.early_stop:
@@ -80,6 +69,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         callback.set_model(model)
     state = State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
+    plain.saves_plainly(model, functools.partial(steps.compile_model, monitored=False))
     if more and position.stage == len(plan) - 1:
         position.ended = position.stopped = False  # even if no epoch had been better for long
     optimizer = None
@@ -87,7 +77,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         for number in range(position.stage, len(plan)):
             stage = plan[number]
             if number > position.stage:
-                carry_best()
+                state.take_best()
                 position.stage, position.first, position.ended = number, position.epoch, False
             if len(plan) > 1:
                 log.info("stage %d of %d: %s, %d epochs", number + 1, len(plan), stage.train, stage.epochs)
@@ -146,10 +136,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         optimizer.finalize_variable_values(work.model.trainable_variables)
     for callback in everyone:
         callback.on_train_end(position.logs)
-    state.tell(history, last=True)
-    if not carry_best() and average:
-        average.swap()
-    runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
+    state.finish(history)
     keras_file.write(folder, model, normalise, parts.shape)
     return history
 
@@ -162,18 +149,6 @@ def _validation(work):
         return {"val_loss": loss, "val_accuracy": accuracy}
 
     return validate
-
-
-@contextlib.contextmanager
-def _averaged(average):
-    if average is None:
-        yield
-        return
-    average.swap()
-    try:
-        yield
-    finally:
-        average.swap()
 
 
 @contextlib.contextmanager

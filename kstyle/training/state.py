@@ -15,10 +15,18 @@ CURVES_INTERVAL = 60.0
 
 
 class State:
-    """Saves and restores everything that the next step depends on."""
+    """Saves and restores everything that the next step depends on, and writes the weights that are kept.
+
+    Args:
+        folder: of the run.
+        recipe: its `kstyle.training.setup.sections.TrainSettings`.
+        model: the whole network.
+        average: the `kstyle.training.loop.callbacks.WeightAverage` of it, which has its model, or None.
+    """
 
     def __init__(self, folder, recipe, model, average):
         self.path, self.folder, self.recipe, self.model = folder / runs.STATE, folder, recipe, model
+        self.average = average
         self.groups = {"model": model.variables}
         if average:
             self.groups["average"] = average.averages
@@ -31,7 +39,7 @@ class State:
         self.own = own
         self.groups |= {"optimizer": self.model.optimizer.variables, "totals": [step.totals]}
         if restore:
-            self._assign("optimizer", "totals")
+            self._give("optimizer", "totals")
             for callback in own:
                 if hasattr(callback, "restore"):
                     callback.restore(self.notes["callbacks"][type(callback).__name__])
@@ -47,10 +55,7 @@ class State:
             "position": dataclasses.asdict(position),
             "callbacks": {type(c).__name__: c.state() for c in self.own if hasattr(c, "state")},
         }
-        values = {}
-        for name, variables in self.groups.items():
-            values |= checkpoint.named(variables, name)
-        runs.save_arrays(self.path, values, notes)
+        self._write(self.path, self.groups, notes)
         if position.history and position.batch == 0:
             self.tell(position.history)
         self.saved, self.since = time.monotonic(), 0
@@ -64,12 +69,47 @@ class State:
             plots.curves(pd.DataFrame(history), self.folder / "curves.png", title=self.folder.name)
             self.drawn = time.monotonic()
 
+    def write_weights(self, path):
+        """Writes the model's weights, or their average where there is one."""
+        if self.average:
+            self.average.swap()
+        try:
+            self._write(path, {"model": self.model.weights})
+        finally:
+            if self.average:
+                self.average.swap()
+
+    def take_best(self):
+        """Gives the model the weights of the best epoch, where they are kept. Returns whether they are."""
+        path = self.folder / runs.BEST
+        if self.recipe.checkpoint.keep != "best" or not path.is_file():
+            return False
+        self._assign({"model": self.model.weights}, runs.load_arrays(path)[0], path)
+        return True
+
+    def finish(self, history):
+        """The training is done: history and curves, and the result, which the model has afterwards."""
+        self.tell(history, last=True)
+        if not self.take_best() and self.average:
+            self.average.swap()
+        self._write(self.folder / runs.RESULT, {"model": self.model.weights})
+
     def restore_model(self):
         """Assigns the weights that were saved and returns the `Position`."""
         self.found, self.notes = runs.load_arrays(self.path)
-        self._assign(*self.groups)
+        self._give(*self.groups)
         return Position(**self.notes["position"])
 
-    def _assign(self, *groups):
-        for name in groups:
-            checkpoint.assign(self.groups[name], self.found, name, self.path)
+    def _give(self, *groups):
+        """Gives the variables of some groups what the state that was found has for them."""
+        self._assign({name: self.groups[name] for name in groups}, self.found, self.path)
+
+    def _assign(self, groups, found, path):
+        for name, variables in groups.items():
+            checkpoint.assign(variables, found, name, path)
+
+    def _write(self, path, groups, notes=None):
+        arrays = {}
+        for name, variables in groups.items():
+            arrays |= checkpoint.named(variables, name)
+        runs.save_arrays(path, arrays, notes)

@@ -21,7 +21,6 @@ from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics
 from kstyle.training.setup import build, settings
-from kstyle.training.setup import resume as resuming
 from kstyle.training.setup import start as starting
 
 __all__ = ["Interrupted", "Run", "train"]
@@ -101,24 +100,24 @@ def train(
         settings.check_functions(checked)
     data, run = expanded(data), expanded(run)
     with runs.taken(run, "run" if resume else checked.called, resume) as folder:
-        checked, more = resuming.recipe(folder, recipe, overrides) if resume else (checked, False)
+        checked, more = settings.resumed(folder, recipe, overrides) if resume else (checked, False)
         parts = build.data(checked, data, progress)
         backend.configure(checked.deterministic)
         backend.seed(checked.seed)
         model = build.network(checked, len(parts.classes), parts.shape)
         checked = settings.absolute(checked, data)
         written = settings.resolved(checked)
-        if resume:
-            facts = resuming.begun(folder, parts)
-            normalise = steps.Normalise(facts["mean"], facts["std"])
-            if more:
-                runs.write_recipe(folder, written)
-        else:
+        if not resume:
             weights = checked.model.weights
             preprocessing = starting.give_weights(model, weights, parts.classes, progress) if weights else None
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
             facts = build.facts(checked, parts, model, normalise)
             runs.start(folder, written, facts)
+        else:
+            facts = runs.begun(folder, parts.sha256, parts.origin)
+            normalise = steps.Normalise(facts["mean"], facts["std"])
+            if more:
+                runs.write_recipe(folder, written)
         with _logged(folder):
             for note in checked.notes:
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)

@@ -12,7 +12,7 @@ def of(parts, recipe, augmented, drop_last):
 
     Args:
         parts: a `kstyle.training.setup.build.Parts`.
-        recipe: a `kstyle.training.setup.settings.TrainSettings`.
+        recipe: a `kstyle.training.setup.sections.TrainSettings`.
         augmented: whether photographs are cut as the recipe says, and not as those for testing.
         drop_last: whether a last batch that is not full is left out.
     """

@@ -11,7 +11,7 @@ ops = keras.ops
 
 
 def build(settings, variables):
-    """The optimiser that `settings` (a `kstyle.training.setup.settings.Optimizer`) names, built on `variables`.
+    """The optimiser that `settings` (a `kstyle.training.setup.sections.Optimizer`) names, built on `variables`.
 
     Raises:
         UsageError: unknown name, or arguments the optimiser does not have.
@@ -45,7 +45,7 @@ def apply(optimizer, settings, variables):
     the gradients alone. A layer's multiplier scales the whole change, decay and all, whatever the optimiser.
 
     Args:
-        settings: a `kstyle.training.setup.settings.Optimizer`.
+        settings: a `kstyle.training.setup.sections.Optimizer`.
         variables: what `optimizer` was built on, in the order of the gradients.
     """
     decayed = [decays(v) or settings.decay_norms for v in variables]

@@ -60,8 +60,8 @@ class TrainStep:
     Args:
         model: gives logits.
         optimizer: built on the model's trainable variables.
-        settings: a `kstyle.training.setup.settings.TrainSettings`.
-        optimization: the `kstyle.training.setup.settings.Optimizer` that `optimizer` was built from.
+        settings: a `kstyle.training.setup.sections.TrainSettings`.
+        optimization: the `kstyle.training.setup.sections.Optimizer` that `optimizer` was built from.
         normalise: a `Normalise`.
         augment: what `kstyle.training.augment.policy.build` gave, or None.
         class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.

@@ -12,7 +12,7 @@ from kstyle.data.batches import arrays, decode
 from kstyle.data.photos.tree import Photos, PhotoSet
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, plain
-from kstyle.models import classifiers, registry
+from kstyle.models import registry
 
 log = logging.getLogger("kstyle")
 
@@ -32,7 +32,7 @@ class Parts:
             for testing.
         validation, test: `Split`s; validation is None as well.
         shape: (H, W, C) of a picture.
-        size, resize: of files, see `kstyle.training.setup.settings.Photographs`; None of arrays.
+        size, resize: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
         origin, sha256: of the data set.
         skipped: (path, reason) of files that are no pictures.
     """
@@ -70,7 +70,7 @@ def data(recipe, folder=None, progress=None):
     """The `Parts` that a recipe names; the log says which classes there are, and how many pictures of each.
 
     Args:
-        recipe: a `kstyle.training.setup.settings.TrainSettings`.
+        recipe: a `kstyle.training.setup.sections.TrainSettings`.
         folder: where the data set is; None: the recipe's `data.path`, or see `kstyle.data.load`.
         progress: `progress(done, total)` in bytes during a download, with `what="pictures"` in files looked at.
 
@@ -143,7 +143,7 @@ def sides(recipe):
 
 
 def normalisation(recipe, parts, preprocessing=None):
-    """(mean, std), a number for each channel, as `settings.Data.normalize` says.
+    """(mean, std), a number for each channel, as `sections.Data.normalize` says.
 
     Args:
         preprocessing: what `kstyle.training.setup.start.give_weights` returned, for `"pretrained"`; None: that of the
@@ -175,8 +175,7 @@ def network(recipe, classes, shape):
     """The recipe's `keras.Model` for so many classes and pictures of `shape` (H, W, C), with initial values."""
     dtype = "mixed_bfloat16" if backend.precision(recipe.precision) == "bfloat16" else "float32"
     height, width, channels = shape
-    options = recipe.model.options
-    return classifiers.build(recipe.model.name, classes, (height, width), channels, dtype=dtype, **options)
+    return recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
 
 
 def facts(recipe, parts, model, normalise):
@@ -212,7 +211,7 @@ def facts(recipe, parts, model, normalise):
 
 
 def class_weights(wanted, labels, classes):
-    """(K,) factors, or None, as `settings.Loss.class_weights` says.
+    """(K,) factors, or None, as `sections.Loss.class_weights` says.
 
     Args:
         wanted: that setting.

@@ -55,7 +55,7 @@ def prepare(stage, recipe, model, parts, normalise):
     """Freezes what the stage freezes and gathers what it trains on.
 
     Args:
-        stage: one of `kstyle.training.setup.settings.TrainSettings.plan`.
+        stage: one of `kstyle.training.setup.sections.TrainSettings.plan`.
         recipe: the `TrainSettings`.
         model: the whole network; its layers' `trainable` is changed.
         parts: a `kstyle.training.setup.build.Parts`.

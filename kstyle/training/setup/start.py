@@ -40,9 +40,10 @@ def give_weights(model, weights, classes=None, progress=None):
         if path.is_dir():
             runs.facts(path)  # or an error: it is no run
             path = runs.result_file(path)
-        if any(map(_OWN.fullmatch, checkpoints.tensor_names(path))):
-            return _from_run(model, path, classes)
-        loaded = classifiers.load_file(model, path, progress=progress)
+        own = any(map(_OWN.fullmatch, checkpoints.tensor_names(path)))
+        loaded = None if own else classifiers.load_file(model, path, progress=progress)
+    if loaded is None:
+        return _from_run(model, path, classes)
     log.info(loaded.message)
     return loaded.preprocessing
 
