@@ -82,6 +82,8 @@ def register(name: str, distance: Callable[..., Any], statistics: Callable[..., 
         statistics: `statistics(features)` -> target, of a style picture at the same layer, which may have another H and
             W. None: the features themselves.
 
+    For one painting alone a function needs no name: `kstyle.stylize(…, terms=[distance])`.
+
     Several styles are blended by their weights, each with a loss of its own. Masks and `style.turned` are refused.
 
     Raises:

@@ -32,7 +32,7 @@ class Network(Closed):
 
 def _spread(layers):
     """`{from: relu1_1, to: relu5_1, ratio: 0.25}` written out: a layer a block, each `ratio` times as heavy as the one
-    before it (1 if not given), all of them together 1."""
+    before it (1 if not given), all of them add up to 1."""
     if not isinstance(layers, dict) or not {"from", "to", "ratio"} & set(layers):
         return layers
     if {"from", "to"} - set(layers) or set(layers) - {"from", "to", "ratio"}:
@@ -87,7 +87,7 @@ class Term(Compared):
 
     Attributes:
         layers: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`: one layer a block, each `ratio` times as
-            heavy as the one before, all together 1. `pixels` is the picture itself.
+            heavy as the one before, in all 1. `pixels` is the picture itself.
         loss: a name in `kstyle.style.losses.scalings.STYLE`. In Python also a function, as `kstyle.losses.register`
             takes it, with its `statistics` beside it if it has such.
         shift: added to the features before their Gram matrix is taken.

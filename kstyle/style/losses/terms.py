@@ -279,7 +279,7 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
     Args:
         term: `kstyle.style.settings.Term`.
         styles: for each view of each style {layer: (1, H, W, C)} with `"shape"`.
-        blend: a weight for each, together 1.
+        blend: a weight for each, that add up to 1.
         positions: `Positions`, its step None.
         regions: for each of `styles` the `Region` of it that counts, or None.
         apart: keep every style by itself, for regions of the picture.
@@ -296,7 +296,7 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
         _by_layer(kind, term, lambda f, look=look: kind.keep(kind.look(f, look)), features)
         for features, look in zip(styles, looks)
     ]
-    kept = [_together(kept[i : i + views], kind) for i in range(0, len(kept), views)]
+    kept = [_as_one(kept[i : i + views], kind) for i in range(0, len(kept), views)]
     if kind.blended and not apart:
         kept, blend = [_mean(kept, blend, kind.joint)], [1.0]
     ready = kind.ready if kind.joint else lambda layers: {tap: kind.ready(one) for tap, one in layers.items()}
@@ -353,7 +353,7 @@ def _by_layer(kind, term, function, features):
     return function(features) if kind.joint else {tap: function(features[tap]) for tap in term.layers}
 
 
-def _together(kept, kind):
+def _as_one(kept, kind):
     """What is kept of several views as if they were one picture."""
     if len(kept) == 1:
         return kept[0]
