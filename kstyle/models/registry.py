@@ -18,6 +18,8 @@ __all__ = ["Extractor", "Network", "Option", "Source", "classifier", "extractor"
 
 _ROWS = {row.name: row for row in NETWORKS}
 _OURS = frozenset(_ROWS)
+# What a recipe's `model.name` says where the model is given in Python.
+GIVEN = Network("given")
 
 
 class Extractor(typing.NamedTuple):
@@ -54,7 +56,7 @@ def register(row: Network) -> Network:
     if not isinstance(row, Network):
         raise UsageError(f"A network is registered as a kstyle.models.registry.Network; got {type(row).__name__}.")
     others = {name for each in _ROWS.values() if each.name != row.name for name in (each.name, *each.extractors)}
-    if row.name in _OURS or not others.isdisjoint({row.name, *row.extractors}):
+    if row.name in {*_OURS, GIVEN.name} or not others.isdisjoint({row.name, *row.extractors}):
         raise UsageError(f"There is a network called '{row.name}' already: register yours under another name.")
     if row.build is None and row.features is None:
         raise UsageError(f"The network '{row.name}' has neither 'build' nor 'features': give a function for one.")
@@ -131,7 +133,7 @@ def classifier(name: str) -> Network:
     Raises:
         UsageError: there is none; the message has the nearest name and all there are.
     """
-    return _row("model", name, names("classifier"))
+    return GIVEN if name == GIVEN.name else _row("model", name, names("classifier"))
 
 
 def normalisation(name, source=None):

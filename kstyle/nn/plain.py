@@ -73,8 +73,11 @@ def saves_plainly(model, compile):
 
 def _copied(model, dtype=None):
     """(the copy, {id of a variable of the model: the copy's})."""
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    if not getattr(model, "inputs", None):
+        raise ValueError("the model is no graph of layers")
+    single = isinstance(model, keras.Sequential)
+    ends = (model.inputs[0], model.outputs[0]) if single else (model.input, model.output)
+    model = keras.Model(*ends, name=model.name)  # the same layers, not compiled: a clone would be as well
     originals, variables = {}, {}
 
     def clone(layer):

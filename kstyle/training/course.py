@@ -4,17 +4,21 @@ import contextlib
 import functools
 import logging
 
+import keras
+
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.nn import callbacks as given
 from kstyle.nn import plain
 from kstyle.training.loop import callbacks, optimizers, steps
+from kstyle.training.loop.aim import Aim, compile_model
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
 from kstyle.training.setup import build, stages
 from kstyle.training.state import State
 
+ops = keras.ops
 log = logging.getLogger("kstyle")
 
 
@@ -26,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
         self.folder = folder
 
 
-def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
+def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=None):
     """Trains a model by a recipe, and writes into a run's folder what is kept of it.
 
     Args:
@@ -38,6 +42,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         resume: whether to go on from the state in it; `more`: and to another number of epochs than it was to have.
         extra: callbacks of the user's.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
+        aim: a `kstyle.training.loop.aim.Aim`: a loss and metrics of the user's.
 
     Returns:
         The history, a list of dicts.
@@ -47,7 +52,10 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         DataError: memory is full, or the loss is no number any more.
         UsageError: a batch larger than the data, or a callback that cannot be in this recipe.
     """
-    plan = recipe.plan
+    aim, classes, plan = aim or Aim(), len(parts.classes), recipe.plan
+    ready = functools.partial(compile_model, classes=classes, aim=aim)
+    plain.saves_plainly(model, functools.partial(ready, monitored=False, own=False))
+    frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
     total = sum(stage.epochs for stage in plan)
     weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
@@ -69,7 +77,6 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
         callback.set_model(model)
     state = State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
-    plain.saves_plainly(model, functools.partial(steps.compile_model, monitored=False))
     if more and position.stage == len(plan) - 1:
         position.ended = position.stopped = False  # even if no epoch had been better for long
     optimizer = None
@@ -81,18 +88,18 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
                 position.stage, position.first, position.ended = number, position.epoch, False
             if len(plan) > 1:
                 log.info("stage %d of %d: %s, %d epochs", number + 1, len(plan), stage.train, stage.epochs)
-            work = stages.prepare(stage, recipe, model, parts, normalise)
+            work = stages.prepare(stage, recipe, model, parts, normalise, frozen)
             if not work.batches.steps:
                 pictures = f"the {len(parts.training)} training pictures"
                 raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
             before = optimizer
             optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
-            steps.compile_model(model, optimizer, monitored=bool(extra))
+            ready(model, optimizer, monitored=bool(extra))
             if before is not None and stage.keep_optimizer:
                 optimizers.carry(before, optimizer)
             step = steps.TrainStep(
-                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights
-            )
+                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights, classes, aim,
+            )  # fmt: skip
             rate = callbacks.LearningRate(
                 stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra
             )
@@ -114,7 +121,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
                     rate.current = None
             try:
                 history = fit(
-                    model, step, work.batches, _validation(work), epochs=stage.epochs, seed=recipe.seed,
+                    model, step, work.batches, _validation(work, aim), epochs=stage.epochs, seed=recipe.seed,
                     callbacks=everyone, position=position, strength=strength, save=state.save, look=look, stop=stop,
                     total=total,
                 )  # fmt: skip
@@ -141,7 +148,10 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look):
     return history
 
 
-def _validation(work):
+def _validation(work, aim):
+    """A function that gives the logs of a validation. Metrics begin anew in it, and in the epoch after it."""
+    if aim.given is not None or aim.metrics:
+        return functools.partial(_by_aim, steps.Predictor(work.model, work.normalise, output=steps.as_it_is), work, aim)
     predictor = steps.Predictor(work.model, work.normalise)
 
     def validate():
@@ -149,6 +159,19 @@ def _validation(work):
         return {"val_loss": loss, "val_accuracy": accuracy}
 
     return validate
+
+
+def _by_aim(predictor, work, aim):
+    logits = ops.convert_to_tensor(predictor(work.images))
+    targets = ops.one_hot(ops.convert_to_tensor(work.labels), logits.shape[-1])
+    loss, accuracy = metrics.quick(ops.convert_to_numpy(ops.softmax(logits)), work.labels)
+    if aim.given is not None:
+        loss = float(ops.convert_to_numpy(ops.mean(aim.losses(targets, logits))))
+    aim.reset()
+    aim.update(targets, logits)
+    found = {"val_loss": loss, "val_accuracy": accuracy, **{f"val_{key}": x for key, x in aim.results().items()}}
+    aim.reset()
+    return found
 
 
 @contextlib.contextmanager

@@ -12,15 +12,19 @@ import keras
 import pandas as pd
 
 from kstyle import backend
+from kstyle.errors import UsageError
 from kstyle.io import runs
 from kstyle.io.files import expanded
+from kstyle.models.registry import GIVEN
 from kstyle.nn import callbacks as given
+from kstyle.nn import plain
 from kstyle.training import course
 from kstyle.training.course import Interrupted
+from kstyle.training.loop import aim as aims
 from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics
-from kstyle.training.setup import build, settings
+from kstyle.training.setup import build, own_model, settings
 from kstyle.training.setup import start as starting
 
 __all__ = ["Interrupted", "Run", "train"]
@@ -62,8 +66,11 @@ def train(
     extra: Sequence[Any] = (),
     look: Callable[[Look], Any] | None = None,
     progress: Callable[[int, int], Any] | None = None,
+    model: keras.Model | None = None,
+    loss: str | keras.losses.Loss | Callable[..., Any] | None = None,
+    metrics: Sequence[Any] = (),
 ) -> Run:
-    """Trains what a recipe says and scores it on the test split.
+    """Trains what a recipe says, or a model of yours as a recipe says, and scores it on the test split.
 
     Args:
         recipe: a name from `kstyle recipes`, the path of a YAML file, or a mapping of what such a file says.
@@ -78,12 +85,20 @@ def train(
         extra: the same, by its older name.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
         progress: `progress(done_bytes, total_bytes)` during a download.
+        model: a network of yours in place of the recipe's: built, from pictures (N, H, W, C), prepared as the recipe's
+            `data.normalize` says, to logits (N, K). Its weights are trained in place; layers that you froze stay
+            frozen. With `resume` the weights are those of the run; without `model`, it is made from the run's folder.
+        loss: in place of the recipe's cross-entropy: `"cross_entropy"`, which is that; a `keras.losses.Loss` of
+            logits; or `function(labels, logits)` -> (B,), a number for each picture, in `keras.ops`. labels: (B,)
+            integers; a Loss of Keras' gets shares of classes (B, K), unless its name begins with "Sparse".
+        metrics: of `keras.metrics.Metric` and functions like that, for the logs and the history: `name`, `val_name`.
 
     Returns:
         A `Run`.
 
     Raises:
-        UsageError: the recipe or an option cannot be, or something among `callbacks` is none.
+        UsageError: the recipe or an option cannot be, or something among `callbacks` is none; the model, loss or
+            metrics do not fit the data.
         DataError: the data cannot be had or used.
         Interrupted: Ctrl-C; the state is saved.
 
@@ -94,27 +109,39 @@ def train(
     (0.958, PosixPath('runs/digits'))
     """
     extra = given.listed([callbacks, extra])
+    if model is not None:
+        overrides = own_model.overrides(recipe, overrides, model)
     if not resume:
         # Before a folder is made for it. The command line has checked its recipe already, and gives the settings.
         checked = settings.load(recipe, overrides)
         settings.check_functions(checked)
+        if model is None and checked.model.name == GIVEN.name:
+            raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)
-    with runs.taken(run, "run" if resume else checked.called, resume) as folder:
+    with runs.taken(run, "run" if resume else checked.called, resume) as folder, _flags_kept(model):
         checked, more = settings.resumed(folder, recipe, overrides) if resume else (checked, False)
         parts = build.data(checked, data, progress)
         backend.configure(checked.deterministic)
         backend.seed(checked.seed)
-        model = build.network(checked, len(parts.classes), parts.shape)
+        if own := model is not None:
+            own_model.check(model, len(parts.classes), parts.shape)
+        else:
+            model = build.network(checked, len(parts.classes), parts.shape, folder)
+        aim = aims.given(loss, metrics, len(parts.classes), checked)
         checked = settings.absolute(checked, data)
         written = settings.resolved(checked)
         if not resume:
             weights = checked.model.weights
             preprocessing = starting.give_weights(model, weights, parts.classes, progress) if weights else None
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
-            facts = build.facts(checked, parts, model, normalise)
+            facts = build.facts(checked, parts, model, normalise) | aim.facts
+            if own:
+                facts |= own_model.facts(model)
+                own_model.keep(folder, model)
             runs.start(folder, written, facts)
         else:
             facts = runs.begun(folder, parts.sha256, parts.origin)
+            aims.same(aim, facts, folder)
             normalise = steps.Normalise(facts["mean"], facts["std"])
             if more:
                 runs.write_recipe(folder, written)
@@ -123,16 +150,27 @@ def train(
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)
             log.info(
                 "%s on %s: %s parameters, %s pictures. Run: %s",
-                checked.model.name,
+                f"the given {model.name}" if checked.model.name == GIVEN.name else checked.model.name,
                 checked.data.name,
                 f"{model.count_params():,}",
                 f"{len(parts.training):,}",
                 folder,
             )
-            history = course.run(checked, model, parts, normalise, folder, resume, more, extra, look)
+            history = course.run(checked, model, parts, normalise, folder, resume, more, extra, look, aim)
             scores = evaluate.score(model, normalise, parts, folder)
             log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)
+
+
+@contextlib.contextmanager
+def _flags_kept(model):
+    """What stages freeze in a model that was given is trainable again at the end, and what its owner froze stays so."""
+    flags = [(layer, layer.trainable) for layer in plain.flat(model)] if model is not None else []
+    try:
+        yield
+    finally:
+        for layer, flag in flags:
+            layer.trainable = flag
 
 
 @contextlib.contextmanager

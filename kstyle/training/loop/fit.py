@@ -119,7 +119,7 @@ def fit(
         epoch = position.epoch
         began, looked = time.perf_counter() - position.seconds, time.perf_counter()
         if position.batch == 0:
-            step.totals.assign(ops.zeros(3))
+            step.reset()
         for callback in callbacks:
             callback.on_epoch_begin(epoch, {})
         first = position.batch
@@ -206,4 +206,5 @@ def _epoch_logs(step, position, batches):
         "accuracy": right / count,
         "seconds": round(position.seconds, 3),
         "images_per_second": round(count / position.seconds, 1),
+        **step.aim.results(),
     }

@@ -7,6 +7,7 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.training.loop import optimizers
+from kstyle.training.loop.aim import Aim
 
 ops = keras.ops
 
@@ -65,11 +66,16 @@ class TrainStep:
         normalise: a `Normalise`.
         augment: what `kstyle.training.augment.policy.build` gave, or None.
         class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.
+        classes: K; None: as the model's output says.
+        aim: the `kstyle.training.loop.aim.Aim`.
     """
 
-    def __init__(self, model, optimizer, settings, optimization, normalise, augment=None, class_weights=None):
+    def __init__(
+        self, model, optimizer, settings, optimization, normalise, augment=None, class_weights=None, classes=None,
+        aim=None,
+    ):  # fmt: skip
         self.model, self.settings, self.normalise, self.augment = model, settings, normalise, augment
-        self.classes = model.output_shape[-1]
+        self.classes, self.aim = classes or model.output_shape[-1], aim or Aim()
         self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
         # Sums since the epoch began: loss, right ones, pictures. They stay on the device until somebody looks.
         self.totals = keras.Variable(np.zeros(3, "float32"), trainable=False, name="totals")
@@ -77,13 +83,24 @@ class TrainStep:
         rest = [v for v in model.variables if not any(v is t for t in trainable)]
         self._gradients = backend.gradients(self._loss, trainable, rest)
         self._apply = optimizers.apply(optimizer, optimization, trainable)
-        self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, self.totals])
+        summed = [self.totals, *self.aim.variables]
+        self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, *summed])
         self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in model._flatten_layers())
 
     def __call__(self, images, labels, seed, strength=1.0, mix=1.0):
         if self._drops:
             backend.reseed(seed)
         self._run(images, labels, np.int32(seed), np.float32(strength), np.float32(mix))
+
+    def reset(self):
+        """An epoch begins: what is summed over it is nothing yet."""
+        self.totals.assign(ops.zeros(3))
+        self.aim.reset()
+
+    @property
+    def sums(self):
+        """{group: variables} of what is summed over an epoch, for a state that is saved within one."""
+        return {"totals": [self.totals]} | ({"metrics": self.aim.variables} if self.aim.metrics else {})
 
     def _step(self, images, labels, seed, strength, mix):
         targets = ops.one_hot(labels, self.classes)
@@ -98,6 +115,8 @@ class TrainStep:
         for first in range(0, count, size):
             piece = slice(first, min(first + size, count))
             _, sums, found = self._gradients(x[piece], targets[piece])
+            if self.aim.metrics:
+                self.aim.update(targets[piece], ops.stop_gradient(sums["logits"]))
             share = (piece.stop - first) / count
             if grads is None:
                 total, grads = sums["sums"], found if share == 1 else [share * g for g in found]
@@ -110,28 +129,15 @@ class TrainStep:
         logits = ops.cast(self.model(x, training=True), "float32")
         smoothing = self.settings.loss.label_smoothing
         aims = targets * (1 - smoothing) + smoothing / self.classes if smoothing else targets
-        losses = -ops.sum(aims * ops.log_softmax(logits), axis=-1)
+        if self.aim.given is None:
+            losses = -ops.sum(aims * ops.log_softmax(logits), axis=-1)
+        else:
+            losses = self.aim.losses(aims, logits)
         if self.class_weights is not None:
             losses = losses * ops.sum(targets * ops.convert_to_tensor(self.class_weights), axis=-1)
         right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1)), "float32")
         sums = ops.stack([ops.sum(losses), ops.sum(right), ops.cast(x.shape[0], "float32")])
-        return ops.mean(losses), {"sums": sums}
-
-
-def compile_model(model, optimizer, monitored=True):
-    """Compiles a classifier: `model.evaluate` gives loss and accuracy, and Keras' callbacks know which way is better.
-
-    Args:
-        model: gives (N, K) logits.
-        optimizer: a `keras.optimizers.Optimizer`, whatever it was built on.
-        monitored: whether there are callbacks that might look for the metric; it takes JAX a second to have it ready.
-    """
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss=loss, metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")])
-    if monitored:
-        # Keras makes its metrics when it first needs them, and callbacks look for "accuracy" among them.
-        model.compute_metrics(None, np.zeros(1, "int32"), np.zeros((1, model.output_shape[-1]), "float32"))
-        model.reset_metrics()
+        return ops.mean(losses), {"sums": sums, "logits": logits} if self.aim.metrics else {"sums": sums}
 
 
 class Predictor:

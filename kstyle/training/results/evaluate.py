@@ -30,7 +30,7 @@ def load(folder):
     """A finished run, as `(recipe, facts, model, normalise)`."""
     facts = runs.facts(folder)
     recipe = settings.load(str(Path(folder) / "recipe.yaml"))
-    model = build.network(recipe, len(facts["classes"]), facts["shape"])
+    model = build.network(recipe, len(facts["classes"]), facts["shape"], folder)
     path = runs.result_file(folder)
     found, _ = runs.load_arrays(path)
     # A state holds random generators among the variables; a result only weights. Both keep the model's order.

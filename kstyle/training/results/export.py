@@ -155,7 +155,7 @@ def load(folder):
     exact = recipe.model_copy(update={"precision": "float32"})
 
     def fresh():
-        return build.network(exact, len(facts["classes"]), facts["shape"])
+        return build.network(exact, len(facts["classes"]), facts["shape"], folder)
 
     if backend.precision(recipe.precision) != "float32":
         rounded, model = model, fresh()

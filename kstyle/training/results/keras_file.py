@@ -5,6 +5,7 @@ import logging
 import keras
 import numpy as np
 
+from kstyle.errors import KStyleError
 from kstyle.io import runs
 from kstyle.io.files import one_line, replacing
 from kstyle.nn import plain
@@ -57,7 +58,9 @@ def write(folder, model, normalise, shape):
             raise ValueError(f"its probabilities are off by {off:.2g}")
         with replacing(path, path.suffix) as beside:  # Keras goes by the suffix
             whole.save(beside)
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except KStyleError:  # the disk is full, say
+        raise
+    except Exception as error:  # a layer of the user's may fail in any way, and the training is done
         path.unlink(missing_ok=True)
         log.warning("There is no %s: %s.", path, one_line(error))
 

@@ -13,6 +13,8 @@ from kstyle.data.photos.tree import Photos, PhotoSet
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, plain
 from kstyle.models import registry
+from kstyle.models.registry import GIVEN
+from kstyle.training.setup import own_model
 
 log = logging.getLogger("kstyle")
 
@@ -171,8 +173,11 @@ def normalisation(recipe, parts, preprocessing=None):
     return mean, [1.0] * channels if wanted == "mean" else np.maximum(std, 1e-6)
 
 
-def network(recipe, classes, shape):
-    """The recipe's `keras.Model` for so many classes and pictures of `shape` (H, W, C), with initial values."""
+def network(recipe, classes, shape, folder=None):
+    """The recipe's `keras.Model` for so many classes and pictures of `shape` (H, W, C), with initial values; one that
+    was given in Python is made again from the run's `folder`."""
+    if recipe.model.name == GIVEN.name:
+        return own_model.opened(folder)
     dtype = "mixed_bfloat16" if backend.precision(recipe.precision) == "bfloat16" else "float32"
     height, width, channels = shape
     return recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)

@@ -51,7 +51,7 @@ class Features:
     labels: np.ndarray
 
 
-def prepare(stage, recipe, model, parts, normalise):
+def prepare(stage, recipe, model, parts, normalise, frozen=()):
     """Freezes what the stage freezes and gathers what it trains on.
 
     Args:
@@ -60,12 +60,15 @@ def prepare(stage, recipe, model, parts, normalise):
         model: the whole network; its layers' `trainable` is changed.
         parts: a `kstyle.training.setup.build.Parts`.
         normalise: a `kstyle.training.loop.steps.Normalise`.
+        frozen: layers that are not trained in any stage.
 
     Returns:
         `Work`.
     """
     chosen, validation = finetune.set_trainable(model, stage.train), parts.validation
-    pieces = finetune.split(model, chosen) if stage.cached else None
+    for layer in frozen:
+        layer.trainable = False
+    pieces = _split(model, chosen) if stage.cached else None
     augment = augmentation.build(recipe.augment) if stage.augment else None
     if pieces is None or not _fits(stage, pieces[0], parts):
         if stage.cached and stage.train != "all":
@@ -79,6 +82,13 @@ def prepare(stage, recipe, model, parts, normalise):
     found = steps.Predictor(body, normalise, output=steps.as_it_is)(validation.images)
     taken = batches.Views(views, recipe.batch, recipe.seed, recipe.drop_last)
     return Work(tail, taken, found, validation.labels, steps.as_it_is, None)
+
+
+def _split(model, chosen):
+    try:
+        return finetune.split(model, chosen)
+    except (AttributeError, KeyError, ValueError):
+        return None  # a model of the user's: sequential, or with layers that are used twice
 
 
 def _fits(stage, body, parts):

@@ -1,0 +1,193 @@
+"""What a training makes smaller and what it measures beside it, where they are given in Python: losses and metrics."""
+
+import functools
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kstyle.errors import UsageError, unknown
+from kstyle.io.files import listed, one_line
+
+ops = keras.ops
+
+# The loss of recipes, by its name.
+CROSS_ENTROPY = "cross_entropy"
+# What is in the history anyway.
+TAKEN = ("epoch", "loss", "accuracy", "learning_rate", "seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A loss and metrics for K classes.
+
+    Attributes:
+        given: the loss as it was given; None: the recipe's cross-entropy.
+        metrics: of `keras.metrics.Metric`, ready to be updated.
+    """
+
+    given: object = None
+    metrics: tuple = ()
+
+    def losses(self, targets, logits):
+        """(B,) float32. targets: (B, K) shares of classes; logits: (B, K) float32."""
+        function = getattr(self.given, "call", self.given)
+        found = ops.cast(function(_labels(self.given, targets), logits), "float32")
+        return found if len(found.shape) < 2 else ops.mean(ops.reshape(found, (found.shape[0], -1)), axis=-1)
+
+    def update(self, targets, logits):
+        """Adds a batch to the metrics."""
+        for metric in self.metrics:
+            metric.update_state(_labels(metric, targets), logits)
+
+    @property
+    def variables(self):
+        """Those of the metrics, sums of the epoch so far."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    def results(self):
+        """{name: float} of the metrics, for the batches since `reset`."""
+        return {metric.name: float(ops.convert_to_numpy(metric.result())) for metric in self.metrics}
+
+    def reset(self):
+        for metric in self.metrics:
+            metric.reset_state()
+
+    @property
+    def facts(self):
+        """What run.json says, a dict for JSON: nothing where it is the recipe's loss alone."""
+        if self.given is None and not self.metrics:
+            return {}
+        loss = CROSS_ENTROPY if self.given is None else _name(self.given)
+        return {"aim": {"loss": loss, "metrics": [metric.name for metric in self.metrics]}}
+
+
+def given(loss, metrics, classes, recipe):
+    """The `Aim` of what a user gave.
+
+    Keras' losses and metrics get labels as Keras has them: integers (B,) where their name begins with "Sparse", else
+    shares of classes, (B, K), in which mixed pictures and smoothed labels are what they are. A function gets integers.
+
+    Args:
+        loss: None or `"cross_entropy"`, the recipe's; a `keras.losses.Loss`; or `function(labels, logits)` -> (B,), in
+            `keras.ops`.
+        metrics: of `keras.metrics.Metric` and functions as above, whose mean is taken.
+        classes: K.
+        recipe: a `kstyle.training.setup.settings.TrainSettings`.
+
+    Raises:
+        UsageError: something else, a loss of probabilities, a loss of integers where labels are mixed, a name that is
+            taken, or what fails when it is tried on two pictures.
+    """
+    if isinstance(loss, str):
+        if loss != CROSS_ENTROPY:
+            raise unknown("loss", loss, [CROSS_ENTROPY])
+        loss = None
+    found = Aim(loss, tuple(_metric(each) for each in metrics))
+    names = [metric.name for metric in found.metrics]
+    for name in names:
+        if name in TAKEN or name.startswith("val_") or names.count(name) > 1:
+            raise UsageError(f"metrics: the name '{name}' is there already; name each metric otherwise (name=…).")
+    if loss is not None:
+        _check(loss, "loss")
+        if getattr(loss, "from_logits", True) is False:
+            raise UsageError(f"loss: {_name(loss)} takes probabilities, and the model gives logits: from_logits=True.")
+        shares = recipe.loss.label_smoothing or any(mix.alpha for mix in (recipe.augment.mixup, recipe.augment.cutmix))
+        if shares and not _takes_shares(loss):
+            raise UsageError(
+                f"loss: {_name(loss)} takes a class for each picture, and the recipe mixes or smooths labels (mixup, "
+                "cutmix, label_smoothing): give a keras.losses.Loss that takes shares of classes (B, K), or leave them "
+                "out."
+            )
+    _try(found, classes)
+    return found
+
+
+def _metric(each):
+    """A function as a metric: its mean over the pictures."""
+    if isinstance(each, keras.metrics.Metric):
+        return each
+    _check(each, "metrics")
+    return keras.metrics.MeanMetricWrapper(each, name=_name(each))
+
+
+def _check(each, kind):
+    known = {"loss": keras.losses.Loss, "metrics": keras.metrics.Metric}[kind]
+    if isinstance(each, type) or not (callable(each) or isinstance(each, known)):
+        raise UsageError(
+            f"{kind}: expected a keras {known.__name__} or a function of (labels, logits); got {one_line(repr(each))}."
+        )
+
+
+def _try(aim, classes):
+    """A UsageError where a loss or metric does not work on two pictures."""
+    targets = ops.one_hot(ops.convert_to_tensor(np.array([0, classes - 1], "int32")), classes)
+    logits = ops.zeros((2, classes))
+    what = "loss"
+    try:
+        if aim.given is not None and tuple(aim.losses(targets, logits).shape) != (2,):
+            raise ValueError("expected a number for each picture")
+        for metric in aim.metrics:
+            what = f"metric {metric.name}"
+            metric.update_state(_labels(metric, targets), logits)
+            if ops.size(metric.result()) != 1:
+                raise ValueError("expected one number, a mean over the classes say")
+    except Exception as error:
+        raise UsageError(
+            f"{what}: tried on labels of 2 pictures and logits of {classes} classes, it fails: {one_line(error)}"
+        ) from error
+    aim.reset()
+
+
+def _labels(taker, targets):
+    return targets if _takes_shares(taker) else ops.argmax(targets, axis=-1)
+
+
+def _takes_shares(taker):
+    """Whether a loss or metric takes shares of classes (B, K), and not one class a picture (B,)."""
+    if isinstance(taker, keras.metrics.MeanMetricWrapper) and type(taker) is keras.metrics.MeanMetricWrapper:
+        return False
+    kinds = (keras.losses.Loss, keras.metrics.Metric)
+    return isinstance(taker, kinds) and not type(taker).__name__.startswith("Sparse")
+
+
+def _name(thing):
+    if isinstance(thing, functools.partial):
+        thing = thing.func
+    return getattr(thing, "name", None) or getattr(thing, "__name__", None) or type(thing).__name__
+
+
+def same(aim, facts, folder):
+    """UsageError unless the loss and metrics are, by their names, those that a run began with (its run.json)."""
+    then = facts.get("aim")
+    if aim.facts.get("aim") != then:
+        then = then or {"loss": CROSS_ENTROPY, "metrics": []}
+        metrics = listed(then["metrics"]) or "none"
+        raise UsageError(
+            f"{one_line(folder)} began with the loss {then['loss']} and the metrics {metrics}: to go on, give the same "
+            "to kstyle.train(…, loss=…, metrics=…)."
+        )
+
+
+def compile_model(model, optimizer, classes, monitored=True, aim=None, own=True):
+    """Compiles a classifier: `model.evaluate` gives loss and accuracy, and Keras' callbacks know which way is better.
+
+    Args:
+        model: gives (N, K) logits.
+        optimizer: a `keras.optimizers.Optimizer`, whatever it was built on.
+        classes: K.
+        monitored: whether there are callbacks that might look for the metric; it takes JAX a second to have it ready.
+        aim: an `Aim`. Where its loss takes shares of classes, so does `model.evaluate`.
+        own: whether the user's own functions may be in it, which a file could only name.
+    """
+    loss = aim.given if aim else None
+    if loss is None or not (own or type(loss).__module__.startswith("keras.")):
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    shares = _takes_shares(loss)
+    accuracy = keras.metrics.CategoricalAccuracy if shares else keras.metrics.SparseCategoricalAccuracy
+    model.compile(optimizer, loss=loss, metrics=[accuracy(name="accuracy")])
+    if monitored:
+        # Keras makes its metrics when it first needs them, and callbacks look for "accuracy" among them.
+        truth = np.zeros((1, classes), "float32") if shares else np.zeros(1, "int32")
+        model.compute_metrics(None, truth, np.zeros((1, classes), "float32"))
+        model.reset_metrics()

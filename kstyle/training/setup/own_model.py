@@ -1,0 +1,117 @@
+"""A network that the caller of `kstyle.train` gives: what it must be, and how a run's folder keeps it."""
+
+import json
+from pathlib import Path
+
+from kstyle.data import PHOTOGRAPHS
+from kstyle.errors import DataError, UsageError
+from kstyle.io.files import one_line, replacing
+from kstyle.models.registry import GIVEN
+from kstyle.training.setup import settings
+
+ARCHITECTURE = "architecture.json"
+
+
+def overrides(recipe, changes, model):
+    """The overrides of a recipe that is to train a given model.
+
+    The recipe's own section `model` does not count; photographs are brought to the side that the model takes, where
+    nothing else is said.
+
+    Args:
+        recipe: as `kstyle.train` takes it, or None: that of the run to go on with.
+        changes: {dotted key: value} of the user's, or None.
+        model: a `keras.Model`.
+
+    Raises:
+        UsageError: the model is none, or settings of `model` are among the changes.
+    """
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"model: expected a keras.Model; got {one_line(repr(model))}.")
+    if not model.built:
+        raise UsageError("model: it has no weights yet: give it a keras.Input, or call it once on pictures.")
+    for key in changes or {}:
+        if key.partition(".")[0] == "model":
+            raise UsageError(f"{key}: the model is given, and no setting of the recipe changes it.")
+    changes = {"model": {"name": GIVEN.name}, **(changes or {})}
+    if recipe is None:
+        return changes
+    data = settings.load(recipe, changes).data
+    shape = getattr(model, "input_shape", None)
+    if data.name in PHOTOGRAPHS and data.photographs.size is None and isinstance(shape, tuple) and shape[1]:
+        changes["data.photographs.size"] = shape[1]
+    return changes
+
+
+def check(model, classes, shape):
+    """Whether a given model takes a data set's pictures, and gives logits of its classes.
+
+    Args:
+        model: a `keras.Model` that is built.
+        classes: K.
+        shape: (H, W, C) of a picture.
+
+    Raises:
+        UsageError: it does not.
+    """
+    import keras
+
+    try:
+        given = model.compute_output_spec(keras.KerasTensor((None, *shape), "float32"))
+    except Exception as error:
+        wanted = getattr(model, "input_shape", None)
+        raise UsageError(
+            f"model: does not take the data's pictures, (N, {', '.join(map(str, shape))})"
+            + (f"; it takes {wanted}." if wanted else f": {one_line(error)}")
+        ) from error
+    if tuple(getattr(given, "shape", ())) != (None, classes):
+        got = getattr(given, "shape", type(given).__name__)
+        raise UsageError(f"model: expected logits of the data's {classes} classes, (N, {classes}); it gives {got}.")
+    outputs = getattr(model, "outputs", None)  # of a graph of layers, which Keras notes where it was made
+    last = getattr(getattr(outputs[0], "_keras_history", None), "operation", None) if outputs else None
+    squashed = (keras.activations.softmax, keras.activations.sigmoid)
+    if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) in squashed:
+        raise UsageError(
+            f"model: its last layer, '{last.name}', gives probabilities: leave its activation out (logits)."
+        )
+
+
+def keep(folder, model):
+    """Writes `architecture.json`, from which `opened` makes the model again, where Keras can say what it is."""
+    try:
+        said = model.to_json()
+    except (NotImplementedError, TypeError, ValueError):
+        return  # `opened` says what that means
+    with replacing(folder / ARCHITECTURE) as beside:
+        beside.write_text(said, "utf-8")
+
+
+def opened(folder):
+    """The model that a run was given, with initial values: read as data, so nobody's code is run.
+
+    Raises:
+        DataError: it cannot be made from what the folder holds.
+    """
+    import keras
+
+    try:
+        said = json.loads((Path(folder) / ARCHITECTURE).read_text("utf-8"))
+        model = keras.saving.deserialize_keras_object(said, safe_mode=True)
+        if not model.built:
+            raise ValueError("it has no shape of its input")
+        return model
+    except Exception as error:
+        reason = "" if isinstance(error, OSError) else f" ({one_line(error)[:200]})"
+        raise DataError(
+            f"{one_line(folder)}: its model was given in Python, and Keras cannot make it again{reason}. Layers are "
+            "to be Keras' own, or registered by a --plugin (keras.saving.register_keras_serializable). In Python "
+            "kstyle.train(None, run=…, resume=True, model=…) goes on with it."
+        ) from error
+
+
+def facts(model):
+    """What run.json says of a given model, a dict for JSON; `precision` is its own."""
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    return {"model": {"given": True, "name": model.name, "class": kind}, "precision": model.compute_dtype}
