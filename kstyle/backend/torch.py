@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from kstyle.backend import keras_private
 from kstyle.backend.neighbours import Neighbours, cores
 
 
@@ -156,13 +157,13 @@ class Random:
 
 
 def _device():
-    return keras.src.backend.torch.core.get_device()
+    return keras.ops.empty(()).device
 
 
 def lay_out_kernel(variable):
     # Keras' shape is HWIO; the convolution reads OHWI. With the memory in that order from the start, the view that
     # conv2d takes is what the convolution wants, and 80 MB of weights are not transposed at each step.
-    parameter = variable._value
+    parameter = keras_private.stored(variable)
     oihw = parameter.data.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     parameter.data = oihw.permute(2, 3, 1, 0)
 

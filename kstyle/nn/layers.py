@@ -28,7 +28,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def build(self, input_shape):
         super().build(input_shape)
-        backend.lay_out_kernel(self._kernel)
+        backend.lay_out_kernel(self.kernel)
 
     def _padding_for(self, shape):
         if self.pad is not None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
-from kstyle.backend import Tensor
+from kstyle.backend import Tensor, keras_private
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import one_line, shown
 from kstyle.nn import schedules
@@ -92,7 +92,7 @@ class LBFGS(keras.optimizers.Optimizer):
         return self.add_variable(shape, initializer=first, dtype=dtype, name=name)
 
     def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
-        state = self._state[self._get_variable_index(variable)]
+        state = self._state[keras_private.place(self, variable)]
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
         started = state["started"].value > 0
@@ -347,16 +347,17 @@ def carry(old, new, enlarge, ratio):
     if isinstance(new, LBFGS):
         _carry_lbfgs(old, new, enlarge, ratio)
     elif isinstance(new, keras.optimizers.Adam):  # AdamW is one too
-        new._momentums[0].assign(enlarge(_numpy(old._momentums[0]), "bicubic") * ratio)
-        velocity = enlarge(_numpy(old._velocities[0]), "bilinear")
-        new._velocities[0].assign(np.maximum(velocity, 0) * ratio**2)
+        ((old_mean,), (old_square,)), ((mean,), (square,)) = map(keras_private.moments, (old, new))
+        mean.assign(enlarge(_numpy(old_mean), "bicubic") * ratio)
+        square.assign(np.maximum(enlarge(_numpy(old_square), "bilinear"), 0) * ratio**2)
     else:
         return
     new.iterations.assign(old.iterations)
 
 
 def _carry_lbfgs(old, new, enlarge, ratio):
-    shape = tuple(old._trainable_variables[0].shape)
+    (picture,) = keras_private.built_on(old)
+    shape = tuple(picture.shape)
     old, new = old._state[0], new._state[0]
 
     def resized(row, factor):

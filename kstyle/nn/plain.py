@@ -6,6 +6,7 @@ counterpart. A layer of another package stays what it is.
 
 import keras
 
+from kstyle.backend import keras_private
 from kstyle.nn import layers
 from kstyle.nn.torch_rules import TorchSGD
 
@@ -42,8 +43,8 @@ def has_ours(model):
 
 
 def flat(model):
-    """All layers of a model, those of models inside it too. Keras has no public way to ask (seen on 3.15)."""
-    return list(model._flatten_layers(include_self=False))
+    """All layers of a model, those of models inside it too."""
+    return keras_private.layers(model)[1:]
 
 
 def saves_plainly(model, compile):
@@ -140,7 +141,7 @@ def _optimizer(optimizer, variables, copies):
     kind = keras.optimizers.SGD if type(optimizer) is TorchSGD else type(optimizer)
     copy = kind.from_config(optimizer.get_config())
     copy.build(variables)
-    trained = [copies.get(id(each)) for each in getattr(optimizer, "_trainable_variables", ())]
+    trained = [copies.get(id(each)) for each in keras_private.built_on(optimizer)]
     same = len(trained) == len(variables) and all(a is b for a, b in zip(trained, variables))
     if same and len(copy.variables) == len(optimizer.variables):
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))

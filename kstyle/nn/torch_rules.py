@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import keras
 
 from kstyle import backend
-from kstyle.backend import Tensor
+from kstyle.backend import Tensor, keras_private
 
 ops = keras.ops
 
@@ -13,7 +13,7 @@ Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable("kstyle")
-class TorchSGD(keras.optimizers.Optimizer):
+class TorchSGD(keras_private.AllAtOnce):
     """Stochastic gradient descent as torch has it: `v ← m·v + g`, `w ← w − rate·v`.
 
     Keras' own keeps the rate inside the velocity, `v ← m·v − rate·g`: after a drop of the rate it goes on for some
@@ -52,14 +52,13 @@ class TorchSGD(keras.optimizers.Optimizer):
         super().build(variables)
         self.velocities = [self.add_variable_from_reference(v, "velocity") for v in variables] if self.momentum else []
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # All variables at once: Keras' hook for its own fused updates.
+    def update_all(self, grads: list[Tensor], variables: list[keras.Variable], learning_rate: Tensor) -> None:
         if self.momentum:
-            velocities = [self.velocities[self._get_variable_index(v)] for v in trainable_variables]
+            velocities = [self.velocities[keras_private.place(self, v)] for v in variables]
             backend.update(velocities, self.momentum, grads, 1.0)
             moved = [v.value for v in velocities]
             grads = backend.add_scaled(list(grads), self.momentum, moved) if self.nesterov else moved
-        backend.update(trainable_variables, 1.0, grads, -ops.convert_to_tensor(learning_rate))
+        backend.update(variables, 1.0, grads, -ops.convert_to_tensor(learning_rate))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
@@ -98,8 +97,8 @@ class TorchAdam(keras.optimizers.Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, name=name, **kwargs)
 
     def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
-        index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
+        index = keras_private.place(self, variable)
+        m, v = (each[index] for each in keras_private.moments(self))
         step = ops.cast(self.iterations.value + 1, variable.dtype)
         m.assign(self.beta_1 * m.value + (1 - self.beta_1) * gradient)
         v.assign(self.beta_2 * v.value + (1 - self.beta_2) * ops.square(gradient))
@@ -151,7 +150,7 @@ class TorchRMSprop(keras.optimizers.Optimizer):
         self._steps = [self.add_variable_from_reference(v, "step") for v in variables] if self.momentum else []
 
     def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
-        index = self._get_variable_index(variable)
+        index = keras_private.place(self, variable)
         square = self._squares[index]
         square.assign(self.rho * square.value + (1 - self.rho) * ops.square(gradient))
         step = gradient / (ops.sqrt(square.value) + self.epsilon)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import keras_private
 from kstyle.training.loop import optimizers
 from kstyle.training.loop.aim import Aim
 
@@ -85,7 +86,7 @@ class TrainStep:
         self._apply = optimizers.apply(optimizer, optimization, trainable)
         summed = [self.totals, *self.aim.variables]
         self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, *summed])
-        self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in model._flatten_layers())
+        self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in keras_private.layers(model))
 
     def __call__(self, images, labels, seed, strength=1.0, mix=1.0):
         if self._drops:

@@ -1,0 +1,61 @@
+"""What kstyle uses of Keras beside its public API, for want of a public way: each attribute here and nowhere else.
+
+tests/test_keras_private.py looks for others, and fails where a new Keras lacks one of these.
+"""
+
+from typing import Any
+
+import keras
+
+from kstyle.errors import KStyleError
+
+SEEN = "3.15.1"  # the Keras that has them all
+
+
+def _of(thing, name):
+    try:
+        return getattr(thing, name)
+    except AttributeError as error:
+        raise KStyleError(
+            f"Keras {keras.__version__} has no {type(thing).__name__}.{name}, which kstyle needs and Keras {SEEN} has: "
+            f"pip install keras=={SEEN}, or a newer kstyle."
+        ) from error
+
+
+def place(optimizer, variable):
+    """Which one, from 0, of the variables that an optimiser was built on: the state of each is at the same place."""
+    return _of(optimizer, "_get_variable_index")(variable)
+
+
+def built_on(optimizer):
+    """The variables that an optimiser was built on, a list; empty before."""
+    return list(_of(optimizer, "_trainable_variables"))
+
+
+def moments(adam):
+    """The running means of gradients and of their squares that a built Adam has: two lists, a variable each for each
+    variable that it was built on."""
+    return _of(adam, "_momentums"), _of(adam, "_velocities")
+
+
+def layers(model):
+    """All layers of a model, those within layers and models in it too, itself first."""
+    return list(_of(model, "_flatten_layers")())
+
+
+def stored(variable):
+    """The backend's own variable in one of Keras'. `value` may be a copy of it, in the precision of a layer."""
+    return _of(variable, "_value")
+
+
+class AllAtOnce(keras.optimizers.Optimizer):
+    """An optimiser whose `update_all(gradients, variables, learning_rate)` steps on all variables at once.
+
+    The hook is Keras' own, for the fused updates of its torch optimisers. A Keras without it calls `update_step`.
+    """
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        self.update_all(grads, trainable_variables, learning_rate)
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        self.update_all([gradient], [variable], learning_rate)
