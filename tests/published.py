@@ -10,7 +10,7 @@ import pytest
 from weight_files import resolve
 
 from kstyle.models.networks import feature_layers
-from kstyle.style.losses import terms
+from kstyle.style.losses.positions import Positions
 
 torch = pytest.importorskip("torch", reason="the reference is written in torch")
 F = torch.nn.functional
@@ -173,7 +173,7 @@ class Steps:
 
 
 def drawn(available, samples=SAMPLES, step=0):
-    found = terms.Positions(0, np.int32(step)).draw(available, samples)
+    found = Positions(0, np.int32(step)).draw(available, 1, samples)
     return np.arange(available) if found is None else np.array(found)
 
 

@@ -9,9 +9,10 @@ from keras import ops
 from kstyle import backend
 from kstyle.style import settings
 from kstyle.style.engine import objective
-from kstyle.style.losses import patches, terms, transport
+from kstyle.style.losses import patches, positions, terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
 from kstyle.style.losses.gram import gram_loss, scaled_gram
+from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.losses.scalings import CONTENT, GRAM_LOSSES, GRAM_SCALINGS, STYLE_LOSSES
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 
@@ -176,12 +177,12 @@ def seen(features, loss):
     """Features of the one layer, as a term gets them, the picture of their size being they themselves."""
     features = ops.convert_to_tensor(features[..., : 3 if loss == "palette" else None])
     factor = terms.COARSER if loss == "hypercolumns" else 1  # so that it takes all of them
-    return {"relu1_1": features, "pixels": features, "shape": tuple(factor * side for side in features.shape[1:3])}
+    return Features({"relu1_1": features, "pixels": features}, tuple(factor * side for side in features.shape[1:3]))
 
 
 def term_loss(loss, features, styles, blend=(1.0,), views=1, **options):
     """`features`, and each of `styles`: (1, H, W, C) NumPy."""
-    term, where = term_of(loss, **options), terms.Positions(0)
+    term, where = term_of(loss, **options), Positions(0)
     target = terms.target(term, [seen(style, loss) for style in styles], list(blend), where, views=views)
     target = terms.matched(term, seen(features, loss), target, where)
     return terms.distance(term, seen(features, loss), target, where, PIXELS)
@@ -257,12 +258,12 @@ def test_nearest_in_blocks(monkeypatch):
 
 def test_positions():
     """Failure: sampled positions repeat, leave the picture, never move, or differ from run to run."""
-    first = terms.Positions(7).draw(1000, 64)
+    first = Positions(7).draw(25, 40, 64)
     assert len(set(first.tolist())) == 64 and first.min() >= 0 and first.max() < 1000
-    np.testing.assert_array_equal(first, terms.Positions(7).draw(1000, 64))
-    assert terms.Positions(7).draw(64, 64) is None and (first != terms.Positions(8).draw(1000, 64)).any()
-    moved = [terms.Positions(7, ops.convert_to_tensor(step, "int32")) for step in (0, 1, terms.DRAWS)]
-    zero, one, again = (ops.convert_to_numpy(at.draw(1000, 64)) for at in moved)
+    np.testing.assert_array_equal(first, Positions(7).draw(25, 40, 64))
+    assert Positions(7).draw(8, 8, 64) is None and (first != Positions(8).draw(25, 40, 64)).any()
+    moved = [Positions(7, ops.convert_to_tensor(step, "int32")) for step in (0, 1, positions.DRAWS)]
+    zero, one, again = (ops.convert_to_numpy(at.draw(25, 40, 64)) for at in moved)
     np.testing.assert_array_equal(zero, first)
     np.testing.assert_array_equal(zero, again)
     assert (zero != one).any() and (ops.convert_to_numpy(moved[1].draw(1000, 64, redraw=False)) == first).all()
@@ -272,8 +273,8 @@ def test_columns():
     """Failure: a column reads another place of a coarse layer than of the picture. By hand, half the size."""
     fine = np.arange(12, dtype="float32").reshape(1, 3, 4, 1)
     coarse = np.array([10, 20], "float32").reshape(1, 1, 2, 1)
-    found = {"pixels": ops.convert_to_tensor(fine), "relu2_1": ops.convert_to_tensor(coarse), "shape": (3, 4)}
-    columns = ops.convert_to_numpy(terms.columns(found, {"pixels": 1, "relu2_1": 2}, terms.Positions(0), 16))
+    found = Features({"pixels": ops.convert_to_tensor(fine), "relu2_1": ops.convert_to_tensor(coarse)}, (3, 4))
+    columns = ops.convert_to_numpy(Positions().columns(found, {"pixels": 1, "relu2_1": 2}, 16))
     assert columns[:, 0].tolist() == list(range(12))
     assert columns[:4, 1].tolist() == [20, 30, 40, 40] and columns[8:, 1].tolist() == [20, 30, 40, 40]
 

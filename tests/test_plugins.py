@@ -150,18 +150,19 @@ def test_from_python(tmp_path):
 def test_the_loss_is_the_functions():
     """Failure: a registered loss is called with the wrong features, or weighed twice."""
     from kstyle.style.losses import terms
+    from kstyle.style.losses.positions import Features, Positions
 
     losses.register("sum-of-all", lambda features, target: ops.sum(features) - target, lambda f: ops.sum(f))
     term = style_settings.FurtherTerm(layers={"one": 0.5, "two": 2.0}, loss="sum-of-all")
     ones = {name: np.full((1, 4, 6, 3), value, "float32") for name, value in (("one", 1.0), ("two", 3.0))}
     twos = {name: np.full((1, 2, 2, 3), 2.0, "float32") for name in ("one", "two")}
     features, styles = ({k: ops.convert_to_tensor(v) for k, v in each.items()} for each in (ones, twos))
-    positions = terms.Positions()
-    reached = terms.target(term, [{**styles, "shape": (2, 2)}], [1.0], positions)
-    found = terms.distance(term, {**features, "shape": (4, 6)}, reached, positions, 24)
+    positions = Positions()
+    reached = terms.target(term, [Features(styles, (2, 2))], [1.0], positions)
+    found = terms.distance(term, Features(features, (4, 6)), reached, positions, 24)
     assert float(ops.convert_to_numpy(found)) == pytest.approx(0.5 * (72 - 24) + 2.0 * (216 - 24))
     with pytest.raises(UsageError, match=r"style\.turned: false"):
-        terms.target(term, [{**styles, "shape": (2, 2)}] * 4, [1.0], positions, views=4)
+        terms.target(term, [Features(styles, (2, 2))] * 4, [1.0], positions, views=4)
 
 
 def test_losses_that_are_functions(tmp_path):

@@ -15,6 +15,7 @@ from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.engine import objective, regions, sizes
 from kstyle.style.losses import terms
+from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.settings import FurtherTerm
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,8 @@ def features(size=(12, 16)):
 
 
 def tensors(found):
-    return {**{k: ops.convert_to_tensor(v) for k, v in found.items()}, "shape": found["pixels"].shape[1:3]}
+    tensors = {layer: ops.convert_to_tensor(array) for layer, array in found.items()}
+    return Features(tensors, found["pixels"].shape[1:3])
 
 
 def left(found):
@@ -65,11 +67,11 @@ def test_a_hard_mask_is_a_cropped_picture(loss):
     mask[:, :8] = 1
     region = regions.Region(mask)
     picture, style = features(), features()
-    positions = terms.Positions(0)
+    positions = Positions(0)
     of_half = terms.target(term, [tensors(style)], [1.0], positions, [region], apart=True)
     of_crop = terms.target(term, [tensors(left(style))], [1.0], positions)
-    found = terms.distance(term, tensors(picture), of_half, terms.Positions(0), 192, [region])
-    expected = terms.distance(term, tensors(left(picture)), of_crop, terms.Positions(0), 96)
+    found = terms.distance(term, tensors(picture), of_half, Positions(0), 192, [region])
+    expected = terms.distance(term, tensors(left(picture)), of_crop, Positions(0), 96)
     assert float(expected) > 1e-3
     assert float(found) == pytest.approx(0.5 * float(expected), rel=1e-4)  # half of the picture
 
@@ -81,7 +83,7 @@ def test_a_soft_mask_is_a_weight():
     mask[:, 0], mask[:, 1] = 1, 0.25
     term = FurtherTerm(layers={"relu2_1": 1.0}, loss="elements")
     style = {"relu2_1": ops.convert_to_tensor(f)}
-    ((_, found),) = terms.target(term, [style], [1.0], terms.Positions(0), [regions.Region(mask)])
+    ((_, found),) = terms.target(term, [style], [1.0], Positions(0), [regions.Region(mask)])
     flat, weights = f.reshape(-1, 5).astype("float64"), mask.ravel()
     expected = (flat * weights[:, None]).T @ flat / weights.sum() / 5
     np.testing.assert_allclose(ops.convert_to_numpy(found["relu2_1"]), expected, rtol=1e-5)

@@ -6,6 +6,7 @@ import numpy as np
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.style.losses import terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
+from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.losses.scalings import PIXELS
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 
@@ -41,8 +42,8 @@ def from_space(values, space):
 
 
 def _features(extractor, image):
-    """{tap: (1, H, W, C)} of image: (H, W, 3) RGB in [0, 1], with the picture itself as `PIXELS`, and its `"shape"`."""
-    return {**extractor(image), PIXELS: image[None], "shape": tuple(image.shape[:2])}
+    """`Features` of image: (H, W, 3) RGB in [0, 1]."""
+    return Features({**extractor(image), PIXELS: image[None]}, tuple(image.shape[:2]))
 
 
 def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apart=False):
@@ -65,7 +66,7 @@ def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apar
     features = [_features(extractor, ops.convert_to_tensor(view)) for view in views]
     regions = regions and [region and region.turned(turn) for region in regions for turn in turns]
     return {
-        name: terms.target(term, features, blend, terms.Positions(seed), regions, apart, len(turns))
+        name: terms.target(term, features, blend, Positions(seed), regions, apart, len(turns))
         for name, term in settings.style_terms.items()
         if term.weight
     }
@@ -99,14 +100,14 @@ def matched(extractor, settings, targets, content, picture=None, seed=0, regions
         if mix not in guides:
             guide = content if not mix else (mix * picture + (1 - mix) * content).astype("float32")
             guides[mix] = _features(extractor, ops.convert_to_tensor(guide))
-        found[name] = terms.matched(term, guides[mix], reached, terms.Positions(seed), regions)
+        found[name] = terms.matched(term, guides[mix], reached, Positions(seed), regions)
     return found
 
 
 def _content_loss(content, features, target, positions):
     if content.loss == "self_similarity":
-        target = {**target, "shape": features["shape"]}
-        pair = [terms.columns(f, content.layers, positions, content.samples) for f in (features, target)]
+        target = Features(target, features.shape)
+        pair = [positions.columns(f, content.layers, content.samples) for f in (features, target)]
         return transport.self_similarity(*pair)
     function = content.own_loss or CONTENT_LOSSES[content.loss]
     return sum(
@@ -150,9 +151,9 @@ class Objective:
         return sum(parts.values()), parts
 
     def parts(self, features, image, step=None):
-        """The weighted terms by name, of a picture whose features are known: {layer: (1, H, W, C)} with `"shape"`."""
-        settings, positions, parts = self.settings, terms.Positions(self._seed, step), {}
-        height, width = features["shape"]
+        """The weighted terms by name, of a picture whose `Features` are known."""
+        settings, positions, parts = self.settings, Positions(self._seed, step), {}
+        height, width = features.shape
         if settings.content.weight:
             reached = _content_loss(settings.content, features, self._content_target, positions)
             parts["content"] = settings.content.weight * reached
@@ -194,7 +195,7 @@ class Together:
         layers = {tap: ops.split(f, count, axis=0) for tap, f in {**first.extractor(rgb), PIXELS: rgb}.items()}
         each = ops.split(images, count, axis=0)
         found = [
-            own.parts({**{tap: parts[i] for tap, parts in layers.items()}, "shape": shape}, each[i][0], step)
+            own.parts(Features({tap: parts[i] for tap, parts in layers.items()}, shape), each[i][0], step)
             for i, own in enumerate(self._objectives)
         ]
         totals = ops.stack([sum(parts.values()) for parts in found])

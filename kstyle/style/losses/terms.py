@@ -15,92 +15,26 @@ All means and sums are weighted. Everything is float32 and differentiable, with 
 and where nothing varies.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 
 from kstyle.errors import UsageError
 from kstyle.style.losses import patches, transport
 from kstyle.style.losses.gram import gram_loss, scaled_gram
 from kstyle.style.losses.moments import at_ranks, batch_norm_loss, histogram_loss, mean_and_deviation, quantiles, rows
+from kstyle.style.losses.positions import Look
 from kstyle.style.losses.scalings import GRAM_LOSSES
 
 ops = keras.ops
 
 # Losses that look at some positions only.
 SAMPLING = ("mrf", "nearest", "remd", "moments", "palette")
-# So many sets of random positions are drawn before the first step; step n looks at set n mod DRAWS.
-DRAWS = 64
 # Hypercolumns are taken at every fourth pixel in each direction, as in the tool nnst.
 COARSER = 4
 # Of a style picture five times as many positions are sampled as of the painting, as in STROTSS.
 STYLE_SAMPLES = 5
-
-
-class Positions:
-    """Where one evaluation looks: positions drawn from a seed with NumPy, so that they are the same on every backend.
-
-    Args:
-        seed: of the drawing.
-        step: number of the step, a tensor; None: always the first set.
-    """
-
-    def __init__(self, seed=0, step=None):
-        self.seed, self.step = seed, step
-        self._made = {}
-
-    def once(self, key, make):
-        """`make()`, or what it gave before: terms share positions and what is read there."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
-
-    def draw(self, available, samples, redraw=True, among=None):
-        """(samples,) int32 of `range(available)`, or of the array `among`, none twice. Where there are no more:
-        `among`, of which None means all."""
-        available = available if among is None else len(among)
-        if available <= samples:
-            return among
-        moving = redraw and self.step is not None
-        table = _sets(self.seed, available, samples, DRAWS if moving else 1)
-        table = table if among is None else among[table]
-        if not moving:
-            return table[0]
-        number = ops.cast(self.step, "int32") % DRAWS
-        key = (available, id(among), samples)
-        return self.once(key, lambda: ops.take(ops.convert_to_tensor(table), number, axis=0))
-
-
-@functools.lru_cache(maxsize=64)
-def _sets(seed, available, samples, count):
-    rng = np.random.default_rng([seed, available, samples])
-    return np.stack([rng.choice(available, samples, replace=False, shuffle=False) for _ in range(count)]).astype(
-        "int32"
-    )
-
-
-@dataclass(frozen=True)
-class Look:
-    """How features are looked at: by which term, where, and whether they are a style's.
-
-    `region`: `kstyle.style.engine.regions.Region`, or None for all of the picture.
-    """
-
-    term: object
-    positions: Positions
-    style: bool
-    region: object = None
-
-    @property
-    def redraw(self):
-        return self.term.redraw and not self.style
-
-    def inside(self, height, width, rim=0):
-        """Positions in the region, counted without a rim of so many; None: all."""
-        return None if self.region is None else self.region.inside(height, width, rim)
 
 
 def _weighed(features, look):
@@ -113,22 +47,17 @@ def _rows(features, look):
 
 
 def _patches(features, look):
-    return patches.patches(features, _of_layer(look, *features.shape[1:3], rim=patches.PATCH // 2))
+    return patches.patches(features, look.of_layer(*features.shape[1:3], rim=patches.PATCH // 2))
 
 
 def _activations(features, look):
-    found, where = rows(features), _of_layer(look, *features.shape[1:3])
+    found, where = rows(features), look.of_layer(*features.shape[1:3])
     found = found if where is None else ops.take(found, where, axis=0)
     return found if look.style else patches.centred(found)  # a style's are centred once all its views are joined
 
 
-def _of_layer(look, height, width, rim=0):
-    available, samples = (height - 2 * rim) * (width - 2 * rim), look.term.samples or 4096
-    return look.positions.draw(available, samples, look.redraw, look.inside(height, width, rim))
-
-
 def _hypercolumns(features, look):
-    height, width = (max(1, side // COARSER) for side in features["shape"])
+    height, width = (max(1, side // COARSER) for side in features.shape)
     every = patches.hypercolumns(features, look.term.layers, height, width)
     inside = look.inside(height, width)
     return every if inside is None else ops.take(every, inside, axis=0)
@@ -136,58 +65,7 @@ def _hypercolumns(features, look):
 
 def _columns(features, look):
     count = (look.term.samples or 1024) * (STYLE_SAMPLES if look.style else 1)
-    among = look.inside(*features["shape"])
-    return columns(features, look.term.layers, look.positions, count, look.redraw, among)
-
-
-def columns(features, layers, positions, samples, redraw=True, among=None):
-    """Activations of all layers at sampled positions of the picture.
-
-    Args:
-        features: {layer: (1, H', W', C)} with `"shape"`, the picture's (height, width).
-        layers: {layer: factor}, by what its channels are multiplied.
-        samples: positions; all where there are no more.
-        among: the positions that may be taken, an array; None: all.
-
-    Returns:
-        (n, D) float32, D the channels of all layers. A layer of half the size is read at half the position, bilinearly,
-        as STROTSS does with the picture's columns (it rounds the style's positions down).
-    """
-    key = (id(features), tuple(layers.items()), samples, redraw, id(among))
-    return positions.once(key, lambda: _read(features, layers, positions, samples, redraw, among))
-
-
-def _read(features, layers, positions, samples, redraw, among):
-    height, width = features["shape"]
-    flat = positions.draw(height * width, samples, redraw, among)
-    if flat is None:
-        flat = np.arange(height * width, dtype="int32")
-    top, left = flat // width, flat % width
-    parts = []
-    for layer, factor in layers.items():
-        x = features[layer]
-        # Pooling leaves out what is over; the longer side tells best by what it halved.
-        shrink = 2 ** round(np.log2(max(height, width) / max(x.shape[1:3])))
-        part = _at(x, top, left, shrink)
-        parts.append(part if factor == 1 else factor * part)
-    return ops.concatenate(parts, axis=1)
-
-
-def _at(features, top, left, shrink):
-    """(n, C): features (1, H, W, C) at (top, left) / shrink, bilinearly."""
-    _, height, width, _ = features.shape
-    flat = rows(features)
-
-    def pick(y, x):
-        return ops.take(flat, ops.minimum(y, height - 1) * width + ops.minimum(x, width - 1), axis=0)
-
-    y, x = top // shrink, left // shrink
-    if shrink == 1:
-        return pick(y, x)
-    down, right = (ops.cast(p % shrink, "float32")[:, None] / shrink for p in (top, left))
-    upper = pick(y, x) * (1 - right) + pick(y, x + 1) * right
-    lower = pick(y + 1, x) * (1 - right) + pick(y + 1, x + 1) * right
-    return upper * (1 - down) + lower * down
+    return look.positions.columns(features, look.term.layers, count, look.redraw, look.region)
 
 
 def _same(seen):
@@ -278,7 +156,7 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
 
     Args:
         term: `kstyle.style.settings.Term`.
-        styles: for each view of each style {layer: (1, H, W, C)} with `"shape"`.
+        styles: for each view of each style its `Features`.
         blend: a weight for each, that add up to 1.
         positions: `Positions`, its step None.
         regions: for each of `styles` the `Region` of it that counts, or None.
@@ -308,7 +186,7 @@ def matched(term, guide, reached, positions, regions=None):
 
     Args:
         term, reached, positions, regions: as for `distance`.
-        guide: features of the picture whose places are each to get one of the style.
+        guide: `Features` of the picture whose places are each to get one of the style.
     """
     kind = kind_of(term)
     if kind.match is None:
@@ -322,7 +200,7 @@ def distance(term, features, reached, positions, pixels, regions=None):
 
     Args:
         term, positions: as for `target`.
-        features: {layer: (1, H, W, C)} of the picture, with `"shape"`.
+        features: `Features` of the picture.
         reached: from `target`.
         pixels: height × width.
         regions: for each of `reached` the `Region` that it is for, or None for all of the picture. A region counts as
