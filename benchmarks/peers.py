@@ -83,18 +83,19 @@ def with_kstyle(size, steps):
     from kstyle import backend
     from kstyle.models import features
     from kstyle.style import settings
-    from kstyle.style.engine import loop, objective, painting
+    from kstyle.style.engine import loop, objective, painting, targets
+    from kstyle.style.passes import units
 
     preset = settings.load("gatys")
     extractor = features.load("vgg19", preset.taps, precision="float32")
     baseline = by_step._in_use()
     content, style = pictures(size)
     backend.configure(False, content.shape[0] * content.shape[1])
-    targets = objective.style_targets(extractor, preset, [style], [1.0])
-    aims = objective.content_targets(extractor, preset, content)
-    loss = objective.Objective(extractor, preset, aims, targets)
-    canvas = loop.Canvas(objective.to_space(content, preset.space), preset, painting.make_optimizer(preset))
-    rows = loop.run(canvas, loss, steps, lambda losses: None)
+    style_target = targets.style_targets(extractor, preset, [style], [1.0])
+    aims = targets.content_targets(extractor, preset, content)
+    loss = objective.Objective(extractor, preset, aims, style_target)
+    canvas = loop.Canvas(units.to_space(content, preset.space), preset, painting.make_optimizer(preset))
+    rows = loop.run(loop.Course(canvas, steps), loss)
     return [row["loss"] for row in rows], by_step._peak() - baseline
 
 

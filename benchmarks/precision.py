@@ -17,7 +17,8 @@ def final_loss(result, content, style):
 
     from kstyle.models import features
     from kstyle.style import settings as style_settings
-    from kstyle.style.engine import objective
+    from kstyle.style.engine import objective, targets
+    from kstyle.style.passes import units
 
     fields = style_settings.StyleSettings.model_fields
     settings = style_settings.StyleSettings.model_validate({k: v for k, v in result.settings.items() if k in fields})
@@ -33,10 +34,10 @@ def final_loss(result, content, style):
     loss = objective.Objective(
         extractor,
         settings,
-        objective.content_targets(extractor, settings, scene),
-        objective.style_targets(extractor, settings, [painting], [1.0]),
+        targets.content_targets(extractor, settings, scene),
+        targets.style_targets(extractor, settings, [painting], [1.0]),
     )
-    total, _ = loss(keras.ops.convert_to_tensor(objective.to_space(result.rgb, settings.space)))
+    total, _ = loss(keras.ops.convert_to_tensor(units.to_space(result.rgb, settings.space)))
     return float(keras.ops.convert_to_numpy(keras.ops.stop_gradient(total)))
 
 

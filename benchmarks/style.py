@@ -40,17 +40,18 @@ def with_kstyle(precision):
     from kstyle.models import features
     from kstyle.nn import optimizers
     from kstyle.style import settings as style_settings
-    from kstyle.style.engine import loop, objective
+    from kstyle.style.engine import loop, objective, targets
+    from kstyle.style.passes import units
 
     settings = style_settings.load("gatys", {"optimizer": {"name": "adam", "learning_rate": 1.0}})
     extractor = features.load("vgg19", settings.taps, precision=precision)
 
     def start(scene, painting):
         backend.configure(False, scene.shape[0] * scene.shape[1])
-        style = objective.style_targets(extractor, settings, [painting], [1.0])
-        loss = objective.Objective(extractor, settings, objective.content_targets(extractor, settings, scene), style)
+        style = targets.style_targets(extractor, settings, [painting], [1.0])
+        loss = objective.Objective(extractor, settings, targets.content_targets(extractor, settings, scene), style)
         optimizer = optimizers.make(settings.optimizer.name, **settings.optimizer.arguments)
-        canvas = loop.Canvas(objective.to_space(scene, settings.space), settings, optimizer)
+        canvas = loop.Canvas(units.to_space(scene, settings.space), settings, optimizer)
         gradient = backend.value_and_grad(loss)
         step = backend.compile(lambda: canvas.step(gradient), canvas.variables)
         return lambda: step()["loss"]

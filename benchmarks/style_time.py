@@ -34,7 +34,8 @@ import kstyle
 from kstyle.models import features
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings
-from kstyle.style.engine import objective, sizes
+from kstyle.style.engine import objective, targets
+from kstyle.style.passes import sizes, units
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # (content, style) in the folders content/ and style/ of --data.
@@ -58,13 +59,13 @@ def judge(extractor, settings, content, style, size):
     loss = objective.Objective(
         extractor,
         settings,
-        objective.content_targets(extractor, settings, scene),
-        objective.style_targets(extractor, settings, [painting], [1.0]),
+        targets.content_targets(extractor, settings, scene),
+        targets.style_targets(extractor, settings, [painting], [1.0]),
     )
     evaluate = backend.compile(loss, [])
 
     def found(rgb):
-        total, parts = evaluate(keras.ops.convert_to_tensor(objective.to_space(rgb, settings.space)))
+        total, parts = evaluate(keras.ops.convert_to_tensor(units.to_space(rgb, settings.space)))
         return {k: float(keras.ops.convert_to_numpy(v)) for k, v in {"loss": total, **parts}.items()}
 
     return found

@@ -89,16 +89,14 @@ def test_done_is_what_these_settings_made_of_this_content(run):
 
 def test_the_network_is_loaded_once_and_not_for_nothing(painter, place, monkeypatch):
     """Failure: each of a thousand pictures costs the network and the style targets again."""
-    loads, targets = [], []
-    load, style_targets = transfer.features.load, transfer.objective.style_targets
+    loads, made = [], []
+    load, style_targets = transfer.features.load, transfer.targets.style_targets
     monkeypatch.setattr(transfer.features, "load", lambda *a, **k: loads.append(1) or load(*a, **k))
-    monkeypatch.setattr(
-        transfer.objective, "style_targets", lambda *a, **k: targets.append(1) or style_targets(*a, **k)
-    )
+    monkeypatch.setattr(transfer.targets, "style_targets", lambda *a, **k: made.append(1) or style_targets(*a, **k))
     for number in range(3):
         picture(f"in/{number}.png", number)
     outcomes = [outcome for _, outcome in batch.stylize_all(painter, "in", "out", 32, 1)]
-    assert [o.state for o in outcomes] == ["done"] * 3 and (len(loads), len(targets)) == (1, 1)
+    assert [o.state for o in outcomes] == ["done"] * 3 and (len(loads), len(made)) == (1, 1)
     fresh = transfer.Painter(STYLE, place / "shallow.yaml", precision="float32", deterministic=True)
     again = [outcome for _, outcome in batch.stylize_all(fresh, "in", "out", 32, 1)]
     assert [o.state for o in again] == ["skipped"] * 3 and len(loads) == 1

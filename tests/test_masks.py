@@ -9,7 +9,7 @@ import kstyle
 from kstyle import cli
 from kstyle.errors import DataError
 from kstyle.pictures import images
-from kstyle.style.engine import regions
+from kstyle.style.passes import regions
 
 CONTENT = images.Picture(np.full((20, 30, 3), 0.5, "float32"), name="content")
 

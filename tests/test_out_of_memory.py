@@ -49,10 +49,10 @@ def test_a_painting_that_is_too_large(place, monkeypatch, precision):
     run = loop.run
 
     def at(side):
-        def full_from(canvas, *arguments):
-            if max(canvas.shape) - 2 * canvas.margin >= side:
+        def full_from(course, *arguments):
+            if max(course.canvas.shape) - 2 * course.canvas.margin >= side:
                 raise full()
-            return run(canvas, *arguments)
+            return run(course, *arguments)
 
         monkeypatch.setattr(loop, "run", full_from)
 

@@ -35,7 +35,7 @@ from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.style import settings
-from kstyle.style.engine import loop, objective
+from kstyle.style.engine import loop, objective, targets
 
 ROOT = Path(__file__).parents[1]
 SIDE = 48
@@ -192,9 +192,10 @@ def gradient_of(name, content, style, start, tmp_path):
         extractor = features.load("squeezenet1.1", own.taps, weights=tmp_path / "squeezenet.npz")
     else:
         extractor = loaded(**own.network.model_dump(exclude={"extractor"}))
-    aims = objective.content_targets(extractor, own, content)
-    targets = objective.style_targets(extractor, own, [style], [1])
-    loss = objective.Objective(extractor, own, aims, objective.matched(extractor, own, targets, content, start))
+    aims = targets.content_targets(extractor, own, content)
+    styles = targets.style_targets(extractor, own, [style], [1])
+    styles = targets.matched(extractor, own, styles, content, start)
+    loss = objective.Objective(extractor, own, aims, styles)
     image, number = keras.Variable(start), keras.Variable(0, dtype="int32", trainable=False)
     gradient = backend.value_and_grad(lambda values: loss(values, *([number.value] if loss.redraws else [])))
     compiled = backend.compile(lambda: gradient(image.value), [image, number])

@@ -13,9 +13,10 @@ from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer
-from kstyle.style.engine import objective, regions, sizes
+from kstyle.style.engine import objective, targets
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Features, Positions
+from kstyle.style.passes import regions, scene
 from kstyle.style.settings import FurtherTerm
 
 ROOT = Path(__file__).parents[1]
@@ -116,9 +117,9 @@ def _loss_inside(preset, content, style, mask, rgb):
     painter = transfer.Painter(style, preset, precision="float32")
     extractor, settings = painter.load(), painter.settings
     region = regions.Region(mask.astype("float32") / 255)
-    targets = objective.style_targets(extractor, settings, [style], [1], apart=True)
-    aims = objective.content_targets(extractor, settings, content)
-    loss = objective.Objective(extractor, settings, aims, targets, regions=[region])
+    styles = targets.style_targets(extractor, settings, [style], [1], apart=True)
+    aims = targets.content_targets(extractor, settings, content)
+    loss = objective.Objective(extractor, settings, aims, styles, regions=[region])
     picture = ops.convert_to_tensor(rgb)
     aim, found = (ops.convert_to_numpy(f["relu2_1"]) for f in (aims, backend.compile(lambda: extractor(picture), [])()))
     own = region.weights(found) * region.share
@@ -192,8 +193,8 @@ def test_a_mask_of_another_size_and_alpha(preset):
 def test_a_painter_does_its_work_once(preset, monkeypatch):
     """Failure: a folder of pictures takes as long as a command for each."""
     made = []
-    wrapped = objective.style_targets
-    monkeypatch.setattr(objective, "style_targets", lambda *a, **k: made.append(1) or wrapped(*a, **k))
+    wrapped = targets.style_targets
+    monkeypatch.setattr(targets, "style_targets", lambda *a, **k: made.append(1) or wrapped(*a, **k))
     painter = transfer.Painter(example("wave", 64), preset, deterministic=True)
     cat, cup = example("chelsea", 64), example("coffee", 64)
     first, _, again = (painter.paint(content, size=64, steps=2).rgb for content in (cat, cup, cat))
@@ -209,7 +210,7 @@ def test_regions_of_a_margin(preset):
     """Failure: at coarse sizes, where a margin surrounds the picture, the mask is shifted against it."""
     mask = np.zeros((6, 8), "float32")
     mask[:, :4] = 1
-    wide = sizes.mirrored(mask, 2)
+    wide = scene.mirrored(mask, 2)
     assert wide.shape == (10, 12) and wide[0, 0] == 1 and wide[5, 6] == 0
     content = example("chelsea", 96)
     result = kstyle.stylize(

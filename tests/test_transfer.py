@@ -17,7 +17,8 @@ from kstyle.errors import UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import objective, pyramid, strength
+from kstyle.style.engine import objective, strength, targets
+from kstyle.style.passes import pyramid
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE, OTHER = (ROOT / "examples" / name for name in ("chelsea.jpg", "night.jpg", "wave.jpg"))
@@ -283,7 +284,7 @@ def test_a_loss_that_is_not_a_number_once(paint, caplog, monkeypatch):
 
 def test_an_interrupt_between_two_sizes(paint, monkeypatch):
     """Failure: Ctrl-C while the next size is prepared throws the work of the sizes before away."""
-    calls, make = [], objective.content_targets
+    calls, make = [], targets.content_targets
 
     def interrupted(*arguments):
         calls.append(1)
@@ -291,7 +292,7 @@ def test_an_interrupt_between_two_sizes(paint, monkeypatch):
             raise KeyboardInterrupt
         return make(*arguments)
 
-    monkeypatch.setattr(objective, "content_targets", interrupted)
+    monkeypatch.setattr(targets, "content_targets", interrupted)
     with pytest.raises(transfer.Interrupted) as stopped:
         paint(size=96, steps=6, scales={"smallest": 32})
     result = stopped.value.result

@@ -237,13 +237,6 @@ def fit(size, long_side):
     return (long_side, short_side) if height >= width else (short_side, long_side)
 
 
-def median(array, side):
-    """(H, W, C) -> the same, each value the median of the `side` × `side` around it, edges repeated."""
-    around = np.pad(array, [(side // 2, side // 2)] * 2 + [(0, 0)], mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(around, (side, side), axis=(0, 1))
-    return np.median(windows, axis=(-2, -1)).astype(np.float32)
-
-
 def resize_picture(picture, size, filter="lanczos"):
     """`picture` at `size` (height, width), clipped to [0, 1]; name and notes stay. Errors as for `resize`.
 

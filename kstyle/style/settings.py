@@ -11,9 +11,9 @@ from kstyle.config import Closed, FilePath, NotNegative, Positive, Switched, one
 from kstyle.errors import unknown
 from kstyle.open_names import Names
 from kstyle.style.colour.modes import MODES
-from kstyle.style.engine.size_plan import Plateau, Scales, from_side
 from kstyle.style.losses.compared import Compared
 from kstyle.style.losses.scalings import CONTENT, CONTENT_DIFFERENCES, GRAM_LOSSES, PIXELS, STYLE
+from kstyle.style.passes.size_plan import Plateau, Scales, from_side
 
 # What is weighed beside `terms`, and its column in the history.
 SECTIONS = ("content", "style", "tv", "range")
@@ -193,7 +193,7 @@ class StyleSettings(Closed):
     """A preset. Every key may be overridden with `--set` or a keyword of `kstyle.stylize`.
 
     Attributes:
-        space: in which the picture is optimised, from `kstyle.style.engine.objective.SPACES`.
+        space: in which the picture is optimised, from `kstyle.style.engine.units.SPACES`.
         clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished
             picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.
@@ -205,7 +205,7 @@ class StyleSettings(Closed):
         terms: style terms beside `style`.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
-        pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.engine.pyramid`); 0:
+        pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.passes.pyramid`); 0:
             none. The optimiser then begins anew at each size, and the picture is not clamped before the end.
         plateau: when to leave a size before its last step; None: never.
         strength: how much of style, 0 to 1, in place of the weights' own balance, see `kstyle.style.engine.strength`;

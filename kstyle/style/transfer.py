@@ -19,9 +19,10 @@ from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.pictures.images import Source
 from kstyle.style import settings as style_settings
-from kstyle.style.engine import loop, objective, regions, sizes
+from kstyle.style.engine import loop, objective, targets
 from kstyle.style.engine.painting import Painting
-from kstyle.style.engine.styles import Styles, check_blend
+from kstyle.style.passes import regions, sizes
+from kstyle.style.passes.styles import Styles, check_blend
 from kstyle.style.result import Interrupted, Result
 
 log = logging.getLogger("kstyle")
@@ -133,7 +134,7 @@ class Painter:
 
     Attributes:
         settings: the checked `kstyle.style.settings.StyleSettings`.
-        styles: `kstyle.style.engine.styles.Styles`: the pictures, their masks and weights.
+        styles: `kstyle.style.passes.styles.Styles`: the pictures, their masks and weights.
         precision: `"float32"` or `"bfloat16"`.
         weights, deterministic: as given.
         given: the `kstyle.Extractor` that was given; None: the network is the preset's.
@@ -185,6 +186,7 @@ class Painter:
         if own:
             own.check(self.settings.taps)
         self.styles = Styles([_read(style) for style in given], style_masks, blend)
+        self._kept = targets.Kept(self.styles)
         self.given, self._extractor = own, own
 
     def paint(
@@ -210,32 +212,56 @@ class Painter:
 
         Returns, raises: as `stylize`.
         """
+        painting = self.painting(
+            content, size, steps, seed, callback, masks=masks, start=start, anchor=anchor, final_only=final_only
+        )
+        return self.finish(painting)
+
+    def painting(
+        self,
+        content: Source,
+        size: int = 512,
+        steps: int | None = None,
+        seed: int = 0,
+        callback: Callable[[loop.Step], Any] | Any = None,
+        *,
+        masks: Sequence[Mask] | None = None,
+        start: np.ndarray | None = None,
+        anchor: Anchor | None = None,
+        final_only: bool = False,
+    ) -> Painting:
+        """A `kstyle.style.engine.painting.Painting` that is not begun yet, for `finish`; args and errors as `paint`."""
         check_numbers(size, steps, seed)
         content = _read(content)
         masks = None if masks is None else regions.read(masks, [content] * len(self.styles.pictures), "content")
         first = self._start() if start is None else images.Picture(start)
         plan = sizes.plan(self.settings, content, size, steps, final_only)
-        painting = Painting(self.settings, self.styles, content, plan, seed, callback, masks, first, anchor)
-        extractor = self._ready(seed, painting.final)
+        return Painting(self._kept, content, plan, seed, callback, masks, first, anchor, final_only)
+
+    def finish(self, painting: Painting, between: Callable[[], Any] | None = None) -> Result:
+        """Takes the steps of a painting that are left. Returns, raises: as `paint`.
+
+        `between` is called between two steps, where `painting.state()` is whole.
+        """
+        extractor = self._ready(painting.seed, painting.final)
         try:
-            for number, now in enumerate(plan):
-                loss = painting.begin(number, extractor)
-                painting.history.complete(loop.run(painting.canvas, loss, now.steps, painting.history.on_step))
-                if painting.history.ended:
-                    break
+            while painting.number < len(painting.plan) and not painting.history.ended:
+                aim = painting.begin(extractor)
+                loop.run(painting.course, aim, between)
+                painting.end()
             signals.hold()
         except KeyboardInterrupt as interrupt:
             if painting.canvas is None:
                 raise
             signals.hold(stopped=True)
-            raise Interrupted(self._result(painting, seed, final_only)) from interrupt
+            raise Interrupted(self._result(painting)) from interrupt
         except Exception as error:
             if backend.out_of_memory(error):
-                raise DataError(_too_large(painting, number, self.precision)) from error
+                raise DataError(_too_large(painting, self.precision)) from error
             raise
         finally:
             painting.history.close()
-        return self._result(painting, seed, final_only)
+        return self._result(painting)
 
     def paint_together(
         self,
@@ -267,22 +293,21 @@ class Painter:
             if sizes.plan(self.settings, content, size, steps) != plan:
                 raise UsageError(f"{content.name} and {read[0].name} differ in shape: they cannot be painted together.")
         paintings = [
-            Painting(self.settings, self.styles, content, plan, seed, None if number else callback, start=start)
+            Painting(self._kept, content, plan, seed, None if number else callback, start=start)
             for number, content in enumerate(read)
         ]
         extractor = self._ready(seed, paintings[0].final)
-        for number, now in enumerate(plan):
-            loss = objective.Together([painting.begin(number, extractor) for painting in paintings])
-            on_steps = [painting.history.on_step for painting in paintings]
-            rows = loop.run_together([painting.canvas for painting in paintings], loss, now.steps, on_steps)
-            for painting, own in zip(paintings, rows):
-                painting.history.complete(own)
-            if any(painting.history.ended for painting in paintings):
-                break
-        for painting in paintings:
-            painting.history.close()
+        try:
+            while paintings[0].number < len(plan) and not any(painting.history.ended for painting in paintings):
+                together = objective.Together([painting.begin(extractor) for painting in paintings])
+                loop.run_together([painting.course for painting in paintings], together)
+                for painting in paintings:
+                    painting.end()
+        finally:
+            for painting in paintings:
+                painting.history.close()
         signals.hold()
-        return [self._result(painting, seed) for painting in paintings]
+        return [self._result(painting) for painting in paintings]
 
     def _ready(self, seed, final):
         sizes.check_scale(self.settings.style, final)
@@ -290,9 +315,9 @@ class Painter:
         backend.configure(self.deterministic, final[0] * final[1])
         return self.load()
 
-    def _result(self, painting, seed, final_only=False):
-        record = {**self._record(), "size": list(painting.final), "steps": painting.steps, "seed": seed}
-        if final_only:
+    def _result(self, painting):
+        record = {**self._record(), "size": list(painting.final), "steps": painting.steps, "seed": painting.seed}
+        if painting.final_only:
             record["scales"]["smallest"] = None
         return Result(painting.rgb(), painting.alpha(), painting.history.frame(), record)
 
@@ -343,10 +368,10 @@ class Painter:
         return self.settings.init if self.settings.init in INITS else _read(self.settings.init)
 
 
-def _too_large(painting, number, precision):
-    """What to say where pass `number` of a painting takes more memory than there is."""
-    height, width = painting.plan[number].shape
-    smaller = [max(each.shape) for each in painting.plan[:number] if max(each.shape) < max(height, width)]
+def _too_large(painting, precision):
+    """What to say where the pass at hand takes more memory than there is."""
+    height, width = painting.plan[painting.number].shape
+    smaller = [max(each.shape) for each in painting.plan[: painting.number] if max(each.shape) < max(height, width)]
     fits = f"--size {max(smaller)} fits" if smaller else f"try --size {max(height, width) // 2}, a quarter of it"
     half = ", or --precision bfloat16" if precision == "float32" else ""
     return f"{painting.content.name}: at {width}×{height} a step takes more memory than there is: {fits}{half}."

@@ -16,7 +16,8 @@ from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.style import settings
-from kstyle.style.engine import objective
+from kstyle.style.engine import objective, targets
+from kstyle.style.passes import units
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
@@ -43,11 +44,11 @@ def terms(preset, changes=None):
     own = settings.load(preset, changes or {}).at(SIDE)
     content, style = picture("coffee"), picture("wave")
     start = content + 0.1 * np.random.default_rng(0).normal(size=content.shape)
-    start = objective.to_space(start, own.space).astype("float32")
+    start = units.to_space(start, own.space).astype("float32")
     extractor = features.load("vgg19", own.taps, **own.network.model_dump(exclude={"extractor"}))
-    aims = objective.content_targets(extractor, own, content)
-    targets = objective.style_targets(extractor, own, [style], [1])
-    loss = objective.Objective(extractor, own, aims, targets)
+    aims = targets.content_targets(extractor, own, content)
+    styles = targets.style_targets(extractor, own, [style], [1])
+    loss = objective.Objective(extractor, own, aims, styles)
     image = keras.Variable(start)
     gradient = backend.value_and_grad(lambda values: loss(values))
     (total, parts), slope = backend.compile(lambda: gradient(image.value), [image])()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
-from kstyle.style.engine import pyramid
+from kstyle.style.passes import pyramid
 
 ops = keras.ops
 log = logging.getLogger("kstyle")
@@ -163,44 +163,39 @@ class Canvas:
         return value if np.isfinite(value).all() else ops.convert_to_numpy(self.picture(self.best.value))
 
 
-def run(canvas, loss, steps, on_step):
-    """Takes `steps` steps; each is one evaluation of the gradient.
+def run(course, objective, between=None):
+    """Takes the steps of a `Course` that are left; each is one evaluation of the gradient.
 
     A loss that is not finite, or ten times what this size began with, restores the best picture and halves the step;
     the log says so. Where the loss no longer falls, `settings.plateau` ends it earlier.
 
     Args:
-        canvas: `Canvas`.
-        loss: a `kstyle.style.engine.objective.Objective`.
-        steps: how many.
-        on_step: called with {"loss": …} (tensors) after each; the last one is that after which it returns something
-            true.
+        objective: a `kstyle.style.engine.objective.Objective`.
+        between: called between two steps, whenever the losses of all steps so far are known and the canvas and the
+            course belong together: the time to save them.
 
     Returns:
-        One dict of floats a step: "loss" and each term.
+        `course.rows`.
     """
-    gradient = backend.value_and_grad(lambda values: loss(canvas.picture(values), *_step_of(canvas, loss)))
+    canvas = course.canvas
+    gradient = backend.value_and_grad(lambda values: objective(canvas.picture(values), *_step_of(canvas, objective)))
     step = backend.compile(lambda: [canvas.step(gradient)], canvas.variables)
-    (rows,) = _advance([canvas], step, lambda: [gradient(canvas.image.value)[0][0]], steps, [on_step])
-    return rows
+    _advance([course], step, lambda: [gradient(canvas.image.value)[0][0]], between)
+    return course.rows
 
 
-def run_together(canvases, loss, steps, on_steps):
+def run_together(courses, together):
     """`run` of several pictures of one size at once.
 
     Args:
-        canvases: list of `Canvas`.
-        loss: a `kstyle.style.engine.objective.Together` of as many.
-        steps: how many, of each.
-        on_steps: as `on_step`, one for each.
-
-    Returns:
-        For each canvas what `run` returns.
+        courses: list of `Course`, of as many steps.
+        together: a `kstyle.style.engine.objective.Together` of as many objectives.
     """
+    canvases = [course.canvas for course in courses]
 
     def of_values(values):
         pictures = [canvas.picture(values[i]) for i, canvas in enumerate(canvases)]
-        return loss(ops.stack(pictures), *_step_of(canvases[0], loss))
+        return together(ops.stack(pictures), *_step_of(canvases[0], together))
 
     gradient = backend.value_and_grad(of_values)
 
@@ -214,57 +209,69 @@ def run_together(canvases, loss, steps, on_steps):
         return [{name: values[i] for name, values in parts.items()} for i in range(len(canvases))]
 
     variables = [variable for canvas in canvases for variable in canvas.variables]
-    step = backend.compile(step, variables)
-    return _advance(canvases, step, lambda: list(evaluate()[0][1]["loss"]), steps, on_steps)
+    _advance(courses, backend.compile(step, variables), lambda: list(evaluate()[0][1]["loss"]))
 
 
-def _step_of(canvas, loss):
-    """What a loss is called with beside the picture: the number of the step, if it looks elsewhere at each."""
-    return (canvas.optimizer.iterations.value,) if loss.redraws else ()
+def _step_of(canvas, objective):
+    """What an objective is called with beside the picture: the number of the step, if it looks elsewhere at each."""
+    return (canvas.optimizer.iterations.value,) if objective.redraws else ()
 
 
-def _advance(canvases, step, last, steps, on_steps):
-    """Takes steps with all canvases until each has all of its steps, or an end of its own.
+def _advance(courses, step, last, between=None):
+    """Takes steps until each course has all of its steps, or an end of its own.
 
     Args:
-        canvases: list of `Canvas`.
+        courses: list of `Course`.
         step: takes one with each and returns for each {"loss": …}.
         last: returns for each the loss of its picture as it is.
-        steps, on_steps: as for `run_together`.
+        between: as for `run`.
     """
     # Looking at a loss waits for the device. A GPU is looked at every tenth step; a CPU has nothing to wait for.
     interval = 10 if backend.accelerated() else 1
-    courses, pending = [Course(canvas, steps) for canvas in canvases], []
-    for number in range(steps):
+    first, pending = courses[0], []
+    for number in range(len(first.rows), first.steps):
         backend.adapt_threads()
         pending.append(step())
-        asked = [on_step(losses) for course, on_step, losses in zip(courses, on_steps, pending[-1]) if not course.ended]
-        if len(pending) < interval and number + 1 < steps and not any(asked):
+        asked = [course.on_step(losses) for course, losses in zip(courses, pending[-1]) if not course.ended]
+        if len(pending) < interval and number + 1 < first.steps and not any(asked):
             continue
         for course, taken in zip(courses, zip(*pending)):
             if not course.ended:
                 course.look(fetch(taken))
         pending.clear()
+        if between is not None:
+            between()
         if any(asked) or all(course.ended for course in courses):
             break
     # A step gives the loss of the picture before it, so the last picture's loss has to be computed.
     if any(course.doubtful for course in courses):
         for course, value in zip(courses, last()):
             course.close(float(ops.convert_to_numpy(value)))
-    return [course.rows for course in courses]
 
 
 class Course:
-    """The losses of one canvas at one size, and what follows from them.
+    """The steps at one size: how many, the losses so far, and what follows from them.
+
+    Args:
+        canvas: `Canvas`.
+        steps: how many in all.
+        on_step: called with {"loss": …} (tensors) after each; the last one is that after which it returns something
+            true.
+        taken: what `state` gave, to go on from there.
 
     Attributes:
-        rows: one dict of floats a step.
+        rows: of the steps taken one dict of floats each: "loss" and each term.
         ended: no further step counts.
     """
 
-    def __init__(self, canvas, steps):
-        self.canvas, self.rows, self.ended = canvas, [], False
-        self._steps, self._halvings = steps, 0
+    def __init__(self, canvas, steps, on_step=lambda losses: None, taken=None):
+        taken = taken or {"rows": [], "halvings": 0, "ended": False}
+        self.canvas, self.steps, self.on_step = canvas, steps, on_step
+        self.rows, self._halvings, self.ended = list(taken["rows"]), taken["halvings"], taken["ended"]
+
+    def state(self):
+        """What a `Course` goes on from, for JSON; the variables of its canvas are not in it."""
+        return {"rows": list(self.rows), "halvings": self._halvings, "ended": self.ended}
 
     def look(self, fetched):
         """Takes the losses of the steps since the last look: goes back if they diverge, ends if they stand still."""
@@ -273,7 +280,7 @@ class Course:
         bad = next((row for row in fetched if not row["loss"] <= DIVERGED * first), None)
         if bad is None:
             if _no_longer_falls(self.rows, self.canvas.settings.plateau):
-                log.info("the loss no longer falls: %d of %d steps taken at this size", len(self.rows), self._steps)
+                log.info("the loss no longer falls: %d of %d steps taken at this size", len(self.rows), self.steps)
                 self._end()
             return
         self._halvings += 1

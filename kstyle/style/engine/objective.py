@@ -1,107 +1,20 @@
-"""What is minimised: content, style and total variation, with their targets computed once."""
+"""What is minimised: content, style and total variation, as a function of the picture."""
 
 import keras
-import numpy as np
 
-from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.style.losses import terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
 from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.losses.scalings import PIXELS
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
+from kstyle.style.passes import units
 
 ops = keras.ops
 
-_MEAN, _DEVIATION = (np.array(numbers, "float32") for numbers in PREPROCESSINGS["torch"].rgb)
-# The space in which the picture is optimised: value = factor · rgb + offset, rgb in [0, 1]. Adam's learning rate,
-# L-BFGS' first step and total variation depend on it, so a published recipe needs its own.
-SPACES = {
-    "unit": (1.0, 0.0),
-    "byte": (255.0, 0.0),
-    "byte-256": (256.0, 0.0),
-    # (rgb - mean) / deviation of ImageNet, as torchvision's transforms leave it.
-    "imagenet": (1 / _DEVIATION, -_MEAN / _DEVIATION),
-}
 
-
-def to_space(rgb, space):
-    """rgb: (..., 3) NumPy in [0, 1] -> the values that are optimised."""
-    factor, offset = SPACES[space]
-    return (rgb * np.float32(factor) + np.float32(offset)).astype("float32")
-
-
-def from_space(values, space):
-    """The inverse of `to_space`, for NumPy arrays and tensors."""
-    factor, offset = SPACES[space]
-    if space == "unit":
-        return values
-    inverse = np.asarray(1 / factor, "float32")
-    if isinstance(values, np.ndarray):
-        return (values - np.float32(offset)) * inverse
-    return (values - ops.convert_to_tensor(np.float32(offset))) * ops.convert_to_tensor(inverse)
-
-
-def _features(extractor, image):
+def features_of(extractor, image):
     """`Features` of image: (H, W, 3) RGB in [0, 1]."""
     return Features({**extractor(image), PIXELS: image[None]}, tuple(image.shape[:2]))
-
-
-def style_targets(extractor, settings, styles, blend, seed=0, regions=None, apart=False):
-    """What the style terms are to reach: {term: target}, see `kstyle.style.losses.terms.target`.
-
-    Args:
-        extractor: `kstyle.models.features.Extractor` with at least `settings.taps`.
-        settings: `kstyle.style.settings.StyleSettings`.
-        styles: list of (H, W, 3) float32 RGB in [0, 1], of any sizes.
-        blend: a weight for each, of any sum.
-        seed: of the positions that sampling terms take from a style, which stay the same.
-        regions: for each style the `kstyle.style.engine.regions.Region` of it that counts, or None.
-        apart: keep every style by itself, for `objective(regions=…)`; a style's share is then the ratio of its weight
-            to the mean.
-    """
-    share = np.asarray(blend, "float32") / (np.mean(blend) if apart else np.sum(blend))
-    blend = [float(weight) for weight in share]
-    turns = range(4 if settings.style.turned else 1)
-    views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in styles for turn in turns]
-    features = [_features(extractor, ops.convert_to_tensor(view)) for view in views]
-    regions = regions and [region and region.turned(turn) for region in regions for turn in turns]
-    return {
-        name: terms.target(term, features, blend, Positions(seed), regions, apart, len(turns))
-        for name, term in settings.style_terms.items()
-        if term.weight
-    }
-
-
-def content_targets(extractor, settings, content):
-    """{tap: (1, H, W, C) float32} of content: (H, W, 3) float32 RGB in [0, 1]."""
-    features, factor = _features(extractor, ops.convert_to_tensor(content)), settings.content.target_factor
-
-    def aim(activations):
-        return ops.stop_gradient(factor * ops.cast(activations, "float32"))
-
-    return {tap: aim(features[tap]) for tap in settings.content.layers}
-
-
-def matched(extractor, settings, targets, content, picture=None, seed=0, regions=None):
-    """Style targets for one picture: terms that look for their matches once have found them.
-
-    Args:
-        extractor, settings, seed, regions: as for `objective`.
-        targets: from `style_targets`.
-        content: (H, W, 3) float32 RGB in [0, 1].
-        picture: what the painting is as yet, likewise; None: nothing.
-    """
-    guides, found = {}, dict(targets)
-    for name, reached in targets.items():
-        term = settings.style_terms[name]
-        if terms.kind_of(term).match is None:
-            continue
-        mix = 0.0 if picture is None else term.mix
-        if mix not in guides:
-            guide = content if not mix else (mix * picture + (1 - mix) * content).astype("float32")
-            guides[mix] = _features(extractor, ops.convert_to_tensor(guide))
-        found[name] = terms.matched(term, guides[mix], reached, Positions(seed), regions)
-    return found
 
 
 def _content_loss(content, features, target, positions):
@@ -125,10 +38,10 @@ class Objective:
 
     Args:
         extractor, settings: as for the targets, which must come from the same ones.
-        content_target: from `content_targets`, of a picture of the size that is made.
-        style_target: from `style_targets`, and then `matched` where a term needs it.
+        content_target: from `targets.content_targets`, of a picture of the size that is made.
+        style_target: from `targets.style_targets`, and then `targets.matched` where a term needs it.
         seed: of the positions that sampling terms take from the picture.
-        regions: for each style the `kstyle.style.engine.regions.Region` of the picture that it is for, or None; its
+        regions: for each style the `kstyle.style.passes.regions.Region` of the picture that it is for, or None; its
             targets must have been kept apart. None: all styles everywhere.
         anchor: `(picture, trust, weight)`: hold the picture to another, (H, W, 3) in `settings.space`, where trust,
             (H, W, 1), is above 0. The term `"temporal"` is weight × mean trust × squared difference in [0, 1].
@@ -147,7 +60,7 @@ class Objective:
         self.redraws = settings.content.loss == "self_similarity" or any(term.redraw for term in sampling)
 
     def __call__(self, image, step=None):
-        parts = self.parts(_features(self.extractor, from_space(image, self.settings.space)), image, step)
+        parts = self.parts(features_of(self.extractor, units.from_space(image, self.settings.space)), image, step)
         return sum(parts.values()), parts
 
     def parts(self, features, image, step=None):
@@ -163,10 +76,10 @@ class Objective:
         if settings.tv.weight:
             parts["tv"] = settings.tv.weight * TV_LOSSES[settings.tv.kind](image)
         if settings.range.weight:
-            parts["range"] = settings.range.weight * out_of_range(from_space(image, settings.space))
+            parts["range"] = settings.range.weight * out_of_range(units.from_space(image, settings.space))
         if self._anchor is not None:
             picture, trust, weight = self._anchor
-            change = ops.square(from_space(image, settings.space) - from_space(picture, settings.space))
+            change = ops.square(units.from_space(image, settings.space) - units.from_space(picture, settings.space))
             parts["temporal"] = weight * ops.mean(trust * change)
         return parts
 
@@ -190,7 +103,7 @@ class Together:
 
     def __call__(self, images, step=None):
         first, count, shape = self._objectives[0], len(self._objectives), tuple(images.shape[1:3])
-        rgb = from_space(images, first.settings.space)
+        rgb = units.from_space(images, first.settings.space)
         # Split and not sliced: the gradient of a slice is as large as all.
         layers = {tap: ops.split(f, count, axis=0) for tap, f in {**first.extractor(rgb), PIXELS: rgb}.items()}
         each = ops.split(images, count, axis=0)

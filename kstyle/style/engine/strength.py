@@ -7,6 +7,7 @@ from keras import ops
 
 from kstyle import backend
 from kstyle.style.engine import objective
+from kstyle.style.passes import units
 
 log = logging.getLogger("kstyle")
 
@@ -37,7 +38,7 @@ def balanced(extractor, settings, scene, aims, targets, side, seed=0, regions=No
     measure = backend.compile(lambda image: loss(image)[1], [])
 
     def parts(rgb):
-        found = measure(ops.convert_to_tensor(objective.to_space(rgb, settings.space)))
+        found = measure(ops.convert_to_tensor(units.to_space(rgb, settings.space)))
         return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
 
     lost = parts(np.broadcast_to(scene.mean((0, 1)), scene.shape).astype("float32"))["content"]

@@ -62,7 +62,7 @@ class Positions:
         Args:
             samples: how many; where there are no more, all that there are, of which None means every position.
             redraw: whether another step looks elsewhere.
-            region: a `kstyle.style.engine.regions.Region`: only positions in it; None: anywhere.
+            region: a `kstyle.style.passes.regions.Region`: only positions in it; None: anywhere.
             rim: so many rows and columns at each edge are left out, and positions counted without them.
         """
         among = None if region is None else region.inside(height, width, rim)
@@ -145,7 +145,7 @@ def _at(features, top, left, shrink):
 class Look:
     """How features are looked at: by which term, where, and whether they are a style's.
 
-    `region`: `kstyle.style.engine.regions.Region`, or None for all of the picture.
+    `region`: `kstyle.style.passes.regions.Region`, or None for all of the picture.
     """
 
     term: object

@@ -1,11 +1,10 @@
-"""The style pictures of a painter, and what is kept of them from content to content: their sizes, their targets."""
+"""The style pictures of a painter, at the sizes in which they are shown, kept from content to content."""
 
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
-from kstyle.style.colour import modes as colour
-from kstyle.style.engine import objective, regions, sizes
+from kstyle.style.passes import regions, sizes
 
 # So many sizes are kept. At five layers of VGG the targets of one are three megabytes, and a style picture of 1024
 # pixels nine.
@@ -17,7 +16,7 @@ class Styles:
 
     Args:
         pictures: list of `kstyle.pictures.images.Picture`, one at least.
-        masks: for each the part of it that is painted after, as for `kstyle.style.engine.regions.read`; None: what of
+        masks: for each the part of it that is painted after, as for `kstyle.style.passes.regions.read`; None: what of
             it is opaque.
         blend: a weight for each; None: equal.
 
@@ -35,43 +34,24 @@ class Styles:
             self.masks = [picture.alpha for picture in pictures]
         else:
             self.masks = regions.read(masks, pictures, "style")
-        self._sized, self._targets = {}, {}
+        self._sized = {}
 
     def at(self, settings, shape):
         """The pictures, (H, W, 3) each, and their masks, at the sizes that they are shown in.
 
         Args:
-            settings: `kstyle.style.settings.StyleSettings`.
+            settings: `kstyle.style.settings.Style`, how large they are beside the picture.
             shape: (height, width) of the picture that is painted.
         """
-        shapes = tuple(sizes.of_style(settings.style, picture, shape) for picture in self.pictures)
-        return _kept(self._sized, shapes, lambda: (
+        shapes = tuple(sizes.of_style(settings, picture, shape) for picture in self.pictures)
+        return kept(self._sized, shapes, lambda: (
             [images.resize_picture(picture, size).rgb for picture, size in zip(self.pictures, shapes)],
             [regions.resize(mask, size) for mask, size in zip(self.masks, shapes)],
         ))  # fmt: skip
 
-    def targets(self, extractor, settings, shown, masks, seed, apart):
-        """`objective.style_targets`, kept for the next content unless a colour mode makes the styles follow contents.
-
-        Args:
-            extractor: `kstyle.models.features.Extractor`.
-            settings: of a pass.
-            shown, masks: from `at`, recoloured where a colour mode does that.
-            seed, apart: as for `style_targets`.
-        """
-
-        def find():
-            counted = [regions.region(mask) for mask in masks]
-            return objective.style_targets(extractor, settings, shown, self.blend, seed, counted, apart)
-
-        if colour.styles_follow_content(settings.colour):
-            return find()
-        wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
-        return _kept(self._targets, (tuple(picture.shape for picture in shown), wanted, seed, apart), find)
-
     def __getstate__(self):
         """Sent to another process without what is kept."""
-        return {**self.__dict__, "_sized": {}, "_targets": {}}
+        return {**self.__dict__, "_sized": {}}
 
 
 def check_blend(blend, count):
@@ -86,7 +66,7 @@ def check_blend(blend, count):
     return blend
 
 
-def _kept(store, key, make):
+def kept(store, key, make):
     """`store[key]`, made if need be; a full store is emptied first."""
     if key not in store:
         if len(store) >= MOST_KEPT:

@@ -1,13 +1,9 @@
-"""The sizes that a picture passes through: what it starts as, what surrounds it, how it grows."""
+"""The sizes that a picture passes through, a `Pass` each."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from kstyle.errors import DataError, UsageError
-from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.pictures import images
-from kstyle.style.engine import objective
 
 # Four poolings: a side below this has nothing left at block5.
 SMALLEST_SIDE = 16
@@ -84,33 +80,3 @@ def check_scale(style, shape):
             f"style.scale: at {style.scale:g} times {max(shape)} the style pictures' long side is {side} pixels; "
             f"expected {SMALLEST_SIDE // 2} to {LARGEST_SIDE}."
         )
-
-
-def noise(settings, shape, margin, seed):
-    """(H, W, 3) float32 in the settings' space: normal noise around ImageNet's mean colour, margin included."""
-    mean = np.array(PREPROCESSINGS["caffe"].mean[::-1])  # RGB bytes
-    canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin, 3)
-    grains = np.random.default_rng(seed).normal(0, settings.noise, canvas)
-    return objective.to_space(((mean + grains) / 255).astype("float32"), settings.space)
-
-
-def mirrored(array, margin):
-    """Mirrors `margin` pixels outwards on each side of (H, W) or (H, W, 3); None stays None."""
-    if array is None or not margin:
-        return array
-    return np.pad(array, [(margin, margin)] * 2 + [(0, 0)] * (array.ndim - 2), mode="symmetric")
-
-
-def enlarge(values, filter, margins, shape):
-    """What lies along one picture and its margin, (H, W, C), brought to another's size and margin.
-
-    Args:
-        margins: of the one and of the other, pixels.
-        shape: (height, width) of the other, without margin.
-    """
-    before, after = margins
-    # The margin grows with the picture; what is more than the other's is cut off.
-    around = [round(before * new / (old - 2 * before)) for new, old in zip(shape, values.shape)]
-    grown = images.resize(values, tuple(new + 2 * more for new, more in zip(shape, around)), filter)
-    top, left = (more - after for more in around)
-    return grown[top : top + shape[0] + 2 * after, left : left + shape[1] + 2 * after]

@@ -115,6 +115,11 @@ def resize(mask, size):
     return None if mask is None else np.clip(images.resize(mask, size, "area"), 0, 1).astype("float32")
 
 
+def all_at(masks, size):
+    """A list of masks as by `resize`; None stays None."""
+    return None if masks is None else [resize(mask, size) for mask in masks]
+
+
 def region(mask):
     """`Region`, or None for None."""
     return None if mask is None else Region(mask)

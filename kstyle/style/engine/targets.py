@@ -1,0 +1,106 @@
+"""What a painting is to reach: the statistics of the styles and the features of the content, computed once a pass."""
+
+import keras
+import numpy as np
+
+from kstyle.style.colour import modes as colour
+from kstyle.style.engine.objective import features_of
+from kstyle.style.losses import terms
+from kstyle.style.losses.positions import Positions
+from kstyle.style.passes import regions
+from kstyle.style.passes.styles import kept
+
+ops = keras.ops
+
+
+def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=False):
+    """What the style terms are to reach: {term: target}, see `kstyle.style.losses.terms.target`.
+
+    Args:
+        extractor: `kstyle.models.features.Extractor` with at least `settings.taps`.
+        settings: `kstyle.style.settings.StyleSettings`.
+        styles: list of (H, W, 3) float32 RGB in [0, 1], of any sizes.
+        blend: a weight for each, of any sum.
+        seed: of the positions that sampling terms take from a style, which stay the same.
+        seen: for each style the `kstyle.style.passes.regions.Region` of it that counts, or None.
+        apart: keep every style by itself, for an `Objective` with regions; a style's share is then the ratio
+            of its weight to the mean.
+    """
+    share = np.asarray(blend, "float32") / (np.mean(blend) if apart else np.sum(blend))
+    blend = [float(weight) for weight in share]
+    turns = range(4 if settings.style.turned else 1)
+    views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in styles for turn in turns]
+    features = [features_of(extractor, ops.convert_to_tensor(view)) for view in views]
+    seen = seen and [region and region.turned(turn) for region in seen for turn in turns]
+    return {
+        name: terms.target(term, features, blend, Positions(seed), seen, apart, len(turns))
+        for name, term in settings.style_terms.items()
+        if term.weight
+    }
+
+
+def content_targets(extractor, settings, content):
+    """{tap: (1, H, W, C) float32} of content: (H, W, 3) float32 RGB in [0, 1]."""
+    features, factor = features_of(extractor, ops.convert_to_tensor(content)), settings.content.target_factor
+
+    def aim(activations):
+        return ops.stop_gradient(factor * ops.cast(activations, "float32"))
+
+    return {tap: aim(features[tap]) for tap in settings.content.layers}
+
+
+def matched(extractor, settings, targets, content, picture=None, seed=0, regions=None):
+    """Style targets for one picture: terms that look for their matches once have found them.
+
+    Args:
+        extractor, settings, seed, regions: as for `objective`.
+        targets: from `style_targets`.
+        content: (H, W, 3) float32 RGB in [0, 1].
+        picture: what the painting is as yet, likewise; None: nothing.
+    """
+    guides, found = {}, dict(targets)
+    for name, reached in targets.items():
+        term = settings.style_terms[name]
+        if terms.kind_of(term).match is None:
+            continue
+        mix = 0.0 if picture is None else term.mix
+        if mix not in guides:
+            guide = content if not mix else (mix * picture + (1 - mix) * content).astype("float32")
+            guides[mix] = features_of(extractor, ops.convert_to_tensor(guide))
+        found[name] = terms.matched(term, guides[mix], reached, Positions(seed), regions)
+    return found
+
+
+class Kept:
+    """What `style_targets` gives, kept from content to content unless a colour mode makes the styles follow contents.
+
+    Args:
+        styles: `kstyle.style.passes.styles.Styles`.
+    """
+
+    def __init__(self, styles):
+        self.styles, self._found = styles, {}
+
+    def of(self, extractor, settings, scene, seed):
+        """The style targets of a pass.
+
+        Args:
+            extractor: `kstyle.models.features.Extractor`.
+            settings: `kstyle.style.settings.StyleSettings` of the pass.
+            scene: its `kstyle.style.passes.scene.Scene`.
+            seed: as for `style_targets`.
+        """
+        apart = scene.masks is not None
+
+        def find():
+            counted = [regions.region(mask) for mask in scene.style_masks]
+            return style_targets(extractor, settings, scene.styles, self.styles.blend, seed, counted, apart)
+
+        if colour.styles_follow_content(settings.colour):
+            return find()
+        wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
+        return kept(self._found, (tuple(picture.shape for picture in scene.styles), wanted, seed, apart), find)
+
+    def __getstate__(self):
+        """Sent to another process without what is kept."""
+        return {**self.__dict__, "_found": {}}

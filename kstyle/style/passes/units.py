@@ -1,0 +1,35 @@
+"""The units of a picture that is optimised: value = factor · rgb + offset, rgb in [0, 1].
+
+Adam's learning rate, L-BFGS' first step and total variation depend on them, so a published recipe needs its own.
+"""
+
+import numpy as np
+from keras import ops
+
+from kstyle.models.preprocessing import PREPROCESSINGS
+
+_MEAN, _DEVIATION = (np.array(numbers, "float32") for numbers in PREPROCESSINGS["torch"].rgb)
+SPACES = {
+    "unit": (1.0, 0.0),
+    "byte": (255.0, 0.0),
+    "byte-256": (256.0, 0.0),
+    # (rgb - mean) / deviation of ImageNet, as torchvision's transforms leave it.
+    "imagenet": (1 / _DEVIATION, -_MEAN / _DEVIATION),
+}
+
+
+def to_space(rgb, space):
+    """rgb: (..., 3) NumPy in [0, 1] -> the values that are optimised."""
+    factor, offset = SPACES[space]
+    return (rgb * np.float32(factor) + np.float32(offset)).astype("float32")
+
+
+def from_space(values, space):
+    """The inverse of `to_space`, for NumPy arrays and tensors."""
+    factor, offset = SPACES[space]
+    if space == "unit":
+        return values
+    inverse = np.asarray(1 / factor, "float32")
+    if isinstance(values, np.ndarray):
+        return (values - np.float32(offset)) * inverse
+    return (values - ops.convert_to_tensor(np.float32(offset))) * ops.convert_to_tensor(inverse)
