@@ -4,21 +4,20 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import keras
 import numpy as np
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
-from kstyle.io.files import expanded, shown
+from kstyle.io.files import expanded
 from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.pictures.images import Source
-from kstyle.style import settings as style_settings
+from kstyle.style import arguments
+from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
 from kstyle.style.engine import loop, objective, targets
 from kstyle.style.engine.painting import Painting
 from kstyle.style.passes import regions, sizes
@@ -26,14 +25,6 @@ from kstyle.style.passes.styles import Styles, check_blend
 from kstyle.style.result import Interrupted, Result
 
 log = logging.getLogger("kstyle")
-
-Preset: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
-Optimizer: TypeAlias = str | Mapping[str, Any] | keras.optimizers.Optimizer
-Extractor: TypeAlias = str | features.Extractor
-Term: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]  # of style
-Mask: TypeAlias = Source | None  # of which the word "alpha" is one
-
-INITS = ("content", "noise", "style", "detail")  # what to start from where it is no file
 
 
 def stylize(
@@ -176,7 +167,7 @@ class Painter:
             overrides = {"extractor": extractor, **overrides}
         if terms is not None:
             overrides = {"terms": list(terms) if isinstance(terms, (list, tuple)) else [terms], **overrides}
-        self.settings = checked(preset, overrides)
+        self.settings = arguments.checked(preset, overrides)
         given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         check_blend(blend, len(given))  # before pictures are read
         self.precision = own.precision if own else backend.precision(precision)
@@ -231,12 +222,12 @@ class Painter:
         final_only: bool = False,
     ) -> Painting:
         """A `kstyle.style.engine.painting.Painting` that is not begun yet, for `finish`; args and errors as `paint`."""
-        check_numbers(size, steps, seed)
-        content = _read(content)
-        masks = None if masks is None else regions.read(masks, [content] * len(self.styles.pictures), "content")
+        arguments.check_numbers(size, steps, seed)
+        picture = _read(content)
+        masks = None if masks is None else regions.read(masks, [picture] * len(self.styles.pictures), "content")
         first = self._start() if start is None else images.Picture(start)
-        plan = sizes.plan(self.settings, content, size, steps, final_only)
-        return Painting(self._kept, content, plan, seed, callback, masks, first, anchor, final_only)
+        plan = sizes.plan(self.settings, picture, size, steps, final_only)
+        return Painting(self._kept, picture, plan, seed, callback, masks, first, anchor, final_only)
 
     def finish(self, painting: Painting, between: Callable[[], Any] | None = None) -> Result:
         """Takes the steps of a painting that are left. Returns, raises: as `paint`.
@@ -286,7 +277,7 @@ class Painter:
 
         Raises: as `stylize`; UsageError for contents of several shapes; KeyboardInterrupt, without results.
         """
-        check_numbers(size, steps, seed)
+        arguments.check_numbers(size, steps, seed)
         start, read = self._start(), [_read(content) for content in contents]
         plan = sizes.plan(self.settings, read[0], size, steps)
         for content in read[1:]:
@@ -362,10 +353,10 @@ class Painter:
             "versions": backend.versions(),
         }
 
-    def _start(self):
+    def _start(self) -> str | images.Picture:
         """A word, or the `Picture` that init names."""
-        check_init(self.settings.init)
-        return self.settings.init if self.settings.init in INITS else _read(self.settings.init)
+        arguments.check_init(self.settings.init)
+        return self.settings.init if self.settings.init in arguments.INITS else _read(self.settings.init)
 
 
 def _too_large(painting, precision):
@@ -375,37 +366,6 @@ def _too_large(painting, precision):
     fits = f"--size {max(smaller)} fits" if smaller else f"try --size {max(height, width) // 2}, a quarter of it"
     half = ", or --precision bfloat16" if precision == "float32" else ""
     return f"{painting.content.name}: at {width}×{height} a step takes more memory than there is: {fits}{half}."
-
-
-def checked(preset, overrides):
-    """The settings of a preset as `kstyle.style.settings.load` checks them, and what its optimiser takes, which takes
-    Keras to know."""
-    settings = style_settings.load(preset, overrides)
-    optimizers.check(settings.optimizer.name, settings.optimizer.arguments)
-    return settings
-
-
-def check_numbers(size, steps, seed):
-    """UsageError: one of them is not a whole number, or out of range."""
-    for name, number in (("size", size), ("steps", steps), ("seed", seed)):
-        if isinstance(number, bool):
-            raise UsageError(f"{name} must be a whole number; got {number}.")
-    smallest, largest = sizes.SMALLEST_SIDE, sizes.LARGEST_SIDE
-    if not isinstance(size, (int, np.integer)) or not smallest <= size <= largest:
-        raise UsageError(f"size must be a whole number of pixels from {smallest} to {largest}; got {shown(size)}.")
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
-        raise UsageError(f"steps must be a whole number, 1 or more; got {shown(steps)}.")
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise UsageError(f"seed must be a whole number, 0 or more; got {shown(seed)}.")
-    for name, number, most, said in (("steps", steps or 1, 10**9, "10^9"), ("seed", seed, 2**63 - 1, "2^63 - 1")):
-        if number > most:
-            raise UsageError(f"{name} must be at most {said}; got {shown(number)}.")
-
-
-def check_init(init):
-    """UsageError: neither one of `INITS` nor a file."""
-    if init not in INITS and not Path(init).exists():
-        raise UsageError(f"init must be content, noise, style, detail or a picture; there is no file '{init}'.")
 
 
 def _read(source):

@@ -1,13 +1,18 @@
 """What is minimised: content, style and total variation, as a function of the picture."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
+from kstyle.backend import Tensor
 from kstyle.style.losses import terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
 from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.losses.scalings import PIXELS
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 from kstyle.style.passes import units
+from kstyle.style.passes.regions import Region
 
 ops = keras.ops
 
@@ -50,7 +55,16 @@ class Objective:
         redraws: whether it looks at other positions at each step.
     """
 
-    def __init__(self, extractor, settings, content_target, style_target, seed=0, regions=None, anchor=None):
+    def __init__(
+        self,
+        extractor: Any,
+        settings: Any,
+        content_target: dict[str, Tensor],
+        style_target: dict[str, Any],
+        seed: int = 0,
+        regions: Sequence[Region | None] | None = None,
+        anchor: tuple[Any, Any, float] | None = None,
+    ) -> None:
         self.extractor, self.settings = extractor, settings
         self._content_target, self._style_target = content_target, style_target
         self._seed, self._regions = seed, regions
@@ -59,11 +73,11 @@ class Objective:
         sampling = [term for term in self._style_terms.values() if term.loss in terms.SAMPLING]
         self.redraws = settings.content.loss == "self_similarity" or any(term.redraw for term in sampling)
 
-    def __call__(self, image, step=None):
+    def __call__(self, image: Tensor, step: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         parts = self.parts(features_of(self.extractor, units.from_space(image, self.settings.space)), image, step)
         return sum(parts.values()), parts
 
-    def parts(self, features, image, step=None):
+    def parts(self, features: Features, image: Tensor, step: Tensor | None = None) -> dict[str, Tensor]:
         """The weighted terms by name, of a picture whose `Features` are known."""
         settings, positions, parts = self.settings, Positions(self._seed, step), {}
         height, width = features.shape

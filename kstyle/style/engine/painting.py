@@ -1,16 +1,19 @@
 """One content in work: it goes through the passes of its plan, each with a canvas and an objective of its own."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.nn import state as variables
 from kstyle.pictures import images
 from kstyle.style.colour import modes as colour
 from kstyle.style.engine import loop, objective, strength, targets
 from kstyle.style.engine.history import History
-from kstyle.style.passes import regions, scene, starts, units
+from kstyle.style.passes import regions, scene, sizes, starts, units
 
 
 class Painting:
@@ -35,16 +38,27 @@ class Painting:
     """
 
     def __init__(
-        self, kept, content, plan, seed, callback=None, masks=None, start="content", anchor=None,
-        final_only=False,
-    ):  # fmt: skip
+        self,
+        kept: targets.Kept,
+        content: images.Picture,
+        plan: Sequence[sizes.Pass],
+        seed: int,
+        callback: Any = None,
+        masks: Sequence[np.ndarray | None] | None = None,
+        start: str | images.Picture = "content",
+        anchor: Any = None,
+        final_only: bool = False,
+    ) -> None:
         self.content, self.plan, self.seed, self.final_only = content, plan, seed, final_only
         self.final, self.steps = plan[-1].shape, sum(each.steps for each in plan)
         self._kept, self._masks, self._start, self._anchor = kept, masks, start, anchor
-        self.number, self.canvas, self.course, self._left = 0, None, None, None
-        self.history, self._resumed = History(self.steps, callback), None
+        self.number, self.history = 0, History(self.steps, callback)
+        self.canvas: Any = None
+        self.course: Any = None
+        self._left: starts.Left | None = None
+        self._resumed: tuple[Mapping[str, np.ndarray], dict] | None = None
 
-    def begin(self, extractor):
+    def begin(self, extractor: features.Extractor) -> objective.Objective:
         """Enters the pass at hand: a new canvas and course. Returns its objective.
 
         Args:
@@ -62,12 +76,12 @@ class Painting:
         self._enter(canvas, now)
         return aim
 
-    def end(self):
+    def end(self) -> None:
         """Leaves the pass at hand: all of its steps are taken."""
         self.history.complete(self.course.rows)
         self.number += 1
 
-    def state(self):
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What the painting is between two steps: ({name: array}, a dict for JSON).
 
         A painting of the same content, styles, plan and seed goes on from it, see `resume`; the arrays are copies.
@@ -79,21 +93,21 @@ class Painting:
         facts = {"pass": self.number, "course": self.course.state(), "history": self.history.rows}
         return arrays, facts
 
-    def resume(self, arrays, facts):
+    def resume(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
         """Goes on from a `state`, in place of beginning anew: the first pass to `begin` is `number`."""
         self.number, self._resumed = facts["pass"], (arrays, facts["course"])
         self.history.resume(facts["history"])
         if self.number:
             self._left = starts.Left(arrays["left"], self.plan[self.number - 1].margin)
 
-    def rgb(self):
+    def rgb(self) -> np.ndarray:
         """(H, W, 3) float32 in [0, 1] of the final size: the result, or what there is of it."""
         rgb = _picture(self.canvas)
         if rgb.shape[:2] != self.final:  # interrupted at a coarse size
             rgb = np.clip(images.resize(rgb, self.final), 0, 1)
         return self._finished(rgb)
 
-    def alpha(self):
+    def alpha(self) -> np.ndarray | None:
         """(H, W) in [0, 1], the content's; None where it has none."""
         return self._alpha_at(self.final)
 

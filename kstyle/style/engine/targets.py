@@ -1,14 +1,18 @@
 """What a painting is to reach: the statistics of the styles and the features of the content, computed once a pass."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
+from kstyle.models import features
 from kstyle.style.colour import modes as colour
 from kstyle.style.engine.objective import features_of
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Positions
 from kstyle.style.passes import regions
-from kstyle.style.passes.styles import kept
+from kstyle.style.passes.scene import Scene
+from kstyle.style.passes.styles import Styles, kept
 
 ops = keras.ops
 
@@ -30,10 +34,10 @@ def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=F
     blend = [float(weight) for weight in share]
     turns = range(4 if settings.style.turned else 1)
     views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in styles for turn in turns]
-    features = [features_of(extractor, ops.convert_to_tensor(view)) for view in views]
+    found = [features_of(extractor, ops.convert_to_tensor(view)) for view in views]
     seen = seen and [region and region.turned(turn) for region in seen for turn in turns]
     return {
-        name: terms.target(term, features, blend, Positions(seed), seen, apart, len(turns))
+        name: terms.target(term, found, blend, Positions(seed), seen, apart, len(turns))
         for name, term in settings.style_terms.items()
         if term.weight
     }
@@ -41,12 +45,12 @@ def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=F
 
 def content_targets(extractor, settings, content):
     """{tap: (1, H, W, C) float32} of content: (H, W, 3) float32 RGB in [0, 1]."""
-    features, factor = features_of(extractor, ops.convert_to_tensor(content)), settings.content.target_factor
+    found, factor = features_of(extractor, ops.convert_to_tensor(content)), settings.content.target_factor
 
     def aim(activations):
         return ops.stop_gradient(factor * ops.cast(activations, "float32"))
 
-    return {tap: aim(features[tap]) for tap in settings.content.layers}
+    return {tap: aim(found[tap]) for tap in settings.content.layers}
 
 
 def matched(extractor, settings, targets, content, picture=None, seed=0, regions=None):
@@ -78,10 +82,11 @@ class Kept:
         styles: `kstyle.style.passes.styles.Styles`.
     """
 
-    def __init__(self, styles):
-        self.styles, self._found = styles, {}
+    def __init__(self, styles: Styles) -> None:
+        self.styles = styles
+        self._found: dict[Any, Any] = {}
 
-    def of(self, extractor, settings, scene, seed):
+    def of(self, extractor: features.Extractor, settings: Any, scene: Scene, seed: int) -> dict[str, Any]:
         """The style targets of a pass.
 
         Args:

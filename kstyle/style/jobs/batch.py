@@ -20,7 +20,7 @@ from kstyle.errors import DataError, UsageError
 from kstyle.io import locks, pool, scratch, signals
 from kstyle.io.files import one_line, reason
 from kstyle.pictures import images
-from kstyle.style import transfer
+from kstyle.style import arguments, transfer
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs import rescue
 from kstyle.style.jobs.contents import Content, Paths, collect
@@ -114,7 +114,7 @@ def stylize_all(
     if jobs < 1 or (jobs > 1 and motion is not None):
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
     together = _together(together, size, jobs == 1 and motion is None, painter.deterministic)
-    transfer.check_numbers(size, steps, seed)
+    arguments.check_numbers(size, steps, seed)
     given: Any = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
         given = collect(given, recursive, folder)

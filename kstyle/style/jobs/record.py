@@ -14,7 +14,7 @@ from kstyle.errors import DataError
 from kstyle.io import files
 from kstyle.io.files import one_line, reason
 from kstyle.pictures import images
-from kstyle.style import transfer
+from kstyle.style import arguments
 
 log = logging.getLogger("kstyle")
 
@@ -199,7 +199,7 @@ def made_with(painter, size, steps, seed, motion):
     # Settings at their default are left out: one that a newer kstyle adds must not have everything painted again.
     settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     init = painter.settings.init
-    if init not in transfer.INITS:
+    if init not in arguments.INITS:
         settings["init"] = _digest(images.read(init).rgb)
     found = {
         **settings,

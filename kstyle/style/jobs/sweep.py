@@ -20,7 +20,7 @@ from kstyle.io.files import one_line
 from kstyle.models import features, registry
 from kstyle.pictures import images
 from kstyle.pictures import sheet as sheets
-from kstyle.style import transfer
+from kstyle.style import arguments, transfer
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs import command
 
@@ -106,13 +106,13 @@ def grid(content, styles, vary, options=None, overrides=None, given=None):
 
 def _check(cell):
     """All that a painter and its network would refuse, without the network."""
-    settings = transfer.checked(cell.options["preset"], cell.settings)
-    transfer.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
+    settings = arguments.checked(cell.options["preset"], cell.settings)
+    arguments.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
     transfer.backend.precision(cell.options["precision"])
     row = registry.extractor(settings.network.extractor).row
     for tap in settings.taps:
         features.tap_name(row, tap)
-    transfer.check_init(settings.init)
+    arguments.check_init(settings.init)
 
 
 def _worth_saying(options, varied, common):

@@ -27,11 +27,11 @@ class Scene(NamedTuple):
     margin: int
 
     @property
-    def around(self):
+    def around(self) -> np.ndarray:
         """The content with its margin."""
         return mirrored(self.content, self.margin)
 
-    def regions(self):
+    def regions(self) -> list[regions.Region | None] | None:
         """For each style its `Region` of the content with its margin, or None; None: every style everywhere."""
         if self.masks is None:
             return None

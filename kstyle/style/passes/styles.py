@@ -1,5 +1,8 @@
 """The style pictures of a painter, at the sizes in which they are shown, kept from content to content."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
@@ -25,7 +28,12 @@ class Styles:
         DataError: a picture of which nothing is seen, or a mask that cannot be used.
     """
 
-    def __init__(self, pictures, masks=None, blend=None):
+    def __init__(
+        self,
+        pictures: list[images.Picture],
+        masks: Any = None,
+        blend: Sequence[float] | None = None,
+    ) -> None:
         self.pictures, self.blend = pictures, check_blend(blend, len(pictures))
         for picture in pictures:
             if picture.alpha is not None and not picture.alpha.any():
@@ -36,7 +44,7 @@ class Styles:
             self.masks = regions.read(masks, pictures, "style")
         self._sized = {}
 
-    def at(self, settings, shape):
+    def at(self, settings: Any, shape: tuple[int, int]) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
         """The pictures, (H, W, 3) each, and their masks, at the sizes that they are shown in.
 
         Args:
