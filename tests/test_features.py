@@ -11,7 +11,7 @@ from PIL import Image
 from weight_files import resolve
 
 import kstyle.backend
-from kstyle.errors import UsageError
+from kstyle.errors import DataError, UsageError
 from kstyle.models import features, registry
 from kstyle.models.networks import squeezenet
 from kstyle.models.preprocessing import PREPROCESSINGS
@@ -288,6 +288,17 @@ def test_a_model_of_ones_own(picture):
             kstyle.Extractor.from_model(model, taps, preprocessing)
     with pytest.raises(UsageError, match="functional or sequential"):
         kstyle.Extractor.from_model("vgg19", ["first"], "tf")
+
+
+def test_values_to_255_are_refused():
+    """Failure: a picture as Keras loads it is taken for a white one, and its features say nothing."""
+    x = keras.Input((8, 8, 3))
+    look = features.Extractor.from_model(keras.Model(x, keras.layers.Conv2D(2, 3, name="a")(x)), ["a"], "torch")
+    picture = np.full((8, 8, 3), 128, "float32")
+    assert look(picture / 255)["a"].shape == (1, 6, 6, 2)
+    for given in (picture, picture.astype("uint8")):
+        with pytest.raises(DataError, match="divide them by 255"):
+            look(given)
 
 
 def test_painting_with_a_model_of_ones_own(picture, tmp_path):

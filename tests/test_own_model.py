@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import ops
+from PIL import Image
 
 import kstyle
+from kstyle import data
 from kstyle.errors import DataError, UsageError
 from kstyle.training.train import Interrupted
 
@@ -129,6 +131,23 @@ def test_a_sequential_model_with_a_layer_of_ones_own(tmp_path):
     assert run.scores.count == 100
     with pytest.raises(DataError, match="Keras cannot make it again"):
         kstyle.evaluate(run.folder)
+
+
+def test_pictures_as_keras_loads_them(tmp_path):
+    """Failure: floats from 0 to 255, what `keras.utils.img_to_array` gives, are taken for a white picture."""
+    run = kstyle.train(RECIPE, run=tmp_path / "run", model=network())
+    images = data.load("digits").test.images[:3]
+    Image.fromarray(images[0, ..., 0]).save(tmp_path / "0.png")
+    as_keras = keras.utils.img_to_array(keras.utils.load_img(tmp_path / "0.png", color_mode="grayscale"))
+    whole = keras.saving.load_model(run.folder / "model.keras").predict(as_keras[None], verbose=0)[0]
+    given = [tmp_path / "0.png", images[0], as_keras / 255, as_keras]
+    file, byte, unit, raw = kstyle.predict(run.folder, given, top=10)
+    assert np.array_equal(file["picture"], byte["picture"]) and np.array_equal(byte["picture"], unit["picture"])
+    assert [byte["path"], raw["path"]] == ["array 2", "array 4"]
+    assert raw["error"].startswith("array 4: expected floats in [0, 1]") and "divide them by 255" in raw["error"]
+    said = {guess["class"]: guess["probability"] for guess in byte["predictions"]}
+    assert [said[str(k)] for k in range(10)] == pytest.approx(whole.tolist(), abs=1e-5)
+    assert len(kstyle.predict(run.folder, images)) == 3  # (N, H, W, 1)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.open_names import name_of
+from kstyle.pictures import images
 
 ops = keras.ops
 
@@ -139,7 +140,11 @@ class Extractor:
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         """image: (H, W, 3) or (B, H, W, 3) RGB in [0, 1] -> {name asked for: (B, H', W', C)} in the extractor's
-        precision, B 1 for a single one."""
+        precision, B 1 for a single one. A NumPy array is taken too; one of values from 0 to 255 is a DataError."""
+        if isinstance(image, np.ndarray):
+            if image.dtype.kind in "iu" or image.max() > 2:  # of a tensor this would wait for the device
+                images.check_unit(image, "array")
+            image = ops.convert_to_tensor(image, "float32")
         if callable(self.preprocessing):
             pixels = ops.cast(self.preprocessing(image if len(image.shape) == 4 else image[None]), self.precision)
         else:

@@ -165,16 +165,21 @@ def from_values(values, label):
     elif values.dtype.kind == "u" and values.dtype.itemsize <= 2:
         values = values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
     elif np.issubdtype(values.dtype, np.floating):
-        low, high = values.min(), values.max()
-        if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN, which compares as False, is refused too
-            way = ": divide them by 255" if low >= -SLACK and 2 < high <= 255 + SLACK else ""
-            raise DataError(f"{label}: expected floats in [0, 1], got values from {low:g} to {high:g}{way}.")
+        check_unit(values, label)
         values = np.clip(values, 0, 1).astype(np.float32)
     else:
         raise DataError(f"{label}: expected uint8, uint16, bool or float in [0, 1], got {values.dtype}.")
     values = values.reshape(*shape[:2], -1)
     alpha = values[..., 3].copy() if values.shape[2] == 4 else None
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3].copy(), alpha
+
+
+def check_unit(values, label):
+    """DataError where floats are not in [0, 1]; of those to 255, as `keras.utils.img_to_array` gives, with the way."""
+    low, high = values.min(), values.max()
+    if not (low >= -SLACK and high <= 1 + SLACK):  # so that NaN, which compares as False, is refused too
+        way = ": divide them by 255" if low >= -SLACK and 2 < high <= 255 + SLACK else ""
+        raise DataError(f"{label}: expected floats in [0, 1], got values from {low:g} to {high:g}{way}.")
 
 
 def _picture(rgb, alpha, name, notes):

@@ -42,7 +42,7 @@ class Run:
         scores: see `kstyle.training.results.metrics`; of the test split.
         model: `keras.Model`, pictures normalised as run.json says -> logits. It is compiled:
             `model.evaluate(pictures, labels)`, (N, H, W, C) float32 and (N,) integers, gives the cross-entropy and the
-            accuracy.
+            accuracy. For pictures from 0 to 255 there is `folder / "model.keras"`.
 
     >>> import kstyle
     >>> run = kstyle.train("digits_cnn")  # doctest: +SKIP

@@ -1,4 +1,6 @@
-"""A picture file to a uint8 array: turned, in RGB, cut out, in the process that asks. Pillow and NumPy, no framework.
+"""A picture, a file or an array, to a uint8 array: turned, in RGB, cut out, in the process that asks.
+
+Needs Pillow and NumPy, no framework.
 
 ICC profiles are not applied, as in all published training code; `kstyle.pictures.images` reads pictures faithfully.
 """
@@ -25,7 +27,7 @@ def open_rgb(path, least=None):
     The first frame of an animation; transparency laid on white; 16-bit and float grey scaled to 8 bits.
 
     Args:
-        path: of the file.
+        path: of the file; or an array, as `kstyle.pictures.images.read` takes it.
         least: pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where its short side stays this long, in a
             fraction of the time. Default: at its own size.
 
@@ -40,6 +42,9 @@ def _read(path, plan):
 
     Returns: the image in RGB and the box in its pixels.
     """
+    if isinstance(path, np.ndarray):
+        image = _from_array(path)
+        return image, plan(*image.size)[0]
     label = one_line(os.fsdecode(path))
     with formats.one_line_errors(label), streams.reading(path) as stream:
         image = samples.whole(formats.open_image(stream, label), label)
@@ -59,6 +64,14 @@ def _read(path, plan):
         if turn is not None:
             image = image.transpose(turn)
         return image, box and [min(v / factor, end) for v, end in zip(box, image.size * 2)]
+
+
+def _from_array(values):
+    """An array, as `images.read` takes it, as a Pillow image in mode RGB; transparency laid on white."""
+    rgb, alpha = images.from_values(values, "array")
+    if alpha is not None:
+        rgb = rgb * alpha[..., None] + (1 - alpha[..., None])
+    return Image.fromarray(np.rint(rgb * 255).astype(np.uint8))
 
 
 def _turn(image):

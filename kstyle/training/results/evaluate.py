@@ -157,7 +157,7 @@ def _matched(found, classes):
 
 def predict(
     folder: str | os.PathLike[str],
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str] | np.ndarray],
     top: int = 5,
     keep_pictures: bool = True,
 ) -> list[dict[str, Any]]:
@@ -165,13 +165,15 @@ def predict(
 
     Args:
         folder: of the run.
-        paths: picture files.
+        paths: picture files; or arrays, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8, or floats in [0, 1].
+            Floats from 0 to 255, as `keras.utils.img_to_array` gives, are refused: divide them by 255.
         top: so many classes a picture.
         keep_pictures: whether they are in the result, 150 kB each at 224 px.
 
     Returns:
-        A list, for each path a dict of `path` and either `predictions` (list of `{"class", "probability"}`, the most
-        probable first) and `picture` ((H, W, C) uint8, as the network saw it), or `error`.
+        A list, for each path a dict of `path` (of an array "array" and its place, from 1) and either `predictions`
+            (list of `{"class", "probability"}`, the most probable first) and `picture` ((H, W, C) uint8, as the network
+            saw it), or `error`.
 
     Raises:
         DataError: it is no run, or its weights are damaged. A picture that cannot be read is no error of the call.
@@ -183,15 +185,16 @@ def predict(
     """
     _, facts, model, normalise = load(expanded(folder))
     predictor, found = steps.Predictor(model, normalise), []
-    paths = [expanded(path) for path in paths]
-    for first in range(0, len(paths), AT_ONCE):
+    paths = [path if isinstance(path, np.ndarray) else expanded(path) for path in paths]
+    given = [(f"array {n}" if isinstance(path, np.ndarray) else path, path) for n, path in enumerate(paths, 1)]
+    for first in range(0, len(given), AT_ONCE):
         seen = []
-        for path in paths[first : first + AT_ONCE]:
+        for name, path in given[first : first + AT_ONCE]:
             try:
-                entry = {"path": str(path), "picture": read(path, facts)}
+                entry = {"path": name, "picture": read(path, facts)}
                 seen.append(entry)
             except DataError as error:
-                entry = {"path": str(path), "error": str(error)}
+                entry = {"path": name, "error": str(error).replace("array:", f"{name}:", 1)}
             found.append(entry)
         if not seen:
             continue
@@ -204,7 +207,7 @@ def predict(
 
 
 def read(path, facts):
-    """A picture file as the network of a run wants it, (H, W, C) uint8.
+    """A picture, a file or an array, as the network of a run wants it, (H, W, C) uint8.
 
     A run on photographs brings it to size as it did those; one on a set of small pictures takes the middle square.
     For both it is read as photographs are in training: `kstyle.data.batches.opening`.
