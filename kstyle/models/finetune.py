@@ -33,16 +33,17 @@ def from_part(model, part):
     raise UsageError(f"This {model.name} has no part '{part}'. It has: {', '.join([*there, 'all'])}.")
 
 
-def set_trainable(model, part):
+def set_trainable(model, part, frozen=()):
     """Freezes all layers but those from a part up. To be called before an optimiser is built.
 
     A frozen normalisation keeps its moving statistics and normalises by them, in training too.
 
     Args:
         model, part: as in `from_part`.
+        frozen: layers that stay frozen in any case.
 
     Returns:
-        The layers that are trained.
+        The layers from the part up.
 
     Raises:
         UsageError: as `from_part`.
@@ -50,6 +51,8 @@ def set_trainable(model, part):
     chosen = from_part(model, part)
     for layer in model.layers:
         layer.trainable = any(layer is each for each in chosen)
+    for layer in frozen:  # in whichever model within the model
+        layer.trainable = False
     return chosen
 
 
@@ -64,8 +67,15 @@ def split(model, chosen):
 
     Returns:
         `(body, tail)`, models of the same layers and variables: `model(x)` is `tail(body(x))`. None where there is no
-        one tensor to cut at, or nothing before it.
+        one tensor to cut at, or nothing before it; nor of a user's model that is no graph of layers used once.
     """
+    try:
+        return _cut(model, chosen)
+    except (AttributeError, KeyError, ValueError):
+        return None  # a user's: sequential, or with layers that are used twice
+
+
+def _cut(model, chosen):
     import keras
 
     made = {id(layer.output): layer for layer in model.layers}

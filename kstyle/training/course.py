@@ -15,7 +15,7 @@ from kstyle.training.loop import callbacks, optimizers, steps
 from kstyle.training.loop.aim import Aim, compile_model
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
-from kstyle.training.setup import build, stages
+from kstyle.training.setup import stages
 from kstyle.training.state import State
 
 ops = keras.ops
@@ -54,10 +54,7 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
     """
     aim, classes, plan = aim or Aim(), len(parts.classes), recipe.plan
     ready = functools.partial(compile_model, classes=classes, aim=aim)
-    plain.saves_plainly(model, functools.partial(ready, monitored=False, own=False))
-    frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
     total = sum(stage.epochs for stage in plan)
-    weights = build.class_weights(recipe.loss.class_weights, parts.training.labels, parts.classes)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
     average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
     best, lasting = None, [strength]
@@ -77,6 +74,8 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
         callback.set_model(model)
     state = State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
+    plain.saves_plainly(model, functools.partial(ready, monitored=False, own=False))
+    frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
     if more and position.stage == len(plan) - 1:
         position.ended = position.stopped = False  # even if no epoch had been better for long
     optimizer = None
@@ -94,11 +93,12 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
                 raise UsageError(f"batch: {recipe.batch} is more than {pictures}, and drop_last is set.")
             before = optimizer
             optimizer = optimizers.build(stage.optimizer, work.model.trainable_variables)
-            ready(model, optimizer, monitored=bool(extra))
             if before is not None and stage.keep_optimizer:
                 optimizers.carry(before, optimizer)
+            ready(model, optimizer, monitored=bool(extra))
             step = steps.TrainStep(
-                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, weights, classes, aim,
+                work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, parts.class_weights,
+                classes, aim,
             )  # fmt: skip
             rate = callbacks.LearningRate(
                 stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra

@@ -1,5 +1,6 @@
 """From a recipe's sections to what they name: data, normalisation, model, class weights."""
 
+import dataclasses
 import functools
 import logging
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Parts:
         size, resize: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
         origin, sha256: of the data set.
         skipped: (path, reason) of files that are no pictures.
+        class_weights: (K,) factors of the loss, or None.
     """
 
     classes: tuple
@@ -49,6 +51,7 @@ class Parts:
     origin: str
     sha256: str
     skipped: tuple = ()
+    class_weights: object = None
 
 
 def find(recipe, folder=None, progress=None, others=False):
@@ -78,7 +81,7 @@ def data(recipe, folder=None, progress=None):
 
     Raises:
         DataError: it cannot be had or used.
-        UsageError: limits that the data set does not allow.
+        UsageError: limits or weights of classes that the data set does not allow.
     """
     wanted, found = recipe.data, find(recipe, folder, progress)
     if isinstance(found, PhotoSet):
@@ -92,7 +95,8 @@ def data(recipe, folder=None, progress=None):
     if wanted.validation != "test":
         training, validation = arrays.hold_out(training, wanted.validation, recipe.seed, found.classes)
     log.info("%s", _counted(found.classes, training, test))
-    return _parts(recipe, found, training, validation, test, progress)
+    weights = class_weights(recipe.loss.class_weights, training.labels, found.classes)
+    return dataclasses.replace(_parts(recipe, found, training, validation, test, progress), class_weights=weights)
 
 
 def testing(recipe, found, limited=True, progress=None):

@@ -65,10 +65,8 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
     Returns:
         `Work`.
     """
-    chosen, validation = finetune.set_trainable(model, stage.train), parts.validation
-    for layer in frozen:
-        layer.trainable = False
-    pieces = _split(model, chosen) if stage.cached else None
+    chosen, validation = finetune.set_trainable(model, stage.train, frozen), parts.validation
+    pieces = finetune.split(model, chosen) if stage.cached else None
     augment = augmentation.build(recipe.augment) if stage.augment else None
     if pieces is None or not _fits(stage, pieces[0], parts):
         if stage.cached and stage.train != "all":
@@ -82,13 +80,6 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
     found = steps.Predictor(body, normalise, output=steps.as_it_is)(validation.images)
     taken = batches.Views(views, recipe.batch, recipe.seed, recipe.drop_last)
     return Work(tail, taken, found, validation.labels, steps.as_it_is, None)
-
-
-def _split(model, chosen):
-    try:
-        return finetune.split(model, chosen)
-    except (AttributeError, KeyError, ValueError):
-        return None  # a model of the user's: sequential, or with layers that are used twice
 
 
 def _fits(stage, body, parts):
