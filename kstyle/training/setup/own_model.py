@@ -69,8 +69,7 @@ def check(model, classes, shape):
     if tuple(getattr(given, "shape", ())) != (None, classes):
         got = getattr(given, "shape", type(given).__name__)
         raise UsageError(f"model: expected logits of the data's {classes} classes, (N, {classes}); it gives {got}.")
-    outputs = getattr(model, "outputs", None)  # of a graph of layers, which Keras notes where it was made
-    last = getattr(getattr(outputs[0], "_keras_history", None), "operation", None) if outputs else None
+    last = model.layers[-1] if model.layers else None
     squashed = (keras.activations.softmax, keras.activations.sigmoid)
     if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) in squashed:
         raise UsageError(
