@@ -161,7 +161,7 @@ def test_a_target_that_cannot_be_written_is_said_before_any_work(tmp_path, styli
     """Failure: minutes of work, then nowhere to put it."""
     from kstyle.style import transfer
 
-    monkeypatch.setattr(transfer, "stylize", lambda *_, **__: pytest.fail("work was done"))
+    monkeypatch.setattr(transfer.Painter, "paint", lambda *_, **__: pytest.fail("work was done"))
     (tmp_path / "locked").mkdir(mode=0o555)
     before = sorted(os.listdir(tmp_path))
     code, errors, results = stylize(pictures.saved(tmp_path, PICTURE, "in.png"), target=tmp_path / name)

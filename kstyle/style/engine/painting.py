@@ -119,9 +119,11 @@ class Painting:
         return self._finished(_picture(canvas))
 
     def _finished(self, rgb):
-        shape = rgb.shape[:2]
+        mode, shape = self.plan[-1].settings.colour, rgb.shape[:2]
+        if not colour.MODES[mode].painted:
+            return rgb
         seen = images.resize_picture(self.content, shape).rgb
-        return colour.after(self.plan[-1].settings.colour, seen, rgb, regions.all_at(self._masks, shape))
+        return colour.after(mode, seen, rgb, regions.all_at(self._masks, shape))
 
     def _objective(self, extractor, now, here, seen):
         """The `Objective` of a pass.

@@ -22,10 +22,10 @@ from kstyle.io.files import one_line, reason
 from kstyle.pictures import images
 from kstyle.style import arguments, transfer
 from kstyle.style.engine.loop import Step
-from kstyle.style.jobs import rescue
 from kstyle.style.jobs.contents import Content, Paths, collect
 from kstyle.style.jobs.films import frames
 from kstyle.style.jobs.record import Record, made, made_with
+from kstyle.style.target import put
 
 log = logging.getLogger("kstyle")
 
@@ -315,9 +315,9 @@ def _paint(paint, content, target):
         raise
     except Exception as error:
         return _failed(content, error, begun), None
-    with contextlib.suppress(OSError):  # if there can be no folder, `rescue.write` finds another place and says why
+    with contextlib.suppress(OSError):  # if there can be no folder, `put` finds another place and says why
         target.parent.mkdir(parents=True, exist_ok=True)
-    rescue.write(result, target)
+    put(result, target)
     return Outcome("done", target, seconds=time.perf_counter() - begun), result
 
 

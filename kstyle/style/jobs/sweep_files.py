@@ -7,7 +7,7 @@ from pathlib import Path
 from kstyle.errors import UsageError
 from kstyle.io import files
 from kstyle.io.files import one_line
-from kstyle.style.jobs import rescue
+from kstyle.style.target import put
 
 LAST = ("seconds", "state", "error", "command")  # columns of the table
 LARGEST, HEAD = 1 << 26, 1 << 16  # bytes of a page or table, and of a picture, that are looked into
@@ -66,6 +66,6 @@ def write_csv(path, cells):
 def write_picture(folder, cell):
     """A combination's picture as `folder/NUMBER.png`, with its recipe in it; its path."""
     folder = Path(folder)
-    with contextlib.suppress(OSError):  # if there can be no folder, `rescue.write` finds another place and says why
+    with contextlib.suppress(OSError):  # if there can be no folder, `put` finds another place and says why
         folder.mkdir(exist_ok=True)
-    return rescue.write(cell.result, folder / f"{cell.number:03d}.png")
+    return put(cell.result, folder / f"{cell.number:03d}.png")
