@@ -3,7 +3,8 @@
     python benchmarks/same_results.py ../kstyle-before . [--only PART]
 
 For changes that are to change no result. Each command runs in both checkouts, in folders of the same name; what they
-leave is compared file by file, but for times. It says which files differ, and exits with 1 if any do.
+leave is compared file by file, but for times. It says which files differ or are gone, and exits with 1 if any are; a
+file that only the later checkout writes is named, and no difference.
 """
 
 import hashlib
@@ -110,10 +111,16 @@ def main(before, now, only):
                 run(checkout.resolve(), Path(apart, label), arguments)
                 for checkout, label in ((before, "before"), (now, "now"))
             )
-        unlike = sorted(file for file in {*old, *new} if old.get(file) != new.get(file))
-        unlike += [f"exit code {old['exit code']}"] if "exit code" in old else []
+        failed = [
+            f"{label}: exit code {made['exit code']}"
+            for label, made in (("before", old), ("now", new))
+            if "exit code" in made
+        ]
+        unlike = failed or [file for file in old if old[file] != new.get(file)]
         different += bool(unlike)
-        click.echo(f"{name}: {'differs in ' + ', '.join(unlike) if unlike else f'{len(new)} files, the same bytes'}")
+        said = f"differs in {', '.join(unlike)}" if unlike else f"{len(old)} files, the same bytes"
+        only_now = [] if failed else [file for file in new if file not in old]
+        click.echo(f"{name}: {said}{'; only now there is ' * bool(only_now)}{', '.join(only_now)}")
     raise SystemExit(bool(different))
 
 

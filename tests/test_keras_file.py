@@ -13,10 +13,12 @@ from keras import ops
 
 import kstyle
 from kstyle import backend, data
+from kstyle.backend import keras_private
 from kstyle.models import classifiers, registry
 from kstyle.nn import layers, plain
 from kstyle.training.loop import steps
 from kstyle.training.results import evaluate, keras_file
+from kstyle.training.setup import own_model
 
 QUICK = {"epochs": 1, "data.train_limit": 320, "data.test_limit": 100, "batch": 32}
 
@@ -102,6 +104,30 @@ def test_a_run_opens_without_kstyle(tmp_path):
     )
     for got in (bytes_, floats, ops.convert_to_numpy(ops.softmax(logits))):
         assert np.abs(got - wanted).max() < 1e-5
+
+
+@pytest.mark.skipif(backend.NAME == "tensorflow", reason="it is the backend")
+def test_nothing_loads_tensorflow(tmp_path, monkeypatch):
+    """Failure: the end of each training takes seconds longer, and prints TensorFlow's lines to stderr."""
+    keras_own, asked = keras_private._lazy_tensorflow(), []
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)  # where another test loaded it
+    monkeypatch.setattr(keras_own, "_available", None)
+
+    def load():
+        asked.append("seconds")
+        raise ImportError
+
+    monkeypatch.setattr(keras_own, "initialize", load)
+    shape = (8, 8, 3)
+    model = keras.Sequential([keras.Input(shape), layers.Conv2D(2, 3, pad=1), keras.layers.Flatten()])
+    keras_file.write(tmp_path, model, steps.Normalise([0.5] * 3, [0.2] * 3), shape)
+    plain.saves_plainly(model, lambda copy, optimizer: None)
+    model.save(tmp_path / "saved.keras")
+    own_model.keep(tmp_path, plain.plain(model))
+    own_model.opened(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3 and not asked
+    model.get_config()
+    assert asked  # else Keras asks in another way, and this test sees nothing
 
 
 def test_a_checkpoint_goes_on_as_it_was(tmp_path):

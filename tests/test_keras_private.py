@@ -70,6 +70,7 @@ def test_keras_has_them():
     first, *others = keras_private.layers(model)
     assert first is model and "deep" in [layer.name for layer in others]
     assert tuple(keras_private.stored(one).shape) == (2,)
+    assert keras_private._lazy_tensorflow() is not None
 
 
 def test_all_at_once(monkeypatch):

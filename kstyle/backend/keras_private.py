@@ -3,6 +3,8 @@
 tests/test_keras_private.py looks for others, and fails where a new Keras lacks one of these.
 """
 
+import contextlib
+import sys
 from typing import Any
 
 import keras
@@ -46,6 +48,31 @@ def layers(model):
 def stored(variable):
     """The backend's own variable in one of Keras'. `value` may be a copy of it, in the precision of a layer."""
     return _of(variable, "_value")
+
+
+@contextlib.contextmanager
+def without_tensorflow():
+    """Within it, Keras takes TensorFlow for not installed, unless something has loaded it already.
+
+    Keras asks of all that it writes or reads of a model whether it is one of TensorFlow's types, and loads TensorFlow
+    to ask: that takes seconds and prints lines to stderr, on other backends for nothing. A Keras that asks in another
+    way is left to do so: slow, and right.
+    """
+    module = _lazy_tensorflow()
+    if module is None or "tensorflow" in sys.modules:
+        yield
+        return
+    before, module._available = module._available, False
+    try:
+        yield
+    finally:
+        module._available = before
+
+
+def _lazy_tensorflow():
+    """Keras' stand-in for TensorFlow, which loads it where it is asked anything; None in a Keras that has no such."""
+    module = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
+    return module if hasattr(module, "_available") else None
 
 
 class AllAtOnce(keras.optimizers.Optimizer):

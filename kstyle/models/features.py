@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kstyle.backend import Tensor
+from kstyle.backend import Tensor, keras_private
 from kstyle.errors import UsageError, did_you_mean, unknown
 from kstyle.io.files import listed, one_line
 from kstyle.models import registry
@@ -235,6 +235,7 @@ def _filled(model, row, source, file, progress):
     return found
 
 
+@keras_private.without_tensorflow()
 def _cut(model, taps, name, channels):
     """A frozen copy of a user's model from its input, of any height and width, to {tap: features}."""
     try:

@@ -13,6 +13,7 @@ from kstyle.nn.torch_rules import TorchSGD
 _POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
 
 
+@keras_private.without_tensorflow()
 def plain(model, dtype=None):
     """A copy of a model in Keras' own layers, with the same weights.
 
@@ -58,6 +59,7 @@ def saves_plainly(model, compile):
     """
     as_keras_does = type(model).save
 
+    @keras_private.without_tensorflow()
     def save(filepath, overwrite=True, zipped=None, **options):
         try:
             copy, variables = _copied(model)

@@ -10,7 +10,7 @@ import numpy as np
 
 import kstyle
 from kstyle import backend
-from kstyle.backend import exchange
+from kstyle.backend import exchange, keras_private
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import checkpoints, names, runs
 from kstyle.io.files import expanded
@@ -250,6 +250,7 @@ def _check_torch(network, path):
 # ---------------------------------------------------------------------------------------------------- Keras
 
 
+@keras_private.without_tensorflow()
 def _write_keras(network, path):
     """Returns whether layers of kstyle's are left in the file."""
     inner, images, logits = keras_file.joined(network.model, network.normalise, network.facts["shape"])
@@ -258,6 +259,7 @@ def _write_keras(network, path):
     return plain.has_ours(inner)
 
 
+@keras_private.without_tensorflow()
 def _check_keras(network, path):
     again = keras.saving.load_model(path, compile=False, safe_mode=True)
     images = keras_file.pictures(network.facts["shape"])

@@ -5,6 +5,7 @@ import logging
 import keras
 import numpy as np
 
+from kstyle.backend import keras_private
 from kstyle.errors import KStyleError
 from kstyle.io import runs
 from kstyle.io.files import one_line, replacing
@@ -39,6 +40,7 @@ def joined(model, normalise, shape):
     return network, images, network(images * scale + shift)
 
 
+@keras_private.without_tensorflow()
 def write(folder, model, normalise, shape):
     """Writes `model.keras` of a run: (N, H, W, C) numbers from 0 to 255, bytes too, -> (N, K) probabilities.
 

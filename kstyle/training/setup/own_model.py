@@ -79,8 +79,11 @@ def check(model, classes, shape):
 
 def keep(folder, model):
     """Writes `architecture.json`, from which `opened` makes the model again, where Keras can say what it is."""
+    from kstyle.backend import keras_private
+
     try:
-        said = model.to_json()
+        with keras_private.without_tensorflow():
+            said = model.to_json()
     except (NotImplementedError, TypeError, ValueError):
         return  # `opened` says what that means
     with replacing(folder / ARCHITECTURE) as beside:
@@ -95,9 +98,12 @@ def opened(folder):
     """
     import keras
 
+    from kstyle.backend import keras_private
+
     try:
         said = json.loads((Path(folder) / ARCHITECTURE).read_text("utf-8"))
-        model = keras.saving.deserialize_keras_object(said, safe_mode=True)
+        with keras_private.without_tensorflow():
+            model = keras.saving.deserialize_keras_object(said, safe_mode=True)
         if not model.built:
             raise ValueError("it has no shape of its input")
         return model
