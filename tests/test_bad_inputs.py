@@ -139,7 +139,7 @@ def test_a_ribbon_names_a_size_that_works(tmp_path, stylize):
     assert code == 1 and os.listdir(results) == []
     assert errors == (
         "kstyle: ribbon.png is 8×4000: at size 64 its short side is 1 pixels, and the network needs 16. "
-        "Use --size 8000 or crop it.\n"
+        "Make it of size 8000 or crop it.\n"
     )
 
 

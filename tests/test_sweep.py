@@ -7,11 +7,13 @@ import os
 import shlex
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from pictures import SHALLOW
 from PIL import Image
 
+import kstyle
 from kstyle import cli
 from kstyle.cli.common import progress as cli_progress
 from kstyle.cli.style.sweep import parse_vary
@@ -202,6 +204,38 @@ def test_one_network_for_what_looks_at_the_same_layers(tmp_path, monkeypatch):
     alone = transfer.stylize(CONTENT, STYLE, common["preset"], 48, 1, precision="float32", deterministic=True,
                              style={"loss": "relative"}, network={"pool": "average"})  # fmt: skip
     assert cells[3].losses["loss"] == pytest.approx(float(alone.history["loss"].iloc[-1]), rel=1e-5)
+
+
+def test_what_only_python_can_say(tmp_path, monkeypatch):
+    """Failure: a sweep paints with another network or other terms than were given, names a command that does not, or
+    says what is wrong with them after the first picture."""
+
+    def brighter(features, style):
+        return keras.ops.square(keras.ops.mean(features) - keras.ops.mean(style))
+
+    x = keras.Input((None, None, 3))
+    look = kstyle.Extractor.from_model(keras.Model(x, keras.layers.Conv2D(2, 3, name="a")(x)), ["a"], "torch")
+    preset = {"content": {"layers": {"a": 1}}, "style": {"layers": {"a": 1}}}
+    given = {"preset": preset, "extractor": look, "size": 48, "steps": 1}
+    noise, vary = {"init": "noise"}, {"style.weight": [1, 2]}
+    cells = kstyle.sweep(CONTENT, STYLE, vary, terms=[brighter], overrides=noise, **given)
+    assert [(cell.state, cell.command) for cell in cells] == [("done", "")] * 2
+    for cell, weight in zip(cells, (1, 2)):
+        again = kstyle.stylize(CONTENT, STYLE, terms=[brighter], **given, **{**noise, "style.weight": weight})
+        assert cell.losses == pytest.approx(again.losses, rel=1e-5) and cell.result.settings["terms"]
+
+    (tmp_path / "shallow.yaml").write_text(SHALLOW)
+    named = kstyle.sweep(CONTENT, STYLE, {}, terms="batch_norm", preset=tmp_path / "shallow.yaml", size=48, steps=1)
+    assert shlex.split(named[0].command)[-2:] == ["--set", 'terms=["batch_norm"]']
+    assert [term["loss"] for term in named[0].result.settings["terms"]] == ["batch_norm"]
+    monkeypatch.setattr(transfer.Painter, "paint", lambda *_, **__: pytest.fail("a picture was painted"))
+    for wrong, said in [
+        ({"vary": {"network.pool": ["max"]}}, "was given ready made"),
+        ({"vary": {"style.layers": [{"b": 1}]}}, "has no layer 'b'"),
+        ({"terms": [3]}, "terms.0"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            kstyle.sweep(CONTENT, STYLE, **{"vary": vary, **given, **wrong})
 
 
 def test_the_sheet_is_a_table(tmp_path):

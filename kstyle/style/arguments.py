@@ -33,6 +33,25 @@ def checked(preset, overrides):
     return settings
 
 
+def as_overrides(overrides, optimizer=None, extractor=None, terms=None):
+    """The overrides of a preset, with the arguments that stand for one; what is set by its key goes before.
+
+    Raises:
+        UsageError: an extractor that is given ready made, and settings of another one.
+    """
+    first = {}
+    if optimizer is not None:
+        first |= {"optimizer": optimizers.described(optimizer)}
+    if isinstance(extractor, features.Extractor):
+        extractor.check_alone(overrides)
+        first |= {"network": {}, "network.extractor": extractor.name}
+    elif extractor is not None:
+        first |= {"extractor": extractor}
+    if terms is not None:
+        first |= {"terms": list(terms) if isinstance(terms, (list, tuple)) else [terms]}
+    return {**first, **overrides}  # in this order: optimizer.learning_rate and so on are for that optimiser
+
+
 def check_numbers(size, steps, seed):
     """UsageError: one of them is not a whole number, or out of range."""
     for name, number in (("size", size), ("steps", steps), ("seed", seed)):

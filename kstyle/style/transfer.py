@@ -13,7 +13,6 @@ from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.io.files import expanded
 from kstyle.models import features
-from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.pictures.images import Source
 from kstyle.style import arguments
@@ -154,20 +153,10 @@ class Painter:
         progress: Callable[[int, int], Any] | None = None,
         **overrides: Any,
     ) -> None:
-        if optimizer is not None:
-            overrides = {
-                "optimizer": optimizers.described(optimizer),
-                **overrides,
-            }  # first: optimizer.learning_rate and so on are for it
         own = extractor if isinstance(extractor, features.Extractor) else None
         if own:
-            own.check_alone({"weights": weights, "precision": precision, **overrides})
-            overrides = {"network": {}, "network.extractor": own.name, **overrides}
-        elif extractor is not None:
-            overrides = {"extractor": extractor, **overrides}
-        if terms is not None:
-            overrides = {"terms": list(terms) if isinstance(terms, (list, tuple)) else [terms], **overrides}
-        self.settings = arguments.checked(preset, overrides)
+            own.check_alone({"weights": weights, "precision": precision})
+        self.settings = arguments.checked(preset, arguments.as_overrides(overrides, optimizer, extractor, terms))
         given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         check_blend(blend, len(given))  # before pictures are read
         self.precision = own.precision if own else backend.precision(precision)

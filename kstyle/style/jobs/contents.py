@@ -72,7 +72,9 @@ def survey(paths, recursive=False, folder=None):
             found.append(Content(Path(left.path), Path(left.path).stem, os.path.abspath(left.path), f"{left.why}."))
     if not found:
         where = ", ".join(one_line(path) for path in paths) or "what was given"
-        raise UsageError(f"There is no picture in {where}{'' if recursive else '; folders below need --recursive'}.")
+        raise UsageError(
+            f"There is no picture in {where}{'' if recursive else '; folders below it are looked into if recursive'}."
+        )
     contents = sorted(found, key=lambda content: _natural(content.key))
     return contents, [left for left in seen.left if not left.fault]
 

@@ -40,7 +40,7 @@ class Cell:
         varied: {key: value as it was written} of what varies.
         options: of `kstyle.stylize`: preset, size, steps, seed, precision.
         settings: {dotted key: value} of all that is set.
-        command: the `kstyle stylize` command that makes it at full size.
+        command: the `kstyle stylize` command that makes it at full size; "" where Python alone can say what it takes.
         picture: (H, W, 3) uint8; None where there is none.
         losses: {"loss": …, each weighted term: …} of the last step; empty where there is none.
         seconds: that it took.
@@ -65,7 +65,7 @@ class Cell:
         return "done" if self.picture is not None else "failed" if self.error else "open"
 
 
-def grid(content, styles, vary, options=None, overrides=None, given=None):
+def grid(content, styles, vary, options=None, overrides=None, given=None, objects=None):
     """Every combination, checked: whatever is wrong with a setting is said before anything is painted.
 
     Args:
@@ -75,6 +75,7 @@ def grid(content, styles, vary, options=None, overrides=None, given=None):
         options: of `OPTIONS`, those that all have.
         overrides: {dotted key: value, likewise a text} of settings that all have.
         given: {option of `kstyle stylize`: value} that all have, by its name in Python: `{"weights": "vgg.npz"}`.
+        objects: {argument of `kstyle.Painter`: value} that all have and no command line can say: `extractor`, `terms`.
 
     Returns:
         List of `Cell`.
@@ -83,7 +84,7 @@ def grid(content, styles, vary, options=None, overrides=None, given=None):
         UsageError: an unknown key, an impossible value.
     """
     options = {"preset": "kstyle", "size": 192, "steps": None, "seed": 0, "precision": "auto", **(options or {})}
-    keys, overrides, given = [key for key, _ in vary], overrides or {}, given or {}
+    keys, overrides, given, objects = [key for key, _ in vary], overrides or {}, given or {}, objects or {}
     cells = []
     for number, values in enumerate(itertools.product(*(texts for _, texts in vary)), 1):
         varied = dict(zip(keys, values))
@@ -93,10 +94,11 @@ def grid(content, styles, vary, options=None, overrides=None, given=None):
         settings = {key: _parsed(key, text) for key, text in {**overrides, **own}.items()}
         extractor = {"extractor": given["extractor"]} if given.get("extractor") else {}
         told, written = _worth_saying(mine, varied, options), [*overrides.items(), *own.items()]
-        line = command.stylize(content, styles, told, given, written)
+        beyond_words = objects or isinstance(mine["preset"], Mapping)
+        line = "" if beyond_words else command.stylize(content, styles, told, given, written)
         cell = Cell(number, varied, mine, {**extractor, **settings}, line)
         try:
-            _check(cell)
+            _check(cell, objects, given.get("weights"))
         except UsageError as error:
             where = ", ".join(f"{key}={value}" for key, value in varied.items())
             raise UsageError(f"{where}: {error}" if varied else str(error)) from error
@@ -104,14 +106,18 @@ def grid(content, styles, vary, options=None, overrides=None, given=None):
     return cells
 
 
-def _check(cell):
+def _check(cell, objects, weights):
     """All that a painter and its network would refuse, without the network."""
-    settings = arguments.checked(cell.options["preset"], cell.settings)
+    settings = arguments.checked(cell.options["preset"], arguments.as_overrides(cell.settings, **objects))
     arguments.check_numbers(*(cell.options[key] for key in ("size", "steps", "seed")))
     transfer.backend.precision(cell.options["precision"])
-    row = registry.extractor(settings.network.extractor).row
-    for tap in settings.taps:
-        features.tap_name(row, tap)
+    if "extractor" in objects:
+        objects["extractor"].check_alone({"weights": weights, "precision": cell.options["precision"]})
+        objects["extractor"].check(settings.taps)
+    else:
+        row = registry.extractor(settings.network.extractor).row
+        for tap in settings.taps:
+            features.tap_name(row, tap)
     arguments.check_init(settings.init)
 
 
@@ -144,7 +150,7 @@ def paint(cells, content, styles, callback=None, **options):
         cells: from `grid`.
         content, styles: as for `kstyle.stylize`.
         callback: called after every step with a `kstyle.style.engine.loop.Step`.
-        **options: for `kstyle.style.transfer.Painter`: weights, deterministic, progress.
+        **options: for `kstyle.Painter`: weights, deterministic, progress, and the `objects` of `grid`.
 
     Raises:
         DataError: a picture that cannot be read. Interrupted: Ctrl-C.
@@ -155,7 +161,7 @@ def paint(cells, content, styles, callback=None, **options):
         begun = time.perf_counter()
         size, steps, seed = (cell.options[key] for key in ("size", "steps", "seed"))
         painter = transfer.Painter(
-            styles, cell.options["preset"], precision=cell.options["precision"], **options, **cell.settings
+            styles, cell.options["preset"], precision=cell.options["precision"], **{**options, **cell.settings}
         )
         key = (painter.settings.network, tuple(painter.settings.taps), painter.precision)
         extractors[key] = painter.load(extractors.get(key))
@@ -233,12 +239,14 @@ def sweep(
     sheet: str | os.PathLike[str] | None = None,
     *,
     overrides: Mapping[str, Any] | None = None,
-    preset: str | os.PathLike[str] = "kstyle",
+    preset: arguments.Preset = "kstyle",
     size: int = 192,
     steps: int | None = None,
     seed: int = 0,
     precision: str = "auto",
     callback: Callable[[Step], Any] | None = None,
+    extractor: arguments.Extractor | None = None,
+    terms: arguments.Term | Sequence[arguments.Term] | None = None,
     **painting: Any,
 ) -> list[Cell]:
     """Paints every combination of settings, to choose from.
@@ -250,7 +258,7 @@ def sweep(
             or `preset`, `size`, `steps`, `seed`, `precision`. Values are as in a preset file.
         sheet: a .png or .jpg, on which all are put side by side; None: none is written.
         overrides: {dotted key: value} of settings that all have.
-        preset, size, steps, seed, precision, callback: as for `kstyle.stylize`.
+        preset, size, steps, seed, precision, callback, extractor, terms: as for `kstyle.stylize`.
         **painting: for `kstyle.Painter`: weights, deterministic, progress.
 
     Returns:
@@ -272,8 +280,16 @@ def sweep(
     options = {"preset": preset, "size": size, "steps": steps, "seed": seed, "precision": precision}
     written = [(key, [_text(value) for value in values]) for key, values in vary.items()]
     common = {key: _text(value) for key, value in (overrides or {}).items()}
-    cells = grid(content, styles, written, options, common, {"weights": painting.get("weights")})
-    for _ in paint(cells, content, styles, callback, **painting):
+    told, objects = {"extractor": extractor, "weights": painting.get("weights")}, {}
+    if isinstance(extractor, features.Extractor):
+        objects["extractor"] = told.pop("extractor")
+    if terms is not None:
+        try:
+            common = {"terms": _text(list(terms) if isinstance(terms, (list, tuple)) else [terms]), **common}
+        except TypeError:  # a function is among them
+            objects["terms"] = terms
+    cells = grid(content, styles, written, options, common, told, objects)
+    for _ in paint(cells, content, styles, callback, **painting, **objects):
         pass
     if sheet is not None:
         write_sheet(sheet, cells, written, content, styles, size)

@@ -86,7 +86,7 @@ def compare(
     if extractor is not None and extractor not in EXTRACTORS:
         raise unknown("extractor", extractor, EXTRACTORS)
     if weights is not None and extractor is None:
-        raise UsageError("A file of weights needs the name of its network too: --extractor.")
+        raise UsageError("A file of weights needs the name of its network too, the extractor.")
     weights = expanded(weights)
     pictures = [images.read(source) for source in sources]
     content, style = (None if source is None else images.read(source) for source in (content, style))

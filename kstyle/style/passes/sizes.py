@@ -46,7 +46,7 @@ def plan(settings, content, size, steps, final_only=False):
     if min(final) < SMALLEST_SIDE:
         longer, shorter = max(content.size), min(content.size)
         needed = -(-SMALLEST_SIDE * longer // shorter)
-        way = f"Use --size {needed} or crop it" if needed <= LARGEST_SIDE else "Crop it"
+        way = f"Make it of size {needed} or crop it" if needed <= LARGEST_SIDE else "Crop it"
         raise DataError(
             f"{content.name} is {content.size[1]}×{content.size[0]}: at size {size} its short side is {min(final)} "
             f"pixels, and the network needs {SMALLEST_SIDE}. {way}."

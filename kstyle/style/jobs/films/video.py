@@ -40,7 +40,7 @@ def need_ffmpeg(path):
     if Path(path).suffix.lower() in FILMS and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise UsageError(
             f"{one_line(path)}: reading a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, "
-            "or give a folder of frames with --frames."
+            "or take it apart otherwise and paint the folder of its frames."
         )
 
 
