@@ -1,7 +1,7 @@
-"""The command line: options, calls and printing. One file a command; a framework is imported only inside one."""
+"""The command line: options, calls and printing. One file a command; a framework is imported only inside one, and what
+only one way through a command takes, logging too: `--help` is to be there at once."""
 
 import contextlib
-import logging
 import os
 import sys
 import warnings
@@ -86,6 +86,8 @@ def _run(arguments, debug):
         sys.exit(0)  # the reader of our output, `head` say, has gone: nothing is wrong
     except KStyleError as error:
         if debug:
+            import logging
+
             logging.getLogger("kstyle").exception(error)
         click.echo(f"kstyle: {error}", err=True)
         sys.exit(error.exit_code)

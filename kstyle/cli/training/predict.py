@@ -1,7 +1,5 @@
 """`kstyle predict`: what a run sees in pictures."""
 
-import csv
-import io
 from pathlib import Path
 
 import click
@@ -46,6 +44,9 @@ def predict(run, paths, top, as_json, as_csv, sheet):
     if as_json:
         click.echo(json_text(found, indent=2))
     elif as_csv:
+        import csv
+        import io
+
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
         table.writerow(["path", "rank", "class", "probability"])

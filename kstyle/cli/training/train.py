@@ -1,7 +1,5 @@
 """`kstyle train`: options, progress and files around `kstyle.train`."""
 
-import shlex
-
 import click
 
 from kstyle.cli.common.options import PATH, data_folder, plugin
@@ -46,6 +44,8 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
                 recipe, data, run, resume, overrides=given, look=progress.look, progress=progress.download
             )
         except training.Interrupted as stop:
+            import shlex
+
             click.echo(f"Stopped. To go on: kstyle train --resume --run {shlex.quote(str(stop.folder))}", err=True)
             raise click.exceptions.Exit(130) from None
     last = done.history.iloc[-1]
