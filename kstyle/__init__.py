@@ -27,7 +27,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
     from kstyle.style.result import Result
-    from kstyle.style.transfer import Painter, stylize
+    from kstyle.style.stylize import resume, stylize
+    from kstyle.style.transfer import Painter
     from kstyle.training.results.evaluate import evaluate, predict
     from kstyle.training.results.export import export
     from kstyle.training.train import Run, train
@@ -54,6 +55,7 @@ __all__ = [
     "plugins",
     "predict",
     "presets",
+    "resume",
     "schedules",
     "settings",
     "stylize",
@@ -83,9 +85,10 @@ _LAZY = {
     "plugins": ("kstyle.plugins", ""),
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
+    "resume": ("kstyle.style.stylize", "resume"),
     "schedules": ("kstyle.schedules", ""),
     "settings": ("kstyle.settings", ""),
-    "stylize": ("kstyle.style.transfer", "stylize"),
+    "stylize": ("kstyle.style.stylize", "stylize"),
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }

@@ -220,6 +220,17 @@ def _set(settings, key, value, whole):
     return {**settings, place: value}
 
 
+def flat(value, key=""):
+    """{dotted key: value} of what nested dicts and lists hold; empty ones are values.
+
+    >>> flat({"a": {"b": 1, "c": []}, "d": [2]})
+    {'a.b': 1, 'a.c': [], 'd.0': 2}
+    """
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = {k: v for name, each in inner for k, v in flat(each, f"{key}.{name}" if key else str(name)).items()}
+    return below or {key: value}
+
+
 def load(kind, model, name, overrides=None, adjust=None):
     """Reads a file, changes it and checks it.
 

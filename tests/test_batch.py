@@ -14,6 +14,7 @@ from batches import STYLE, picture, summary
 from PIL import Image
 from waiting import until
 
+import kstyle
 from kstyle import backend, cli
 from kstyle.cli.common import progress as cli_progress
 from kstyle.errors import DataError, UsageError
@@ -101,7 +102,7 @@ def test_the_network_is_loaded_once_and_not_for_nothing(painter, place, monkeypa
     again = [outcome for _, outcome in batch.stylize_all(fresh, "in", "out", 32, 1)]
     assert [o.state for o in again] == ["skipped"] * 3 and len(loads) == 1
     with Image.open("out/0.png") as image:  # the same as alone
-        alone = transfer.stylize("in/0.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
+        alone = kstyle.stylize("in/0.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
         np.testing.assert_array_equal(np.asarray(image), np.asarray(alone.image))
         assert json.loads(image.text["kstyle"])["size"] == [25, 32]
 
@@ -123,7 +124,7 @@ def test_several_at_once(run, place):
     code, got = summary(run("in", "--jobs", "2", "--json", "--precision", "float32"))
     assert (code, got["done"], [failure["file"] for failure in got["failed"]]) == (1, 4, ["in/2.png"])
     for number in (0, 4):
-        alone = transfer.stylize(f"in/{number}.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
+        alone = kstyle.stylize(f"in/{number}.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
         with Image.open(f"out/{number}.png") as image:  # a step's rounding depends on the number of threads
             assert np.abs(np.asarray(image, int) - np.asarray(alone.image, int)).max() <= 1
             assert json.loads(image.text["kstyle"])["seed"] == 0
@@ -148,7 +149,7 @@ def test_pictures_in_batches(run, place, monkeypatch):
     assert (code, got["done"], [failure["file"] for failure in got["failed"]]) == (1, 6, ["in/4.png"])
     assert sizes == [2, 2]  # 0 and 3, 1 and 2; 5 and 6 have no partner
     for number in (0, 2, 3, 5, 6):
-        alone = transfer.stylize(f"in/{number}.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
+        alone = kstyle.stylize(f"in/{number}.png", STYLE, place / "shallow.yaml", 32, 1, precision="float32")
         with Image.open(f"out/{number}.png") as image:
             assert np.abs(np.asarray(image, int) - np.asarray(alone.image, int)).max() <= 1
     picture("in/4.png", 4)

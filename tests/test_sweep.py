@@ -201,7 +201,7 @@ def test_one_network_for_what_looks_at_the_same_layers(tmp_path, monkeypatch):
         pytest.fail(str(error))
     cells = list(sweep.paint(cells, CONTENT, [STYLE], deterministic=True))
     assert len(loads) == 2
-    alone = transfer.stylize(CONTENT, STYLE, common["preset"], 48, 1, precision="float32", deterministic=True,
+    alone = kstyle.stylize(CONTENT, STYLE, common["preset"], 48, 1, precision="float32", deterministic=True,
                              style={"loss": "relative"}, network={"pool": "average"})  # fmt: skip
     assert cells[3].losses["loss"] == pytest.approx(float(alone.history["loss"].iloc[-1]), rel=1e-5)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import hashlib
 import itertools
 import json
 import math
@@ -249,6 +250,12 @@ def read_bytes(path, most):
     if len(raw) > most:
         raise _too_large(path, most)
     return raw
+
+
+def sha256(path):
+    """Of a file's bytes, in hex. OSError: it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_member(archive, entry, most, label):

@@ -12,6 +12,7 @@ model.keras          the same with the normalisation before it, in Keras' own la
 
 import contextlib
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ KERAS = "model.keras"
 
 
 @contextlib.contextmanager
-def taken(folder, recipe, resume=False):
+def taken(folder, recipe, resume=False, purpose="training", known=(STATE, RESULT)):
     """`with taken(None, "digits_cnn", resume=False) as folder:` the folder of a run that nobody else trains meanwhile.
 
     Args:
@@ -36,6 +37,8 @@ def taken(folder, recipe, resume=False):
             trainings that start in one second have two folders.
         recipe: its name or file.
         resume: it holds a run to go on with; otherwise it must not hold one.
+        purpose: for the message of whoever comes second.
+        known: files, any of which says that there is a run; the first, that it can go on.
 
     A folder that was made here and in which nothing was written is removed again.
 
@@ -47,7 +50,7 @@ def taken(folder, recipe, resume=False):
     if folder is None:
         folder = made = claim_folder(Path("runs") / f"{cut(Path(recipe).stem, 200)}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = Path(folder)
-    _fits(folder, resume)  # before the folder is made
+    _fits(folder, resume, known)  # before the folder is made
     try:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +62,8 @@ def taken(folder, recipe, resume=False):
     except OSError as error:
         raise DataError(f"{one_line(folder)}: cannot be made ({reason(error)}).") from error
     try:
-        with locks.held(folder, "training"):
-            _fits(folder, resume)  # once more: another process may have finished a run in it just now
+        with locks.held(folder, purpose):
+            _fits(folder, resume, known)  # once more: another process may have finished a run in it just now
             yield folder
     finally:
         if made:
@@ -68,10 +71,10 @@ def taken(folder, recipe, resume=False):
                 made.rmdir()
 
 
-def _fits(folder, resume):
-    if resume and not (folder / STATE).is_file():
+def _fits(folder, resume, known):
+    if resume and not (folder / known[0]).is_file():
         raise UsageError(f"{one_line(folder)} holds no run to go on with.")
-    if not resume and ((folder / STATE).exists() or (folder / RESULT).exists()):
+    if not resume and any((folder / name).exists() for name in known):
         raise UsageError(f"{one_line(folder)} holds a run: go on with it (--resume), or name another folder (--run).")
 
 
@@ -126,6 +129,34 @@ def begun(folder, sha256, origin):
     return said
 
 
+@contextlib.contextmanager
+def logged(folder):
+    """kstyle's log, with the time of each line, in log.txt of a run folder. A disk that is full loses lines only."""
+    log = logging.getLogger("kstyle")
+    handler = _Log(Path(folder) / "log.txt", encoding="utf-8", errors="backslashreplace", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    level = log.level
+    if log.getEffectiveLevel() > logging.INFO:
+        log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+class _Log(logging.FileHandler):
+    def emit(self, record):
+        with contextlib.suppress(OSError):  # of opening it; of writing, below
+            super().emit(record)
+
+    def handleError(self, record):
+        pass
+
+
 def write_history(folder, rows):
     """rows: list of dicts -> history.csv."""
     import pandas as pd
@@ -134,8 +165,10 @@ def write_history(folder, rows):
         pd.DataFrame(rows).to_csv(beside, index=False)
 
 
-def save_arrays(path, arrays, notes=None):
+def save_arrays(path, arrays, notes=None, before=None):
     """arrays: {name: array}; notes: what JSON can hold. One file, safe to load from strangers.
+
+    `before`: what the file that is there now is called once the new one is whole; None: it is replaced.
 
     Raises:
         DataError: it cannot be written.
@@ -154,6 +187,8 @@ def save_arrays(path, arrays, notes=None):
         beside.chmod(mode)
         with open(beside, "rb") as file:  # all of it is on the disk before it replaces the last good file
             os.fsync(file.fileno())
+        if before is not None and Path(path).exists():
+            os.replace(path, before)
 
 
 def load_arrays(path):

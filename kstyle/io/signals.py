@@ -61,6 +61,21 @@ def orderly():
         yield
 
 
+@contextlib.contextmanager
+def noted(ready=lambda: True):
+    """`with noted() as came:` the first stop is only added to the list `came`, for a program that ends by itself where
+    all that it has belongs together; a second is a KeyboardInterrupt at once, and so is the first if not `ready()`."""
+    came = []
+
+    def note(number, frame, before):
+        if came or not ready():
+            raise KeyboardInterrupt
+        came.append(number)
+
+    with handled(note):
+        yield came
+
+
 def exit_code():
     """Of a command that was stopped: 128 and the signal's number, as shells have it; 130 for Ctrl-C."""
     return 128 + (_first or signal.SIGINT)

@@ -4,7 +4,6 @@
 float32, "block1_conv1/bias": (out,) float32, …}`, in Keras' layout and names, whatever they were stored as.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from kstyle.errors import DataError
-from kstyle.io import checkpoints
+from kstyle.io import checkpoints, files
 from kstyle.io.files import expanded, plain
 from kstyle.net.download import fetch, misfit
 
@@ -89,7 +88,7 @@ def obtain(row, source, file=None, *, progress=None, offline=False):
             wrong = misfit(found.path, found.sums)
             wrong = wrong and f"{_short(found.path)} was passed over: {wrong}."
         if not wrong:
-            return File(found.path, found.origin, sha256(found.path))
+            return File(found.path, found.origin, files.sha256(found.path))
         passed += f" {wrong}"
     if offline or not entry.url:
         raise Absent(f"No {source} weights of {row.name} are on this machine.{passed} To get them: {_ways(entry)}.")
@@ -98,13 +97,7 @@ def obtain(row, source, file=None, *, progress=None, offline=False):
         fetch(entry.url, target, **entry.sums, progress=progress)
     except DataError as error:
         raise Absent(f"{error}{passed} Without a network: {_ways(entry)}.") from error
-    return File(target, f"{entry.url}, kept as {_short(target)}", sha256(target))
-
-
-def sha256(path):
-    """Of a file's bytes, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return File(target, f"{entry.url}, kept as {_short(target)}", files.sha256(target))
 
 
 def locate(row, source, file=None):

@@ -1,4 +1,4 @@
-"""`kstyle.stylize`: a content picture and style pictures in, a painting out."""
+"""`Painter`: contents in, paintings in one style out."""
 
 import logging
 import os
@@ -26,82 +26,6 @@ from kstyle.style.result import Interrupted, Result
 log = logging.getLogger("kstyle")
 
 
-def stylize(
-    content: Source,
-    styles: Source | Sequence[Source],
-    preset: Preset = "kstyle",
-    size: int = 512,
-    steps: int | None = None,
-    optimizer: Optimizer | None = None,
-    precision: str = "auto",
-    seed: int = 0,
-    callback: Callable[[loop.Step], Any] | Any = None,
-    *,
-    masks: Sequence[Mask] | None = None,
-    style_masks: Sequence[Mask] | None = None,
-    blend: Sequence[float] | None = None,
-    weights: str | os.PathLike[str] | None = None,
-    extractor: Extractor | None = None,
-    terms: Term | Sequence[Term] | None = None,
-    deterministic: bool = False,
-    progress: Callable[[int, int], Any] | None = None,
-    **overrides: Any,
-) -> Result:
-    """Makes a picture with the content of one picture and the style of others.
-
-    Args:
-        content: path, `PIL.Image` or array ((H, W), (H, W, 3) or (H, W, 4); uint8, uint16 or float in [0, 1]).
-        styles: one such, or a list.
-        preset: a name from `kstyle presets`, the path of a YAML file, or a mapping of what such a file says.
-        size: long side of the result in pixels.
-        steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None:
-            the preset's.
-        optimizer: `"lbfgs"`, a Keras optimiser's name, a mapping of `name` and its arguments, or a
-            `keras.optimizers.Optimizer`, of which another like it is made at each size. None: the preset's.
-        precision: of the features: `"auto"`, `"float32"` or `"bfloat16"`.
-        seed: of the noise a preset may start from, and of the positions its terms may draw.
-        callback: called after every step with a `kstyle.style.engine.loop.Step`; what it returns, if true, ends the
-            painting there. Or a callback of Keras', for which a step is an epoch (`kstyle.nn.callbacks.StepCallback`);
-            or a list of such.
-        masks: for each style the region of the content that it is for: a picture of the content's shape, white inside,
-            grey where it fades; `"alpha"` for the content's own opacity; None for all of it. None: every style
-            everywhere.
-        style_masks: for each style the region of it that is painted after, likewise. None: what of it is opaque.
-        blend: a weight for each style; None: equal.
-        weights: a file to take the network's weights from.
-        extractor: the name of a network, or a `kstyle.Extractor`, of a model of your own, say, whose layers
-            `content.layers` and `style.layers` then name. None: the preset's.
-        terms: style losses beside the preset's `style`, in place of its `terms`: functions
-            `distance(features, features_of_style)` -> scalar, names, or mappings of what a preset says of a term:
-            `{"loss": my_loss, "weight": 3, "layers": {"relu2_1": 1}}`, with `"statistics"` as for
-            `kstyle.losses.register`. A function is known to this painting alone, by its own name. Weight 1 and the
-            layers of `style` where none are given. None: the preset's.
-        deterministic: the same bits every time on the same machine, at the cost of speed.
-        progress: `progress(done_bytes, total_bytes)` while weights are downloaded.
-        **overrides: any setting of the preset: `style_weight=20`, `init="noise"`, `style={"scale": 0.5}`, or dotted
-            keys through `**{"scales.smallest": 128}`.
-
-    Returns:
-        A `Result`: `.image`, `.history`, `.settings`.
-
-    Raises:
-        UsageError: an option that does not exist or cannot be.
-        DataError: a picture, a mask or weights that cannot be used.
-        Interrupted: Ctrl-C, with the result so far.
-
-    >>> import kstyle, numpy
-    >>> content, style = numpy.full((48, 64, 3), 0.5), numpy.random.default_rng(0).random((48, 64, 3))
-    >>> result = kstyle.stylize(content, style, "gatys", size=64, steps=2)
-    >>> result.rgb.shape, len(result.history)
-    ((48, 64, 3), 2)
-    """
-    painter = Painter(
-        styles, preset, optimizer, precision, style_masks=style_masks, blend=blend, weights=weights,
-        extractor=extractor, terms=terms, deterministic=deterministic, progress=progress, **overrides,
-    )  # fmt: skip
-    return painter.paint(content, size, steps, seed, callback, masks=masks)
-
-
 @dataclass(frozen=True)
 class Anchor:
     """A picture that a painting is held to: the frame before it.
@@ -125,6 +49,7 @@ class Painter:
     Attributes:
         settings: the checked `kstyle.style.settings.StyleSettings`.
         styles: `kstyle.style.passes.styles.Styles`: the pictures, their masks and weights.
+        preset: what the record calls it.
         precision: `"float32"` or `"bfloat16"`.
         weights, deterministic: as given.
         given: the `kstyle.Extractor` that was given; None: the network is the preset's.
@@ -160,7 +85,7 @@ class Painter:
         given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         check_blend(blend, len(given))  # before pictures are read
         self.precision = own.precision if own else backend.precision(precision)
-        self._preset = "given as a mapping" if isinstance(preset, Mapping) else expanded(preset)
+        self.preset = "given as a mapping" if isinstance(preset, Mapping) else str(expanded(preset))
         self.weights = expanded(weights)
         self.deterministic, self._progress = deterministic, progress
         if own:
@@ -209,13 +134,17 @@ class Painter:
         start: np.ndarray | None = None,
         anchor: Anchor | None = None,
         final_only: bool = False,
+        extend: int = 0,
     ) -> Painting:
-        """A `kstyle.style.engine.painting.Painting` that is not begun yet, for `finish`; args and errors as `paint`."""
+        """A `kstyle.style.engine.painting.Painting` that is not begun yet, for `finish`; args and errors as `paint`.
+
+        `extend`: so many steps more, in the last pass.
+        """
         arguments.check_numbers(size, steps, seed)
         picture = _read(content)
         masks = None if masks is None else regions.read(masks, [picture] * len(self.styles.pictures), "content")
         first = self._start() if start is None else images.Picture(start)
-        plan = sizes.plan(self.settings, picture, size, steps, final_only)
+        plan = sizes.extended(sizes.plan(self.settings, picture, size, steps, final_only), extend)
         return Painting(self._kept, picture, plan, seed, callback, masks, first, anchor, final_only)
 
     def finish(self, painting: Painting, between: Callable[[], Any] | None = None) -> Result:
@@ -296,7 +225,7 @@ class Painter:
         return self.load()
 
     def _result(self, painting):
-        record = {**self._record(), "size": list(painting.final), "steps": painting.steps, "seed": painting.seed}
+        record = {**self.record(), "size": list(painting.final), "steps": painting.steps, "seed": painting.seed}
         if painting.final_only:
             record["scales"]["smallest"] = None
         return Result(painting.rgb(), painting.alpha(), painting.history.frame(), record)
@@ -320,17 +249,26 @@ class Painter:
         Raises:
             UsageError: another process cannot know an extractor or a loss that was given.
         """
-        given = [*([self.given.name] if self.given else []), *self.settings.given_losses]
-        if given:
-            raise UsageError(
-                f"Other processes do not know {', '.join(given)}, which this painter was given: use one job, or give "
-                "names that a plugin registers."
-            )
+        self.check_named("Other processes do not know {}, which this painter was given: use one job")
         return {**self.__dict__, "_extractor": None, "_progress": None}
 
-    def _record(self):
+    def check_named(self, said: str) -> None:
+        """UsageError, `said` with their names for {}: an extractor or a loss was given as an object."""
+        given = [*([self.given.name] if self.given else []), *self.settings.given_losses]
+        if given:
+            raise UsageError(f"{said.format(', '.join(given))}, or give names that a plugin registers.")
+
+    def locate(self) -> None:
+        """Names its files by their full paths, so that its record holds in every folder."""
+        self.weights = None if self.weights is None else os.path.abspath(self.weights)
+        if self.settings.init not in arguments.INITS:
+            self.settings = self.settings.model_copy(update={"init": os.path.abspath(self.settings.init)})
+
+    def record(self) -> dict[str, Any]:
+        """What its paintings are made with, for JSON; the network is loaded for it."""
+        network = self.load()
         return {
-            "preset": str(self._preset),
+            "preset": self.preset,
             **self.settings.model_dump(mode="json"),
             **({"network": self.given.facts()} if self.given else {}),
             "blend": self.styles.blend,
@@ -338,7 +276,7 @@ class Painter:
             "deterministic": self.deterministic,
             "backend": backend.NAME,
             "device": backend.device(),
-            "weights": {"origin": self._extractor.origin, "sha256": self._extractor.sha256},
+            "weights": {"origin": network.origin, "sha256": network.sha256},
             "versions": backend.versions(),
         }
 

@@ -1,6 +1,5 @@
 """The course of a training: its stages one after the other, with what is kept of them."""
 
-import contextlib
 import functools
 import logging
 
@@ -79,7 +78,8 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
     if more and position.stage == len(plan) - 1:
         position.ended = position.stopped = False  # even if no epoch had been better for long
     optimizer = None
-    with _interruptible() as stop:
+    # A stop (Ctrl-C) waits for the end of a step, where weights and counters belong together; a second does not.
+    with signals.noted() as came:
         for number in range(position.stage, len(plan)):
             stage = plan[number]
             if number > position.stage:
@@ -122,8 +122,8 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
             try:
                 history = fit(
                     model, step, work.batches, _validation(work, aim), epochs=stage.epochs, seed=recipe.seed,
-                    callbacks=everyone, position=position, strength=strength, save=state.save, look=look, stop=stop,
-                    total=total,
+                    callbacks=everyone, position=position, strength=strength, save=state.save, look=look,
+                    stop=lambda: bool(came), total=total,
                 )  # fmt: skip
             except Stopped:
                 log.info("Stopped in epoch %d. To go on: kstyle train --resume --run %s", position.epoch + 1, folder)
@@ -172,17 +172,3 @@ def _by_aim(predictor, work, aim):
     found = {"val_loss": loss, "val_accuracy": accuracy, **{f"val_{key}": x for key, x in aim.results().items()}}
     aim.reset()
     return found
-
-
-@contextlib.contextmanager
-def _interruptible():
-    """A stop (Ctrl-C) waits for the end of a step, where weights and counters belong together; a second does not."""
-    asked = []
-
-    def ask(number, frame, before):
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    with signals.handled(ask):
-        yield lambda: bool(asked)

@@ -145,7 +145,7 @@ def train(
             normalise = steps.Normalise(facts["mean"], facts["std"])
             if more:
                 runs.write_recipe(folder, written)
-        with _logged(folder):
+        with runs.logged(folder):
             for note in checked.notes:
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)
             log.info(
@@ -171,20 +171,3 @@ def _flags_kept(model):
     finally:
         for layer, flag in flags:
             layer.trainable = flag
-
-
-@contextlib.contextmanager
-def _logged(folder):
-    """kstyle's log, with the time of each line, in the run folder."""
-    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    level = log.level
-    if log.getEffectiveLevel() > logging.INFO:
-        log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()

@@ -4,16 +4,19 @@ import click
 
 from kstyle.cli.common import options as painting
 from kstyle.errors import UsageError
-from kstyle.io import signals
-from kstyle.io.files import json_text
+from kstyle.io import names, signals
+from kstyle.io.files import json_text, one_line
 
 # Options that are settings of the preset.
 _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "init", "extractor")
 
+# Options that may be given with --resume.
+_WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "preview", "plugin", "as_json", "quiet")
+
 
 @click.command()
-@click.argument("content", type=painting.PATH, metavar="CONTENT")
-@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1, required=True)
+@click.argument("content", type=painting.PATH, metavar="CONTENT", required=False)
+@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -54,26 +57,49 @@ _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "
 @painting.seed
 @painting.deterministic
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
+@click.option("--run", type=painting.PATH, metavar="DIR", help="Keep the painting in DIR, for --resume.")
+@click.option("--resume", type=painting.PATH, metavar="DIR", help="Go on with the painting in DIR as it was begun.")
+@click.option(
+    "--extend", type=click.IntRange(min=1), metavar="N", help="With --resume: N steps more, at the final size."
+)
+@click.option(
+    "--save-seconds", type=click.FloatRange(min=0), default=60, show_default=True, metavar="N",
+    help="With --run and --resume: save every N seconds.",
+)  # fmt: skip
 @click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
 @painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+@click.pass_context
 @signals.kept()  # from the end of the painting until it is written
 def stylize(
-    content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks, save_every,
-    preview, as_json, quiet, **options,
+    context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
+    save_every, run, resume, extend, save_seconds, preview, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
+    from kstyle.style.keeping.folder import Folder
     from kstyle.style.target import Target
 
     given = {name: options.pop(name) for name in _SETTINGS}
-    settings, blend = painting.settings_and_blend(preset, len(styles), style_weight, overrides, **given)
-    if "content" in settings:  # a section, but to `stylize` the picture
-        settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
-    for name, given in (("mask", masks), ("style-mask", style_masks)):
-        if given and len(given) != len(styles):
-            raise UsageError(f"--{name} is given {len(given)} times for {len(styles)} styles: once for each, or never.")
-    target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
+    if resume is None:
+        _check_given(context, extend)
+        settings, blend = painting.settings_and_blend(preset, len(styles), style_weight, overrides, **given)
+        if "content" in settings:  # a section, but to `stylize` the picture
+            settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
+        for name, given in (("mask", masks), ("style-mask", style_masks)):
+            if given and len(given) != len(styles):
+                raise UsageError(
+                    f"--{name} is given {len(given)} times for {len(styles)} styles: once for each, or never."
+                )
+        target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
+    else:
+        _check_alone(context, resume)
+        folder = Folder(resume, save_seconds)
+        if not (output or extend or as_json) and (path := folder.ready()):
+            if not quiet:
+                click.echo(f"{one_line(folder.path)} is finished: {path}. --extend N adds N steps.", err=True)
+            return
+        target = Target(output or folder.output(), (), folder.inputs(), save_every)
     if target.piped and (as_json or save_every):
         raise UsageError(f"-o - is for the picture alone: give a file for {'--json' if as_json else '--save-every'}.")
 
@@ -81,25 +107,51 @@ def stylize(
     from kstyle.cli.common.progress import Progress
 
     with target, Progress(quiet=quiet or as_json, preview=preview) as progress:
-        from kstyle.style import transfer
+        from kstyle.style import stylize as painted
+        from kstyle.style.transfer import Interrupted
 
-        interrupted = False
+        after_step, interrupted = [progress.step, target.snapshot], False
         try:
-            painter = transfer.Painter(
-                list(styles), preset, blend=blend, style_masks=list(style_masks) or None, progress=progress.download,
-                **options, **settings,
-            )  # fmt: skip
-            after_step = [progress.step, target.snapshot]
-            result = painter.paint(content, size, steps, seed, after_step, masks=list(masks) or None)
-        except transfer.Interrupted as stop:
+            if resume is not None:
+                result = painted.resume(folder, extend or 0, after_step, progress=progress.download)
+            else:
+                folder = Folder(run, save_seconds, target.path) if run is not None else None
+                result = painted.stylize(
+                    content, list(styles), preset, size, steps, seed=seed, callback=after_step, blend=blend,
+                    masks=list(masks) or None, style_masks=list(style_masks) or None, progress=progress.download,
+                    run=folder, **options, **settings,
+                )  # fmt: skip
+        except Interrupted as stop:
             result, interrupted = stop.result, True
         target.write(result)
-    _report(result, target.path, interrupted, as_json, quiet)
+    _report(result, target.path, interrupted, as_json, quiet, folder)
     if interrupted:
         raise click.exceptions.Exit(130)
+    if folder and folder.fault:  # which the log has told
+        raise click.exceptions.Exit(1)
 
 
-def _report(result, target, interrupted, as_json, quiet):
+def _check_given(context, extend):
+    """What is needed but for --resume, and what is for it alone."""
+    for parameter in context.command.params:
+        if parameter.name in ("content", "styles") and not context.params[parameter.name]:
+            raise click.MissingParameter(ctx=context, param=parameter)
+    if extend:
+        raise UsageError("--extend adds steps to a painting that was kept: give --resume DIR, too.")
+
+
+def _check_alone(context, folder):
+    """UsageError: an argument beside --resume that the run's own record settles."""
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name not in _WITH_RESUME:
+            said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.metavar
+            raise UsageError(
+                f"--resume goes on with what {one_line(folder)} says: leave {said} out, or begin a new painting."
+            )
+
+
+def _report(result, target, interrupted, as_json, quiet, folder):
     last = result.history.iloc[-1] if len(result.history) else {}
     height, width = result.rgb.shape[:2]
     steps, seconds = len(result.history), float(last.get("seconds", 0))
@@ -114,6 +166,9 @@ def _report(result, target, interrupted, as_json, quiet):
         click.echo(json_text({**summary, **result.losses, "interrupted": interrupted, "settings": result.settings}))
     elif interrupted:
         planned = result.settings["steps"]
-        click.echo(f"kstyle: stopped after {steps} of {planned} steps; the picture so far is in {target}", err=True)
+        more = names.command(["kstyle", "stylize", "--resume", names.argument(folder.path)]) if folder else ""
+        more = more and f"; to go on: {more}"
+        said = f"stopped after {steps} of {planned} steps; the picture so far is in {target}"
+        click.echo(f"kstyle: {said}{more}", err=True)
     elif not quiet:
         click.echo(f"{target}: {width}×{height}, {steps} steps in {seconds:.0f} s, loss {last['loss']:.4g}", err=True)

@@ -7,7 +7,6 @@ one pipe which picture is next, so none waits while another has work left, and p
 
 import collections
 import contextlib
-import hashlib
 import json
 import math
 import mmap
@@ -26,6 +25,7 @@ import numpy as np
 
 from kstyle.data.batches import opening
 from kstyle.errors import DataError, KStyleError, UsageError
+from kstyle.io import files
 from kstyle.io.files import one_line
 
 FEW = 32  # pictures that are decoded sooner than a worker has started
@@ -39,8 +39,7 @@ _ANSWER = struct.Struct("<II?")  # place, index, whether it went well; what foll
 
 def _examine(path, options, epoch, index, out):
     opening.open_rgb(path, least=1)
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return files.sha256(path)
 
 
 def _center(path, options, epoch, index, out):

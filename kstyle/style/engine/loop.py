@@ -268,6 +268,8 @@ class Course:
         taken = taken or {"rows": [], "halvings": 0, "ended": False}
         self.canvas, self.steps, self.on_step = canvas, steps, on_step
         self.rows, self._halvings, self.ended = list(taken["rows"]), taken["halvings"], taken["ended"]
+        if not self.ended:  # one that had ended, and is asked for more steps, moves again
+            canvas.shrink.assign(0.5**self._halvings)
 
     def state(self):
         """What a `Course` goes on from, for JSON; the variables of its canvas are not in it."""

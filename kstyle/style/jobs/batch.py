@@ -25,6 +25,7 @@ from kstyle.style.engine.loop import Step
 from kstyle.style.jobs.contents import Content, Paths, collect
 from kstyle.style.jobs.films import frames
 from kstyle.style.jobs.record import Record, made, made_with
+from kstyle.style.keeping.beside import InWork
 from kstyle.style.target import put
 
 log = logging.getLogger("kstyle")
@@ -102,7 +103,8 @@ def stylize_all(
             above 1, settings that no content can be painted with, and a folder that another process paints into.
         DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
             ended, for want of memory most likely.
-        Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of pictures in work nothing is kept.
+        Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of a picture in work that has taken over a minute a
+            checkpoint is kept, which the next run goes on from, of others nothing.
 
     >>> import kstyle
     >>> painter = kstyle.Painter("night.jpg")  # doctest: +SKIP
@@ -157,13 +159,17 @@ def _until(outcomes, record, stack):
 
 def _one_by_one(painter, contents, record, digest, options, force, motion):
     chain = None if motion is None else frames.Chain(painter, motion, *options[:2])
-    paint = functools.partial(chain.paint, *options) if chain else lambda content: painter.paint(content.path, *options)
     for name, content in contents.items():
         stamp, outcome = _look(content, name, record, digest, force, chain)
         if outcome is None:
             painter.load()  # here: no content can be painted without weights, so that ends the batch
+            target = record.folder / name
             with signals.kept():
-                outcome, result = _paint(paint, content, record.folder / name)
+                if chain:
+                    outcome, result = _paint(functools.partial(chain.paint, *options, content), content, target)
+                else:
+                    work = InWork(painter, options, target, stamp, force)
+                    outcome, result = _work(work, content.path, content, target)
                 if result is not None:
                     record.keep(name, {**stamp, **(chain.facts(result) if chain else {})})
         if chain and outcome.path:
@@ -188,9 +194,9 @@ def _in_batches(painter, contents, record, digest, options, force, together):
         outcomes = _paint_together(painter, batch, record, options)
         if outcomes is None:
             for name, content, picture, stamp in batch:
+                target = record.folder / name
                 with signals.kept():
-                    paint = functools.partial(painter.paint, picture, *options)
-                    outcome, _ = _paint(lambda _, paint=paint: paint(), content, record.folder / name)
+                    outcome, _ = _work(InWork(painter, options, target, stamp, force), picture, content, target)
                     if outcome.state == "done":
                         record.keep(name, stamp)
                 yield content, outcome
@@ -240,7 +246,7 @@ def _paint_together(painter, batch, record, options):
         seconds = (time.perf_counter() - begun) / len(batch)
         for result, (name, content, _, stamp) in zip(results, batch):
             try:
-                outcome, _ = _paint(lambda _, result=result: result, content, record.folder / name)
+                outcome, _ = _paint(lambda result=result: result, content, record.folder / name)
             except DataError as error:  # the others are painted too: they are written before this ends the run
                 if fault:
                     log.warning("%s", error)
@@ -268,7 +274,10 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
             with open(shared, "wb") as file:
                 pickle.dump(plugins.loaded(), file)
                 pickle.dump(painter, file)
-            tasks = [(_paint_there, (shared, name, contents[name], record.folder / name, options)) for name in stamps]
+            tasks = [
+                (_paint_there, (shared, name, contents[name], record.folder / name, stamp, force, options))
+                for name, stamp in stamps.items()
+            ]
             yield from _painted(pool.unordered(tasks, min(jobs, len(stamps))), contents, record, stamps, jobs)
 
 
@@ -306,11 +315,19 @@ def _look(content, name, record, digest, force, chain=None):
     return stamp, Outcome("skipped", record.folder / name)
 
 
+def _work(work, picture, content, target):
+    """`_paint` of what is `InWork`."""
+    outcome, result = _paint(functools.partial(work.paint, picture), content, target)
+    if result is not None:
+        work.done()
+    return outcome, result
+
+
 def _paint(paint, content, target):
     """`(outcome, result)`; the result is None where it failed."""
     begun = time.perf_counter()
     try:
-        result = paint(content)
+        result = paint()
     except UsageError:
         raise
     except Exception as error:
@@ -336,14 +353,14 @@ def _shared(path):
     return painter
 
 
-def _paint_there(shared, name, content, target, options):
+def _paint_there(shared, name, content, target, stamp, force, options):
     """In a job: `(name, outcome, [(level, message)] that were logged)`."""
     own = _shared(shared)
     notes = logging.handlers.BufferingHandler(capacity=1000)
     log.addHandler(notes)
     log.setLevel(logging.INFO)
     try:
-        outcome, _ = _paint(lambda content: own.paint(content.path, *options), content, target)
+        outcome, _ = _work(InWork(own, options, target, stamp, force, stops=False), content.path, content, target)
     finally:
         log.removeHandler(notes)
     return name, outcome, [(note.levelno, note.getMessage()) for note in notes.buffer]

@@ -220,8 +220,7 @@ def made_with(painter, size, steps, seed, motion):
 
 def _file_digest(path):
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except OSError as error:
         raise DataError(f"{one_line(path)}: {reason(error)}.") from error
 

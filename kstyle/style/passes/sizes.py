@@ -1,6 +1,6 @@
 """The sizes that a picture passes through, a `Pass` each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
@@ -61,6 +61,15 @@ def plan(settings, content, size, steps, final_only=False):
         own = settings.at(max(shape), last, finish)
         found.append(Pass(shape, count, own, last, 0 if last else settings.scales.margin))
     return found
+
+
+def extended(plan, steps):
+    """A plan with so many more steps in its last pass, which then takes all of its own, whatever `plateau` says."""
+    if not steps:
+        return plan
+    *before, last = plan
+    settings = last.settings.model_copy(update={"plateau": None})
+    return [*before, replace(last, steps=last.steps + steps, settings=settings)]
 
 
 def of_style(style, picture, shape):

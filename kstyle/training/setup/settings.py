@@ -110,7 +110,7 @@ class _Epochs(config.Closed):
 
 def _compare(folder, own, wanted, overrides):
     """UsageError: `wanted` says something else than `own`, a run's; epochs count where `overrides` have them."""
-    mine, theirs = (_flat(resolved(absolute(each))) for each in (own, wanted))
+    mine, theirs = (config.flat(resolved(absolute(each))) for each in (own, wanted))
     for key in {**mine, **theirs}:
         free = key in ("description", "data.path", "epochs") or (key.startswith("stages.") and key.endswith(".epochs"))
         if mine.get(key) != theirs.get(key) and not (free and key not in overrides):
@@ -119,13 +119,6 @@ def _compare(folder, own, wanted, overrides):
                 "goes on with its own recipe, and only --epochs N, in all, may be another. Leave the rest out, or "
                 "start a new run (without --resume)."
             )
-
-
-def _flat(value, key=""):
-    """{dotted key: value} of what nested dicts and lists hold; empty ones are values."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    below = {k: v for name, each in inner for k, v in _flat(each, f"{key}.{name}" if key else str(name)).items()}
-    return below or {key: value}
 
 
 def resolved(settings):
