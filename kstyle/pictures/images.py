@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import streams
 from kstyle.io.files import expanded, one_line
-from kstyle.pictures import formats, pages, profiles, samples, spaces
+from kstyle.pictures import bands, formats, pages, profiles, samples, spaces
 
 SLACK = 1e-3  # how far outside [0, 1] a float may be (a filter's rounding) before it counts as another range
 
@@ -37,21 +37,27 @@ class Picture:
     """A picture as kstyle computes with it.
 
     Attributes:
-        rgb: `(H, W, 3)` float32 in [0, 1], sRGB-encoded, straight (not multiplied by alpha).
+        values: `(H, W, 3)`, sRGB-encoded, straight (not multiplied by alpha): float32 in [0, 1], or uint8 where that
+            says the same, which is a quarter of the memory.
         alpha: `(H, W)` float32 in [0, 1], 1 opaque; None when the picture is opaque everywhere.
         name: the file's name without its folder, or what stands for it (`"array"`, `"image"`).
         notes: what the user should hear about how it was read, e.g. `"12 frames, the first is used"`.
     """
 
-    rgb: np.ndarray
+    values: np.ndarray
     alpha: np.ndarray | None = None
     name: str = "array"
     notes: tuple[str, ...] = ()
 
     @property
+    def rgb(self) -> np.ndarray:
+        """`(H, W, 3)` float32 in [0, 1]; where `values` are bytes, made anew each time it is asked for."""
+        return bands.floats(self.values)
+
+    @property
     def size(self) -> tuple[int, int]:
         """`(height, width)` in pixels."""
-        return self.rgb.shape[:2]
+        return self.values.shape[:2]
 
 
 # What `read` takes.
@@ -93,7 +99,10 @@ def read(source: Source) -> Picture:
                 raise DataError(f"{label}: the file is empty.")
             return _from_pil(samples.whole(formats.open_image(stream, label), label), label, stream)
     if hasattr(source, "__array__"):
-        rgb, alpha = from_values(np.asarray(source), "array")
+        values = np.asarray(source)
+        if values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 3 and values.size:
+            return _picture(values.copy(), None, "array", [])
+        rgb, alpha = from_values(values, "array")
         return _picture(rgb, alpha, "array", [])
     raise DataError(f"Expected a path, a PIL image or an array to read, got {type(source).__name__}.")
 
@@ -130,17 +139,29 @@ def _from_pil(image, label, stream):
     else:
         mode, alpha = image.mode, None
         if image.has_transparency_data:
-            image = image.convert("RGBA")
-            alpha = np.asarray(image.getchannel("A"), np.float32) / np.float32(255)
+            image = image if mode == "RGBA" else image.convert("RGBA")
+            alpha = _levels_of(image.getchannel("A"))
             image = image.convert("RGB")
         if space != spaces.SRGB and (before or not image.info.get("icc_profile")):
-            rgb = spaces.to_srgb(np.asarray(image.convert("RGB"), np.float32) / np.float32(255), space)
+            image = image if image.mode == "RGB" else image.convert("RGB")
+            rgb = bands.mapped(lambda band: spaces.to_srgb(bands.unit(band), space), _levels_of(image))
             notes.append(f"converted from {space}")
         else:
             image, more = profiles.to_srgb(image, mode)
             notes += more
-            rgb = np.asarray(image, np.float32) / np.float32(255)
+            rgb = _levels_of(image)
+        del image  # Pillow's copy, of four bytes a pixel
+        alpha = None if alpha is None or alpha.min() == 255 else bands.mapped(bands.unit, alpha, channels=None)
     return _picture(rgb, alpha, os.path.basename(label), notes)
+
+
+def _levels_of(image):
+    """A decoded picture of mode RGB or L as uint8. Asked for all at once, Pillow would make two copies on the way."""
+    width, height = image.size
+    found = np.empty((height, width, 3) if image.mode == "RGB" else (height, width), np.uint8)
+    for band in bands.rows(height, width):
+        found[band] = np.asarray(image.crop((0, band.start, width, band.stop)))
+    return found
 
 
 def _head(stream):
@@ -161,15 +182,20 @@ def from_values(values, label):
     if len(shape) not in (2, 3) or 0 in shape or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
         raise DataError(f"{label}: expected the shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {shape}.")
     if values.dtype == np.bool_:
-        values = values.astype(np.float32)
+        values = values.astype(np.float32, order="C")
     elif values.dtype.kind == "u" and values.dtype.itemsize <= 2:
-        values = values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
+        white, values = np.float32(np.iinfo(values.dtype).max), values.astype(np.float32, order="C")
+        values /= white
     elif np.issubdtype(values.dtype, np.floating):
         check_unit(values, label)
-        values = np.clip(values, 0, 1).astype(np.float32)
+        given, values = values, np.empty(shape, np.float32)
+        for band in bands.rows(shape[0], given[0].size):
+            values[band] = np.clip(given[band], 0, 1)
     else:
         raise DataError(f"{label}: expected uint8, uint16, bool or float in [0, 1], got {values.dtype}.")
-    values = values.reshape(*shape[:2], -1)
+    values = values.reshape(*shape[:2], -1)  # a copy in every case
+    if values.shape[2] == 3:
+        return values, None
     alpha = values[..., 3].copy() if values.shape[2] == 4 else None
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3].copy(), alpha
 
@@ -188,7 +214,7 @@ def _picture(rgb, alpha, name, notes):
     if alpha is not None and (hidden := alpha == 0).any() and not hidden.all():
         # No one ever sees the colour of a clear pixel, so it is often whatever the program that saved it left there,
         # yet a convolution sees it. The mean of the colours that are seen adds the least that is new.
-        weight = alpha.sum(dtype=np.float64)
+        weight, rgb = alpha.sum(dtype=np.float64), bands.floats(rgb)
         rgb[hidden] = [(rgb[..., c] * alpha).sum(dtype=np.float64) / weight for c in range(3)]
     return Picture(rgb, alpha, name, tuple(one_line(note) for note in notes))
 
@@ -213,15 +239,14 @@ def resize(array, size, filter="lanczos"):
     if filter not in FILTERS:
         raise unknown("filter", filter, FILTERS)
     height, width = _sides(size)
-    array = np.asarray(array, dtype=np.float32)
+    array = np.asarray(array)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f"Expected an array (H, W) or (H, W, C) to resize, got the shape {array.shape}.")
-    if array.shape[:2] == (height, width):
-        return array.copy()
-    if array.ndim == 3:
-        return np.stack([resize(array[..., c], size, filter) for c in range(array.shape[2])], axis=-1)
-    plane = Image.fromarray(np.ascontiguousarray(array))  # mode F: float32 in and out
-    return np.array(plane.resize((width, height), Image.Resampling[FILTERS[filter]]))
+    found, kind = np.empty((height, width, *array.shape[2:]), np.float32), Image.Resampling[FILTERS[filter]]
+    planes = [...] if array.ndim == 2 else [(..., channel) for channel in range(array.shape[2])]
+    for plane in planes:
+        bands.resample(lambda band, plane=plane: array[band][plane], array.shape[:2], found[plane], kind)
+    return found
 
 
 def _sides(size):
@@ -247,14 +272,28 @@ def resize_picture(picture, size, filter="lanczos"):
 
     With alpha the colours are resampled multiplied by it, so what shows at an edge is mixed only from what showed.
     """
-    plain = resize(picture.rgb, size, filter)
+    if filter not in FILTERS:
+        raise unknown("filter", filter, FILTERS)
+    values, found = picture.values, np.empty((*_sides(size), 3), np.float32)
+    kind = Image.Resampling[FILTERS[filter]]
+    for c in range(3):
+        bands.resample(lambda band, c=c: bands.unit(values[band, :, c]), picture.size, found[..., c], kind)
     if picture.alpha is None:
-        return replace(picture, rgb=np.clip(plain, 0, 1))
-    alpha = np.clip(resize(picture.alpha, size, filter), 0, 1)
-    rgb = resize(picture.rgb * picture.alpha[..., None], size, filter)
-    seen = alpha > 1 / 512  # under this it is written as 0, and dividing by it would only magnify the overshoot
-    rgb = np.where(seen[..., None], rgb / np.where(seen, alpha, 1)[..., None], plain)
-    return replace(picture, rgb=np.clip(rgb, 0, 1), alpha=alpha)
+        return replace(picture, values=np.clip(found, 0, 1, out=found))
+    alpha = resize(picture.alpha, size, filter)
+    np.clip(alpha, 0, 1, out=alpha)
+    mixed = np.empty(alpha.shape, np.float32)
+    for c in range(3):
+
+        def take(band, c=c):
+            return bands.unit(values[band, :, c]) * picture.alpha[band]
+
+        bands.resample(take, picture.size, mixed, kind)
+        for band in bands.rows(*alpha.shape):
+            opacity, plain = alpha[band], found[band, :, c]
+            seen = opacity > 1 / 512  # under this it is written as 0, and dividing by it would only magnify overshoot
+            found[band, :, c] = np.where(seen, mixed[band] / np.where(seen, opacity, 1), plain)
+    return replace(picture, values=np.clip(found, 0, 1, out=found), alpha=alpha)
 
 
 def to_pil(rgb, alpha=None):
@@ -268,18 +307,25 @@ def to_pil(rgb, alpha=None):
         raise DataError(f"Expected a picture of shape (H, W, 3), got {rgb.shape}.")
     if alpha is not None and np.shape(alpha) != rgb.shape[:2]:
         raise DataError(f"Expected an alpha of the picture's shape {rgb.shape[:2]}, got {np.shape(alpha)}.")
-    image = Image.fromarray(_levels(rgb))
+    image = _drawn("RGB", rgb)
     if alpha is not None:
-        image.putalpha(Image.fromarray(_levels(np.asarray(alpha))))
+        image.putalpha(_drawn("L", np.asarray(alpha)))
     return image
 
 
-def _levels(values):
-    values = values.astype(np.float32)  # integers and bool too; a copy
-    bad = values.size - np.count_nonzero(np.isfinite(values))
+def _drawn(mode, values):
+    image, bad = Image.new(mode, values.shape[1::-1]), 0
+    for band in bands.rows(*values.shape[:2]):
+        levels = values[band].astype(np.float32)  # integers and bool too; a copy
+        bad += levels.size - np.count_nonzero(np.isfinite(levels))
+        if bad:
+            continue
+        np.clip(levels, 0, 1, out=levels)
+        levels *= 255
+        image.paste(Image.fromarray(np.rint(levels, out=levels).astype(np.uint8)), (0, band.start))
     if bad:
         raise DataError(f"Expected a picture of finite values, got {bad:,} of {values.size:,} NaN or infinite.")
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return image
 
 
 def check_target(path):

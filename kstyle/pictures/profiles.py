@@ -45,13 +45,14 @@ def to_srgb(image, mode=None):
             taken, transform = _transform(profile, mode)
             if taken != "RGB" or not _is_srgb(transform):
                 name = ImageCms.getProfileDescription(profile).strip()
-                image = ImageCms.applyTransform(image.convert(taken), transform)
+                image = image if image.mode == taken else image.convert(taken)
+                image = ImageCms.applyTransform(image, transform)
                 notes.append(f"converted from the ICC profile '{name}'")
         except (ImageCms.PyCMSError, ValueError, OSError, TypeError) as error:
             notes.append(f"its ICC profile was ignored ({str(error) or 'unreadable'})")
     if mode in ("CMYK", "LAB", "HSV", "YCbCr"):
         notes.append(f"{mode} converted to sRGB")
-    return image.convert("RGB"), notes
+    return image if image.mode == "RGB" else image.convert("RGB"), notes
 
 
 def _transform(profile, mode):

@@ -45,9 +45,11 @@ def grey(image, tags, label):
         raise DataError(f"{label}: expected whole numbers from 0 to {white}, got {low} to {high}.")
     if low < 0:
         notes.append(f"numbers below 0, down to {low}, were read as black")
-    values = np.clip(values.astype(np.float32) / np.float32(white), 0, 1)
+    values = values.astype(np.float32)
+    values /= np.float32(white)
+    np.clip(values, 0, 1, out=values)
     if _first(tags, _PHOTOMETRIC, 1) == WHITE_IS_ZERO:
-        values = 1 - values
+        np.subtract(1, values, out=values)
     return values, notes
 
 

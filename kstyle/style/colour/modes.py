@@ -25,7 +25,8 @@ from functools import partial
 import numpy as np
 
 from kstyle.errors import DataError, UsageError, unknown
-from kstyle.style.colour import lab
+from kstyle.pictures import bands
+from kstyle.style.colour import lab, statistics
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Y of YIQ, YUV and JPEG's YCbCr
 # The variance of rounding to bytes. What varies less in a style says nothing about its colours: stretched to the
@@ -53,9 +54,13 @@ def luminance(painted, content):
     """
     painted, content = _picture(painted), _picture(content)
     _same_size(painted, content)
-    shift = luma(painted) - luma(content)
-    shift = np.clip(shift, -content.min(-1), 1 - content.max(-1))
-    return np.clip(content + shift[..., None], 0, 1)
+
+    def shifted(painted, content):
+        shift = luma(painted) - luma(content)
+        shift = np.clip(shift, -content.min(-1), 1 - content.max(-1))
+        return np.clip(content + shift[..., None], 0, 1)
+
+    return bands.mapped(shifted, painted, content)
 
 
 def grey(rgb):
@@ -81,10 +86,11 @@ def luminance_pair(content, style, matched=False, style_mask=None, content_mask=
     """
     content, style = grey(content), grey(style)
     if matched:
-        (ours, spread), (theirs, wanted) = _moments(style, style_mask), _moments(content, content_mask)
+        ours, spread = statistics.moments(style, style_mask)
+        theirs, wanted = statistics.moments(content, content_mask)
         # One channel, as the three are equal. A flat style has no deviation to match.
         gain = np.sqrt(wanted[0, 0] / max(spread[0, 0], FLOOR))
-        style = _done((style - ours[0]) * gain + theirs[0], clip)
+        style = bands.mapped(lambda band: _done((band - ours[0]) * gain + theirs[0], clip), style)
     return content, style
 
 
@@ -114,13 +120,21 @@ def match(style, content, mode="symmetric", style_mask=None, content_mask=None, 
     if mode not in LINEAR:
         raise unknown("colour match", mode, LINEAR)
     style = _picture(style)
-    (ours, spread), (theirs, wanted) = _moments(style, style_mask), _moments(_picture(content), content_mask)
+    (ours, spread), (theirs, wanted) = (
+        statistics.moments(style, style_mask),
+        statistics.moments(_picture(content), content_mask),
+    )
     values, vectors = np.linalg.eigh(spread)
     spread = (vectors * np.maximum(values, FLOOR)) @ vectors.T
     varied = vectors[:, values >= FLOOR]
     change = LINEAR[mode](spread, wanted) @ varied @ varied.T
-    pixels = style.reshape(-1, 3) - ours.astype(np.float32)
-    return _done((pixels @ change.T.astype(np.float32) + theirs.astype(np.float32)).reshape(style.shape), clip)
+    ours, theirs, change = ours.astype(np.float32), theirs.astype(np.float32), change.T.astype(np.float32)
+    found = np.empty(style.shape, np.float32)
+    for part in bands.rows(*style.shape[:2], statistics.BAND):
+        pixels = (style[part].reshape(-1, 3) - ours) @ change
+        pixels += theirs
+        found[part] = pixels.reshape(found[part].shape)
+    return _done(found, clip)
 
 
 def _cholesky_map(spread, wanted):
@@ -173,25 +187,16 @@ def histogram(style, content, basis="rgb", style_mask=None, content_mask=None, c
     if basis not in ("rgb", "pca"):
         raise unknown("basis", basis, ("rgb", "pca"))
     style, content = _picture(style), _picture(content)
-    ours, theirs = _weights(style, style_mask), _weights(content, content_mask)
-    axes = np.eye(3) if basis == "rgb" else np.linalg.eigh(_moments(content, content_mask)[1])[1]
-    before, wanted = style @ axes, content @ axes
-    matched = [_match_ranks(before[..., i].ravel(), ours, wanted[..., i].ravel(), theirs) for i in range(3)]
-    return _done(np.stack(matched, -1).reshape(style.shape) @ axes.T, clip)
-
-
-def _match_ranks(values, weights, wanted, wanted_weights):
-    """Each of `values` (N,) as the mean of `wanted` (M,) over its share of the ranks; weights add up to 1."""
-    order = np.argsort(wanted, kind="stable")
-    ranks = np.concatenate([[0], np.cumsum(wanted_weights[order])])
-    sums = np.concatenate([[0], np.cumsum(wanted_weights[order] * wanted[order])])
-    _, which = np.unique(values, return_inverse=True)
-    share = np.bincount(which, weights)
-    middle = np.cumsum(share) - share / 2
-    # What a mask leaves out has no share, but a rank: it takes what is there.
-    half = np.maximum(share, 1e-9) / 2
-    low, high = np.clip(middle - half, 0, ranks[-1]), np.clip(middle + half, 0, ranks[-1])
-    return ((np.interp(high, ranks, sums) - np.interp(low, ranks, sums)) / (high - low))[which]
+    ours, theirs = statistics.weights(style, style_mask), statistics.weights(content, content_mask)
+    if basis == "rgb":
+        axes, found = None, np.empty(style.shape, np.float32)
+    else:
+        axes = np.linalg.eigh(statistics.moments(content, content_mask)[1])[1]
+        found = np.empty(style.shape)  # turned back below: float32 would be rounded twice
+    for axis in range(3):
+        pair = statistics.along(style, axis, axes), ours, statistics.along(content, axis, axes), theirs
+        found[..., axis] = statistics.match_ranks(*pair).reshape(style.shape[:2])
+    return _done(found, clip) if axes is None else bands.mapped(lambda band: _done(band @ axes.T, clip), found)
 
 
 def towards(content, styles, blend, share):
@@ -206,10 +211,16 @@ def towards(content, styles, blend, share):
         blend: a weight for each: theirs are the means of their means and of their deviations.
         share: how far, 0 to 1.
     """
-    ours, theirs = lab.to_lab(content), [lab.to_lab(style) for style in styles]
-    mean, deviation = (np.average([f(x, (0, 1)) for x in theirs], axis=0, weights=blend) for f in (np.mean, np.std))
-    moved = (ours - ours.mean((0, 1))) / np.maximum(ours.std((0, 1)), 1e-6) * deviation + mean
-    return lab.from_lab((1 - share) * ours + share * moved).astype(np.float32)
+    theirs = [statistics.mean_and_deviation(style, lab.to_lab) for style in styles]
+    mean, deviation = (np.average(found, axis=0, weights=blend) for found in zip(*theirs))
+    own_mean, own_deviation = statistics.mean_and_deviation(content, lab.to_lab)
+    own_deviation = np.maximum(own_deviation, 1e-6)
+
+    def moved(band):
+        ours = lab.to_lab(band)
+        return lab.from_lab((1 - share) * ours + share * ((ours - own_mean) / own_deviation * deviation + mean))
+
+    return bands.mapped(moved, content)
 
 
 class Mode(typing.NamedTuple):
@@ -314,8 +325,8 @@ def after(mode, content, painted, masks=None):
     _same_size(painted, content)
     if masks is None or any(mask is None for mask in masks):
         return change.painted(painted, content, None)
-    masks = [mask for mask in (_mask(mask, content) for mask in masks) if mask.any()]
-    return _blend(painted, [change.painted(painted, content, mask) for mask in masks], masks)
+    masks = [mask for mask in (statistics.mask_of(mask, content) for mask in masks) if mask.any()]
+    return _blend(painted, (change.painted(painted, content, mask) for mask in masks), masks)
 
 
 def styles_follow_content(mode):
@@ -337,13 +348,15 @@ def _one_each(masks, count):
 
 
 def _blend(base, parts, masks):
-    """`parts` by their `masks`, and `base` where these do not add up to 1."""
-    masks = [_mask(mask, base) for mask in masks]
+    """`parts`, one made after the other, by their `masks`, and `base` where these do not add up to 1."""
+    masks = [statistics.mask_of(mask, base) for mask in masks]
     total = sum(masks, np.zeros(base.shape[:2], np.float32))
     excess = np.maximum(total, 1)
-    shares = [(mask / excess)[..., None] for mask in masks]
-    mixed = base * (1 - total / excess)[..., None]
-    return _done(sum((part * share for part, share in zip(parts, shares)), mixed), clip=True)
+    mixed = bands.mapped(lambda base, total, excess: base * (1 - total / excess)[..., None], base, total, excess)
+    for part, mask in zip(parts, masks):
+        for band in bands.rows(*base.shape[:2]):
+            mixed[band] += part[band] * (mask[band] / excess[band])[..., None]
+    return _done(mixed, clip=True)
 
 
 def _picture(rgb):
@@ -359,33 +372,6 @@ def _same_size(painted, content):
         raise DataError(f"Expected painting and content of one size, got {sizes}: resize the content.")
 
 
-def _mask(mask, picture):
-    mask = np.asarray(mask, np.float32)
-    if mask.shape != picture.shape[:2]:
-        raise DataError(f"Expected a mask of the picture's shape {picture.shape[:2]}, got {mask.shape}.")
-    if not (mask.min() >= 0 and mask.max() <= 1):  # so that NaN is refused too
-        raise DataError(f"Expected a mask in [0, 1], got values from {mask.min():g} to {mask.max():g}.")
-    return mask
-
-
-def _weights(picture, mask):
-    """(H·W,) float64 that add up to 1."""
-    if mask is None:
-        count = picture.shape[0] * picture.shape[1]
-        return np.full(count, 1 / count)
-    weights = _mask(mask, picture).ravel().astype(np.float64)
-    if not weights.any():
-        raise DataError("The mask is 0 everywhere: there is no colour to take. Leave it out, or mark the region in it.")
-    return weights / weights.sum()
-
-
-def _moments(picture, mask):
-    """Mean (3,) and covariance (3, 3) of the weighted pixels, float64."""
-    weights, pixels = _weights(picture, mask), picture.reshape(-1, 3).astype(np.float64)
-    mean = weights @ pixels
-    pixels -= mean
-    return mean, (pixels * weights[:, None]).T @ pixels
-
-
 def _done(rgb, clip):
-    return (np.clip(rgb, 0, 1) if clip else rgb).astype(np.float32)
+    """Clipped in place, as float32."""
+    return (np.clip(rgb, 0, 1, out=rgb) if clip else rgb).astype(np.float32, copy=False)

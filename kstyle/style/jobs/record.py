@@ -13,7 +13,7 @@ import numpy as np
 from kstyle.errors import DataError
 from kstyle.io import files
 from kstyle.io.files import one_line, reason
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style import arguments
 
 log = logging.getLogger("kstyle")
@@ -200,10 +200,10 @@ def made_with(painter, size, steps, seed, motion):
     settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     init = painter.settings.init
     if init not in arguments.INITS:
-        settings["init"] = _digest(images.read(init).rgb)
+        settings["init"] = _digest(images.read(init).values)
     found = {
         **settings,
-        "styles": [_digest(style.rgb, mask) for style, mask in zip(painter.styles.pictures, painter.styles.masks)],
+        "styles": [_digest(style.values, mask) for style, mask in zip(painter.styles.pictures, painter.styles.masks)],
         "blend": painter.styles.blend,
         "precision": painter.precision,
         "size": size,
@@ -226,10 +226,13 @@ def _file_digest(path):
 
 
 def _digest(*arrays):
+    """Of pictures' values and masks, (H, W, …), bytes as the floats that they stand for."""
     digest = hashlib.sha256()
     for array in arrays:
         if array is not None:
-            digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+            digest.update(repr(array.shape).encode())
+            for band in bands.rows(*array.shape[:2]):
+                digest.update(np.ascontiguousarray(bands.unit(array[band])).tobytes())
     return digest.hexdigest()[:16]
 
 

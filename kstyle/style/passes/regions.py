@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 
 log = logging.getLogger("kstyle")
 
@@ -87,7 +87,8 @@ def _read(mask, picture):
         found, name = picture.alpha, f"the transparency of {picture.name}"
     else:
         read = images.read(mask)
-        found, name = read.rgb.mean(-1), read.name
+        name = read.name
+        found = bands.mapped(lambda band: bands.unit(band).mean(-1), read.values, channels=None)
         if read.alpha is not None:  # drawn in white on nothing, as programs that have layers save it
             found = found * read.alpha
     height, width = found.shape
@@ -108,12 +109,15 @@ def _read(mask, picture):
     if found.max() < FAINT:
         brightest = round(255 * float(found.max()))
         log.warning("%s is nowhere brighter than %d of 255: as a mask it counts that much.", name, brightest)
-    return found.astype("float32")
+    return found.astype("float32", copy=False)
 
 
 def resize(mask, size):
     """A mask, or None, brought to (height, width), in [0, 1]."""
-    return None if mask is None else np.clip(images.resize(mask, size, "area"), 0, 1).astype("float32")
+    if mask is None:
+        return None
+    mask = images.resize(mask, size, "area")
+    return np.clip(mask, 0, 1, out=mask)
 
 
 def all_at(masks, size):

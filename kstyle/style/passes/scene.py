@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style.colour import modes as colour
 from kstyle.style.passes import regions
 
@@ -69,4 +69,4 @@ def median(array, side):
     """(H, W, C) -> the same, each value the median of the `side` × `side` around it, edges repeated."""
     around = np.pad(array, [(side // 2, side // 2)] * 2 + [(0, 0)], mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(around, (side, side), axis=(0, 1))
-    return np.median(windows, axis=(-2, -1)).astype(np.float32)
+    return bands.mapped(lambda band: np.median(band, axis=(-2, -1)), windows, channels=array.shape[2])

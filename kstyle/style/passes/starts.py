@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kstyle.models.preprocessing import PREPROCESSINGS
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style.colour import modes as colour
 from kstyle.style.passes import pyramid, units
 from kstyle.style.passes.scene import mirrored
@@ -67,9 +67,10 @@ def first(start, scene, styles, now, seed):
 def noise(settings, shape, margin, seed):
     """(H, W, 3) float32 in the settings' space: normal noise around ImageNet's mean colour, margin included."""
     mean = np.array(PREPROCESSINGS["caffe"].mean[::-1])  # RGB bytes
-    canvas = (shape[0] + 2 * margin, shape[1] + 2 * margin, 3)
-    grains = np.random.default_rng(seed).normal(0, settings.noise, canvas)
-    return units.to_space(((mean + grains) / 255).astype("float32"), settings.space)
+    rng, found = np.random.default_rng(seed), np.empty([side + 2 * margin for side in shape] + [3], "float32")
+    for band in bands.rows(*found.shape[:2]):  # the same numbers as all at once
+        found[band] = (mean + rng.normal(0, settings.noise, found[band].shape)) / 255
+    return units.to_space(found, settings.space)
 
 
 def enlarge(values, filter, margins, shape):

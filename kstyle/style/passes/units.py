@@ -21,7 +21,9 @@ SPACES = {
 def to_space(rgb, space):
     """rgb: (..., 3) NumPy in [0, 1] -> the values that are optimised."""
     factor, offset = SPACES[space]
-    return (rgb * np.float32(factor) + np.float32(offset)).astype("float32")
+    values = rgb * np.float32(factor)
+    values += np.float32(offset)
+    return values.astype("float32", copy=False)
 
 
 def from_space(values, space):
