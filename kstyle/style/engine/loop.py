@@ -104,17 +104,18 @@ class Canvas:
         """(H, W, 3) of values like `image`'s, which are the picture, or a pyramid of it."""
         return pyramid.join(values, self.shape, self.settings.pyramid) if self.settings.pyramid else values
 
-    def step(self, gradient):
+    def step(self, gradient, take=None):
         """One step, in Keras ops only, so that it can be compiled whole.
 
         Args:
             gradient: `values -> ((loss, parts), d loss / d values)`, values like `image`'s.
+            take: `self.take` compiled, where the step as a whole is not.
 
         Returns:
             {"loss": total, each term}, of the picture before the step.
         """
         (loss, parts), grad = gradient(self.image.value)
-        self.take(loss, grad)
+        (take or self.take)(loss, grad)
         return {"loss": loss, **parts}
 
     def take(self, loss, grad):
@@ -178,8 +179,13 @@ def run(course, objective, between=None):
         `course.rows`.
     """
     canvas = course.canvas
-    gradient = backend.value_and_grad(lambda values: objective(canvas.picture(values), *_step_of(canvas, objective)))
-    step = backend.compile(lambda: [canvas.step(gradient)], canvas.variables)
+    gradient = objective.gradient(canvas.picture, lambda: _step_of(canvas, objective))
+    take = canvas.take if objective.whole else backend.compile(canvas.take, canvas.variables)
+
+    def step():
+        return [canvas.step(gradient, take)]
+
+    step = backend.compile(step, canvas.variables) if objective.whole else step
     _advance([course], step, lambda: [gradient(canvas.image.value)[0][0]], between)
     return course.rows
 

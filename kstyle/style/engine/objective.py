@@ -1,10 +1,12 @@
 """What is minimised: content, style and total variation, as a function of the picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from kstyle import backend
 from kstyle.backend import Tensor
 from kstyle.style.losses import terms, transport
 from kstyle.style.losses.content import CONTENT_LOSSES
@@ -53,7 +55,10 @@ class Objective:
 
     Attributes:
         redraws: whether it looks at other positions at each step.
+        whole: a step is one program, which a backend may compile.
     """
+
+    whole = True
 
     def __init__(
         self,
@@ -73,6 +78,31 @@ class Objective:
         sampling = [term for term in self._style_terms.values() if term.loss in terms.SAMPLING]
         self.redraws = settings.content.loss == "self_similarity" or any(term.redraw for term in sampling)
 
+    def with_settings(self, settings: Any) -> "Objective":
+        """The same with other weights."""
+        known = (self._content_target, self._style_target, self._seed, self._regions, self._anchor)
+        return Objective(self.extractor, settings, *known)
+
+    def measured(self, rgb: np.ndarray) -> dict[str, float]:
+        """{term: float} of a picture, (H, W, 3) float32 in [0, 1]."""
+        look = backend.compile(lambda image: self(image)[1], [])
+        parts = look(ops.convert_to_tensor(units.to_space(rgb, self.settings.space)))
+        return {name: float(ops.convert_to_numpy(value)) for name, value in parts.items()}
+
+    def gradient(self, picture: Callable, step: Callable) -> Callable:
+        """`values -> ((loss, parts), d loss / d values)`.
+
+        Args:
+            picture: values -> the picture, (H, W, 3).
+            step: () -> what the objective is called with beside the picture, a tuple.
+        """
+        return backend.value_and_grad(lambda values: self(picture(values), *step()))
+
+    @property
+    def looks_at_pixels(self) -> bool:
+        """Whether there are terms `of_pixels`."""
+        return bool(self.settings.tv.weight or self.settings.range.weight or self._anchor is not None)
+
     def __call__(self, image: Tensor, step: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         parts = self.parts(features_of(self.extractor, units.from_space(image, self.settings.space)), image, step)
         return sum(parts.values()), parts
@@ -87,6 +117,11 @@ class Objective:
         for name, term in self._style_terms.items():
             reached = terms.distance(term, features, self._style_target[name], positions, height * width, self._regions)
             parts[name] = term.weight * reached
+        return {**parts, **self.of_pixels(image)}
+
+    def of_pixels(self, image: Tensor) -> dict[str, Tensor]:
+        """The weighted terms that need no network: of neighbouring pixels, of the range, of the anchor."""
+        settings, parts = self.settings, {}
         if settings.tv.weight:
             parts["tv"] = settings.tv.weight * TV_LOSSES[settings.tv.kind](image)
         if settings.range.weight:

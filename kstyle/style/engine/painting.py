@@ -11,7 +11,7 @@ from kstyle.nn import optimizers
 from kstyle.nn import state as variables
 from kstyle.pictures import images
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import loop, objective, strength, targets
+from kstyle.style.engine import loop, objective, strength, targets, tiling
 from kstyle.style.engine.history import History
 from kstyle.style.passes import regions, scene, sizes, starts, units
 
@@ -133,12 +133,18 @@ class Painting:
             seen: the picture as it is, (H, W, 3) with its margin, None before the first pass.
         """
         settings, seed, around, masks = now.settings, self.seed, here.around, here.regions()
-        style = self._kept.of(extractor, settings, here, seed)
-        aims = targets.content_targets(extractor, settings, around)
-        style = targets.matched(extractor, settings, style, around, seen, seed, masks)
+        style = self._kept.of(extractor, settings, here, seed, now.tile)
+        if now.tile is None:
+            aims = targets.content_targets(extractor, settings, around)
+            style = targets.matched(extractor, settings, style, around, seen, seed, masks)
+            aim = objective.Objective(extractor, settings, aims, style, seed, masks, self._held(now))
+        else:
+            tiles = tiling.Tiles(extractor, around.shape[:2], now.tile)
+            content = tiling.Content(extractor, settings, around, tiles)
+            aim = tiling.TiledObjective(extractor, settings, content, style, tiles, masks, self._held(now))
         if settings.strength is not None and settings.content.weight and settings.has_style:
-            settings = strength.balanced(extractor, settings, around, aims, style, max(self.final), seed, masks)
-        return objective.Objective(extractor, settings, aims, style, seed, masks, self._held(now))
+            aim = strength.balanced(aim, around, max(self.final), masks)
+        return aim
 
     def _held(self, now):
         """What holds the final size to an `Anchor`, as `Objective` takes it."""

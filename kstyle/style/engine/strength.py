@@ -3,11 +3,6 @@
 import logging
 
 import numpy as np
-from keras import ops
-
-from kstyle import backend
-from kstyle.style.engine import objective
-from kstyle.style.passes import units
 
 log = logging.getLogger("kstyle")
 
@@ -21,8 +16,8 @@ EVEN = 48.0
 FINE, POWER = 512, 0.6
 
 
-def balanced(extractor, settings, scene, aims, targets, side, seed=0, regions=None):
-    """The settings with their style weights multiplied so that content and style are in the balance asked for.
+def balanced(objective, scene, side, regions=None):
+    """The objective with its style weights multiplied so that content and style are in the balance asked for.
 
     Both losses are measured before the first step: style's where it is largest, at the content itself, S; content's
     where all is lost, at a flat picture of its mean colour, C. In these units, which no size or scaling changes, style
@@ -30,21 +25,16 @@ def balanced(extractor, settings, scene, aims, targets, side, seed=0, regions=No
     grows with the `POWER` of the side.
 
     Args:
-        extractor, settings, aims, targets, seed, regions: as for `kstyle.style.engine.objective.Objective`.
-        scene: (H, W, 3) float32 in [0, 1], the content that `aims` are of.
+        objective: a `kstyle.style.engine.objective.Objective`, or one by tiles.
+        scene: (H, W, 3) float32 in [0, 1], the content that it is of.
         side: long side of the finished picture in pixels, whatever the size at hand.
+        regions: of the objective.
     """
-    loss = objective.Objective(extractor, settings, aims, targets, seed, regions)
-    measure = backend.compile(lambda image: loss(image)[1], [])
-
-    def parts(rgb):
-        found = measure(ops.convert_to_tensor(units.to_space(rgb, settings.space)))
-        return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
-
-    lost = parts(np.broadcast_to(scene.mean((0, 1)), scene.shape).astype("float32"))["content"]
-    style = sum(value for name, value in parts(scene).items() if name in settings.style_terms)
+    settings = objective.settings
+    lost = objective.measured(np.broadcast_to(scene.mean((0, 1)), scene.shape).astype("float32"))["content"]
+    style = sum(value for name, value in objective.measured(scene).items() if name in settings.style_terms)
     if not lost or not style:  # a content of one colour, or one that has the style already
-        return settings
+        return objective
     if regions is not None:  # outside of them there is no style: inside it is to count as without regions
         covered = [1.0 if region is None else region.share for region in regions]
         style /= min(1.0, sum(covered))
@@ -55,6 +45,5 @@ def balanced(extractor, settings, scene, aims, targets, side, seed=0, regions=No
     def weighed(term):
         return term.model_copy(update={"weight": term.weight * factor})
 
-    return settings.model_copy(
-        update={"style": weighed(settings.style), "terms": [weighed(term) for term in settings.terms]}
-    )
+    weights = {"style": weighed(settings.style), "terms": [weighed(term) for term in settings.terms]}
+    return objective.with_settings(settings.model_copy(update=weights))

@@ -7,6 +7,7 @@ import numpy as np
 
 from kstyle.models import features
 from kstyle.style.colour import modes as colour
+from kstyle.style.engine import tiling
 from kstyle.style.engine.objective import features_of
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Positions
@@ -17,7 +18,7 @@ from kstyle.style.passes.styles import Styles, kept
 ops = keras.ops
 
 
-def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=False):
+def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=False, tile=None):
     """What the style terms are to reach: {term: target}, see `kstyle.style.losses.terms.target`.
 
     Args:
@@ -29,17 +30,29 @@ def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=F
         seen: for each style the `kstyle.style.passes.regions.Region` of it that counts, or None.
         apart: keep every style by itself, for an `Objective` with regions; a style's share is then the ratio
             of its weight to the mean.
+        tile: look at each style in tiles of so many pixels a side; None: whole.
     """
     share = np.asarray(blend, "float32") / (np.mean(blend) if apart else np.sum(blend))
     blend = [float(weight) for weight in share]
     turns = range(4 if settings.style.turned else 1)
     views = [np.ascontiguousarray(np.rot90(picture, turn)) for picture in styles for turn in turns]
-    found = [features_of(extractor, ops.convert_to_tensor(view)) for view in views]
     seen = seen and [region and region.turned(turn) for region in seen for turn in turns]
+    wanted = {name: term for name, term in settings.style_terms.items() if term.weight}
+    if tile is None:
+        found = [features_of(extractor, ops.convert_to_tensor(view)) for view in views]
+        return {
+            name: terms.target(term, found, blend, Positions(seed), seen, apart, len(turns))
+            for name, term in wanted.items()
+        }
+    pairs = list(zip(views, seen or [None] * len(views)))
+    tiles = [tiling.Tiles(extractor, view.shape[:2], tile) for view in views]
     return {
-        name: terms.target(term, found, blend, Positions(seed), seen, apart, len(turns))
-        for name, term in settings.style_terms.items()
-        if term.weight
+        name: terms.target_of(
+            term,
+            [tiling.statistics(extractor, term, *pair, each) for pair, each in zip(pairs, tiles)],
+            *(blend, apart, len(turns)),
+        )
+        for name, term in wanted.items()
     }
 
 
@@ -86,25 +99,27 @@ class Kept:
         self.styles = styles
         self._found: dict[Any, Any] = {}
 
-    def of(self, extractor: features.Extractor, settings: Any, scene: Scene, seed: int) -> dict[str, Any]:
+    def of(
+        self, extractor: features.Extractor, settings: Any, scene: Scene, seed: int, tile: int | None = None
+    ) -> dict[str, Any]:
         """The style targets of a pass.
 
         Args:
             extractor: `kstyle.models.features.Extractor`.
             settings: `kstyle.style.settings.StyleSettings` of the pass.
             scene: its `kstyle.style.passes.scene.Scene`.
-            seed: as for `style_targets`.
+            seed, tile: as for `style_targets`.
         """
         apart = scene.masks is not None
 
         def find():
             counted = [regions.region(mask) for mask in scene.style_masks]
-            return style_targets(extractor, settings, scene.styles, self.styles.blend, seed, counted, apart)
+            return style_targets(extractor, settings, scene.styles, self.styles.blend, seed, counted, apart, tile)
 
         if colour.styles_follow_content(settings.colour):
             return find()
         wanted = tuple(name for name, term in settings.style_terms.items() if term.weight)
-        return kept(self._found, (tuple(picture.shape for picture in scene.styles), wanted, seed, apart), find)
+        return kept(self._found, (tuple(picture.shape for picture in scene.styles), wanted, seed, apart, tile), find)
 
     def __getstate__(self):
         """Sent to another process without what is kept."""

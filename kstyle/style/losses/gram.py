@@ -43,8 +43,7 @@ def scaled_gram(features: Tensor, scaling: str, shift: float = 0.0, weights: Ten
     if shift:
         features = features + shift
     features = weighed(features, weights)
-    scale = GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale
-    return backend.gram(features) * scale(channels, positions)
+    return backend.gram(features) * scale_of(scaling, channels, positions)
 
 
 def gram_loss(
@@ -71,7 +70,18 @@ def gram_loss(
     >>> float(losses.gram_loss(features, target, "elements", pixels=64 * 64))
     2.25
     """
-    distance = ops.sum(ops.square(scaled_gram(features, scaling, shift, weights) - target))
+    gram = scaled_gram(features, scaling, shift, weights)
+    return gram_distance(gram, target, scaling, features.shape[1] * features.shape[2], pixels)
+
+
+def gram_distance(gram, target, scaling, positions, pixels):
+    """`gram_loss` of a Gram matrix that is computed and scaled already."""
+    distance = ops.sum(ops.square(gram - target))
     if scaling == "relative":
         return distance / (ops.sum(ops.square(target)) + 1e-12)
-    return distance * GRAM_SCALINGS[scaling].weight(features.shape[-1], features.shape[1] * features.shape[2], pixels)
+    return distance * GRAM_SCALINGS[scaling].weight(gram.shape[0], positions, pixels)
+
+
+def scale_of(scaling, channels, positions):
+    """What a Gram matrix of so many channels and positions is multiplied by."""
+    return GRAM_SCALINGS["positions" if scaling == "relative" else scaling].scale(channels, positions)

@@ -174,6 +174,12 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
         _by_layer(kind, term, lambda f, look=look: kind.keep(kind.look(f, look)), features)
         for features, look in zip(styles, looks)
     ]
+    return target_of(term, kept, blend, apart, views)
+
+
+def target_of(term, kept, blend, apart=False, views=1):
+    """`target` of what is kept of each view of each style: {layer: statistics}, or of a joint term the statistics."""
+    kind = kind_of(term)
     kept = [_as_one(kept[i : i + views], kind) for i in range(0, len(kept), views)]
     if kind.blended and not apart:
         kept, blend = [_mean(kept, blend, kind.joint)], [1.0]

@@ -48,8 +48,9 @@ def moments(features: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Te
     return mean, backend.gram(centred) / centred.shape[0] + mean[:, None] * mean[None]
 
 
-def _ridged_covariance(mean, second):
-    return second - mean[:, None] * mean[None] + RIDGE * ops.eye(mean.shape[0], dtype="float32")
+def ridged(covariance):
+    """A covariance (C, C) with `RIDGE` on its diagonal."""
+    return covariance + RIDGE * ops.eye(covariance.shape[0], dtype="float32")
 
 
 def root(matrix, iterations=NEWTON_SCHULZ):
@@ -108,7 +109,7 @@ def gaussian(mean: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     >>> tuple(root.shape)
     (2, 2)
     """
-    covariance = _ridged_covariance(mean, second)
+    covariance = ridged(second - mean[:, None] * mean[None])
     return mean, covariance, root(covariance)
 
 
@@ -131,9 +132,13 @@ def wasserstein(features: Tensor, target: tuple[Tensor, Tensor, Tensor], weights
     >>> round(float(losses.wasserstein(ops.full((1, 4, 4, 2), 3.0), target)), 3)
     4.0
     """
-    mean, covariance, its_root = target
     own_mean, second = moments(features, weights)
-    own = _ridged_covariance(own_mean, second)
+    return gaussian_distance(own_mean, ridged(second - own_mean[:, None] * own_mean[None]), target)
+
+
+def gaussian_distance(own_mean, own, target):
+    """`wasserstein` of a mean (C,) and a covariance (C, C), with its ridge, that are computed already."""
+    mean, covariance, its_root = target
     both = root(ops.matmul(ops.matmul(its_root, own), its_root))
     spread = ops.mean(ops.diagonal(covariance) + ops.diagonal(own) - 2 * ops.diagonal(both))
     return ops.mean(ops.square(own_mean - mean)) + spread

@@ -33,25 +33,26 @@ class Region:
         self.mask = mask
         self.share = float(mask.mean())
         # Once a layer; and terms that are given one array share what they draw from it.
-        self._at = functools.lru_cache(maxsize=None)(self._at)
+        self.at = functools.lru_cache(maxsize=None)(self.at)
         self.inside = functools.lru_cache(maxsize=None)(self.inside)
 
     def turned(self, turns: int) -> "Region":
         """The region of the picture turned anticlockwise by so many quarters, as `numpy.rot90` does."""
         return Region(np.ascontiguousarray(np.rot90(self.mask, turns))) if turns else self
 
-    def _at(self, height, width):
+    def at(self, height: int, width: int) -> np.ndarray:
+        """(height, width) float32, of mean 1: the weights at the positions of a layer of that size."""
         small = np.clip(images.resize(self.mask, (height, width), "area"), 0, 1)
         return small / max(float(small.mean()), 1e-12)
 
     def weights(self, features: Any) -> np.ndarray:
         """(1, H, W, 1) float32 NumPy of mean 1 for features (1, H, W, C)."""
-        return self._at(*features.shape[1:3])[None, :, :, None]
+        return self.at(*features.shape[1:3])[None, :, :, None]
 
     def inside(self, height: int, width: int, rim: int = 0) -> np.ndarray:
         """Positions of an (height, width) layer without a rim of so many, counted row by row: those in the region; at
         least the one that is furthest in."""
-        small = self._at(height, width)[rim : height - rim, rim : width - rim].ravel() * self.share
+        small = self.at(height, width)[rim : height - rim, rim : width - rim].ravel() * self.share
         return np.flatnonzero(small >= min(0.5, small.max())).astype("int32")
 
 

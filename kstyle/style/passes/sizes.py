@@ -20,6 +20,7 @@ class Pass:
         settings: `kstyle.style.settings.StyleSettings`, weights and learning rate as they are at this size.
         final: the picture has its final size.
         margin: pixels around the picture.
+        tile: the picture is looked at in tiles of at most so many pixels a side; None: whole.
     """
 
     shape: tuple[int, int]
@@ -27,6 +28,7 @@ class Pass:
     settings: object
     final: bool
     margin: int
+    tile: int | None = None
 
 
 def plan(settings, content, size, steps, final_only=False):

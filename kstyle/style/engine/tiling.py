@@ -1,0 +1,310 @@
+"""An objective that is evaluated tile by tile: the same loss and the same gradient in a fraction of the memory.
+
+Pass 1 looks at each tile and adds up what the losses are functions of (`kstyle.style.losses.summed`). The loss and its
+gradient in these sums follow. Pass 2 looks at each tile again, now with a gradient: that of the sums, held fixed, times
+what the tile adds to them. What a tile was shown beyond its core has a gradient too, which is added where it belongs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.errors import UsageError
+from kstyle.style.engine import grid
+from kstyle.style.engine.objective import Objective, features_of
+from kstyle.style.losses.scalings import CONTENT_DIFFERENCES
+from kstyle.style.losses.summed import CONTENT_SUMMED, SUMMED, sum_of_weights
+from kstyle.style.passes import units
+
+ops = keras.ops
+
+
+def check(settings, fits=None):
+    """UsageError: a term cannot be computed from tiles; it is named.
+
+    Args:
+        settings: `kstyle.style.settings.StyleSettings`.
+        fits: the largest size that can be painted whole, in pixels; None: not known.
+    """
+    loss = settings.content.loss
+    wrong = [loss] if settings.content.weight and loss not in CONTENT_DIFFERENCES else []
+    wrong += [term.loss for term in settings.style_terms.values() if term.weight and term.loss not in SUMMED]
+    if wrong:
+        said = f"; --size {fits} fits whole" if fits else ""
+        raise UsageError(
+            f"{', '.join(dict.fromkeys(wrong))}: compares single places, and so needs the whole picture at once, which "
+            f"takes more memory than there is{said}."
+        )
+
+
+class Content:
+    """The content's features, tile by tile as NumPy arrays, in the network's precision.
+
+    Attributes:
+        goals: for each tile {tap: (1, h, w, C)}, of its core.
+        elements: {tap: numbers in its features of the whole picture}.
+        squares: {tap: mean square of the target}.
+    """
+
+    def __init__(self, extractor, settings, content, tiles):
+        layers, factor = settings.content.layers, settings.content.target_factor
+        look = backend.compile(lambda image: dict(features_of(extractor, image).layers), [])
+        self.goals, totals, self.elements = [], dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
+        for tile in tiles.tiles if settings.content.weight else ():
+            seen, goals = look(ops.convert_to_tensor(content[tile.around.slices])), {}
+            for tap in layers:
+                rows, columns = tiles.own(tile, tap)
+                goals[tap] = np.ascontiguousarray(ops.convert_to_numpy(seen[tap][:, rows, columns]))
+                totals[tap] += factor**2 * float(np.sum(np.square(goals[tap], dtype="float32"), dtype="float64"))
+                self.elements[tap] += goals[tap].size
+            self.goals.append(goals)
+        self.squares = {tap: totals[tap] / max(self.elements[tap], 1) for tap in layers}
+
+
+class Tiles:
+    """The tiles of one picture for one extractor.
+
+    Args:
+        extractor: `kstyle.models.features.Extractor`.
+        shape: (height, width) of the picture, its margin included.
+        side: most pixels a side of a core.
+    """
+
+    def __init__(self, extractor, shape, side):
+        self.shape, self.grid = tuple(shape), grid.of(extractor)
+        self.tiles = self.grid.tiles(self.shape, side)
+
+    def own(self, tile, tap):
+        """Where in the tap's features of what the tile was shown those of its core are: slices of rows and columns."""
+        return self.grid.inner(tile, tap, self.shape)[0]
+
+    def positions(self, tap):
+        """How many positions the tap has in the whole picture."""
+        height, width = self.grid.size(self.shape, tap)
+        return height * width
+
+    def weights(self, tile, tap, region):
+        """The region's weights at the core's positions of a tap, (1, h, w, 1); None where there is no region."""
+        if region is None:
+            return None
+        rows, columns = self.grid.inner(tile, tap, self.shape)[1]
+        height, width = self.grid.size(self.shape, tap)
+        return np.ascontiguousarray(region.at(height, width)[None, rows, columns, None])
+
+    def geometry(self, tile, taps):
+        """What tells apart the programs that a compiler makes of tiles: their shapes, and where their cores are."""
+        size = (tile.around.bottom - tile.around.top, tile.around.right - tile.around.left)
+        return (size, *((s.start, s.stop) for tap in taps for s in self.own(tile, tap)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One layer of one term: what a tile adds to its sums, and its share of the loss of all.
+
+    Attributes:
+        column: of the history.
+        tap: the layer.
+        region: number of the style whose region counts, for its weights; None: everywhere.
+        of_tile: (features, weights, goal) -> tensors that add up over tiles.
+        loss: totals -> scalar.
+    """
+
+    column: str
+    tap: str
+    region: int | None
+    of_tile: Callable
+    loss: Callable
+
+
+class TiledObjective:
+    """As `kstyle.style.engine.objective.Objective`, evaluated tile by tile.
+
+    Args:
+        extractor, settings, style_target, regions, anchor: as for `Objective`.
+        content: `Content`.
+        tiles: `Tiles`.
+    """
+
+    whole = False  # a step is not one program: the host goes from tile to tile
+    redraws = False
+
+    def __init__(self, extractor, settings, content, style_target, tiles, regions=None, anchor=None):
+        self.extractor, self.settings, self._content, self._tiles = extractor, settings, content, tiles
+        self._style_target, self._regions, self._anchor = style_target, regions, anchor
+        self._local = Objective(extractor, settings, {}, {}, anchor=anchor)
+        self._parts = list(self._of_content()) + list(self._of_style())
+        self._taps = list(dict.fromkeys(part.tap for part in self._parts))
+        self._programs, self._shapes = {}, None
+
+    def with_settings(self, settings):
+        """The same with other weights."""
+        known = (self._content, self._style_target, self._tiles, self._regions, self._anchor)
+        return TiledObjective(self.extractor, settings, *known)
+
+    def measured(self, rgb):
+        """{term: float} of a picture, (H, W, 3) float32 NumPy in [0, 1]."""
+        _, parts = self._loss(self._totals(units.to_space(rgb, self.settings.space)))
+        return {name: float(ops.convert_to_numpy(value)) for name, value in parts.items()}
+
+    def gradient(self, picture, step):
+        """`values -> ((loss, parts), d loss / d values)`; arguments as for `Objective.gradient`."""
+        of_sums = backend.compile(backend.value_and_grad(self._loss), [])
+        of_image = backend.compile(backend.value_and_grad(self._own_loss), [])
+        joined = backend.compile(picture, [])
+
+        def through(values, pull):  # a pyramid, of which the picture is a linear function
+            return backend.value_and_grad(lambda x: (ops.sum(picture(x) * pull), {}))(values)
+
+        through = backend.compile(through, [])
+
+        def evaluate(values):
+            image = ops.convert_to_numpy(joined(values))
+            (loss, parts), pull = of_sums(self._totals(image))
+            grad = np.zeros(image.shape, "float32")
+            for number, tile in enumerate(self._tiles.tiles):
+                _, found = self._program(number, "pulled")(*self._arguments(number, image), pull)
+                grad[tile.around.slices] += ops.convert_to_numpy(found)
+            if self._local.looks_at_pixels:
+                (own, more), found = of_image(ops.convert_to_tensor(image))
+                loss, parts = loss + own, {**parts, **more}
+                grad += ops.convert_to_numpy(found)
+            grad = ops.convert_to_tensor(grad)
+            if self.settings.pyramid:
+                _, grad = through(values, grad)
+            return (loss, parts), grad
+
+        return evaluate
+
+    def _of_content(self):
+        content = self.settings.content
+        for tap, weight in content.layers.items() if content.weight else ():
+
+            def of_tile(features, weights, goal):
+                away = ops.cast(features, "float32") - content.target_factor * ops.cast(goal, "float32")
+                return (ops.sum(ops.square(away)),)
+
+            def loss(totals, tap=tap, weight=weight):
+                size, square = self._content.elements[tap], self._content.squares[tap]
+                return content.weight * weight * CONTENT_SUMMED[content.loss](totals[0], size, square)
+
+            yield _Part("content", tap, None, of_tile, loss)
+
+    def _of_style(self):
+        pixels = self._tiles.shape[0] * self._tiles.shape[1]
+        for name, term in self.settings.style_terms.items():
+            reached = self._style_target[name] if term.weight else ()
+            for number, (share, aim) in enumerate(reached):
+                region = None if self._regions is None else self._regions[number]
+                if share:
+                    factor = term.weight * (share * region.share if region else share)
+                    for tap, weight in term.layers.items():
+                        place = number if region else None
+                        yield _style_part(name, term, tap, place, aim[tap], factor * weight, self._tiles, pixels)
+
+    def _own_loss(self, image):
+        parts = self._local.of_pixels(image)
+        return sum(parts.values()), parts
+
+    def _totals(self, image):
+        """Everything that the losses are functions of, as one vector."""
+        total = 0.0
+        for number in range(len(self._tiles.tiles)):
+            total = total + self._program(number, "sums")(*self._arguments(number, image))
+        return total
+
+    def _arguments(self, number, image):
+        """What differs from tile to tile: the pixels, the regions' weights and the content's features."""
+        tile = self._tiles.tiles[number]
+        weights = {
+            f"{part.region} {part.tap}": self._tiles.weights(tile, part.tap, self._regions[part.region])
+            for part in self._parts
+            if part.region is not None
+        }
+        pixels, goals = np.ascontiguousarray(image[tile.around.slices]), self._content.goals
+        tensors = [pixels, weights, goals[number] if goals else {}]
+        return keras.tree.map_structure(ops.convert_to_tensor, tensors)
+
+    def _program(self, number, kind):
+        """`sums` of a tile, or how the sums `pulled` move its pixels, compiled once for all tiles of one geometry."""
+        tile = self._tiles.tiles[number]
+        key = (kind, self._tiles.geometry(tile, self._taps))
+        if key not in self._programs:
+
+            def sums(pixels, weights, goals):
+                return self._sums(tile, pixels, weights, goals)
+
+            def pulled(pixels, weights, goals, pull):
+                return backend.value_and_grad(lambda x: (ops.sum(sums(x, weights, goals) * pull), {}))(pixels)
+
+            self._programs[key] = backend.compile({"sums": sums, "pulled": pulled}[kind], [])
+        return self._programs[key]
+
+    def _sums(self, tile, pixels, weights, goals):
+        found, seen = features_of(self.extractor, units.from_space(pixels, self.settings.space)), {}
+        for tap in self._taps:
+            rows, columns = self._tiles.own(tile, tap)
+            seen[tap] = found[tap][:, rows, columns]
+        added = [
+            part.of_tile(seen[part.tap], weights.get(f"{part.region} {part.tap}"), goals.get(part.tap))
+            for part in self._parts
+        ]
+        self._shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in added]
+        return ops.concatenate([ops.reshape(tensor, (-1,)) for tensors in added for tensor in tensors])
+
+    def _loss(self, totals):
+        """(loss, parts) of the sums of all tiles."""
+        parts, begin = {}, 0
+        for part, shapes in zip(self._parts, self._shapes):
+            own = []
+            for shape in shapes:
+                end = begin + int(np.prod(shape))
+                own.append(ops.reshape(totals[begin:end], shape))
+                begin = end
+            parts[part.column] = parts.get(part.column, 0.0) + part.loss(own)
+        return sum(parts.values()), parts
+
+
+def _style_part(column, term, tap, region, aim, factor, tiles, pixels):
+    summed = SUMMED[term.loss]
+    about = None if summed.centre is None else summed.centre(aim)
+
+    def of_tile(features, weights, goal):
+        return summed.of_tile(features, weights, term, about)
+
+    def loss(totals):
+        return factor * summed.loss(totals, aim, term, tiles.positions(tap), pixels, about)
+
+    return _Part(column, tap, region, of_tile, loss)
+
+
+def statistics(extractor, term, picture, region, tiles):
+    """What `kstyle.style.losses.terms.Kind.keep` gives of a style picture, {tap: statistics}, tile by tile.
+
+    Args:
+        term: `kstyle.style.settings.Term`, of a loss that `check` allows.
+        picture: (H, W, 3) float32 NumPy in [0, 1].
+        region: the `Region` of it that counts, or None.
+        tiles: `Tiles` of it.
+    """
+    summed, about = SUMMED[term.loss], {}
+
+    def added(of_tile):
+        totals = {}
+        for tile in tiles.tiles:
+            found = features_of(extractor, ops.convert_to_tensor(np.ascontiguousarray(picture[tile.around.slices])))
+            for tap in term.layers:
+                rows, columns = tiles.own(tile, tap)
+                weights = None if region is None else tiles.weights(tile, tap, region)
+                own = of_tile(tap, found[tap][:, rows, columns], weights)
+                totals[tap] = [a + b for a, b in zip(totals[tap], own)] if tap in totals else list(own)
+        return totals
+
+    # Two passes where squares are taken about the mean: it has to be known first.
+    if summed.centre is not None:
+        means = added(lambda tap, features, weights: (sum_of_weights(features, weights),))
+        about = {tap: total / tiles.positions(tap) for tap, (total,) in means.items()}
+    totals = added(lambda tap, features, weights: summed.of_tile(features, weights, term, about.get(tap)))
+    return {tap: summed.kept(own, term, tiles.positions(tap), about.get(tap)) for tap, own in totals.items()}
