@@ -12,6 +12,7 @@ from PIL import Image
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.models import classifiers, registry
+from kstyle.models.preprocessing import PREPROCESSINGS
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 SQUEEZENET = DATA / "weights/squeezenet1.1_imagenet_full.npz"
@@ -291,7 +292,7 @@ def test_squeezenet_names_photographs():
     loaded = classifiers.load_imagenet(model, SQUEEZENET)
     assert loaded.head
     labels = np.arange(10, 1000, 25)  # not those the poolings were chosen on
-    mean, std = np.array(registry.normalisation("squeezenet1.1", loaded.preprocessing), "float32")
+    mean, std = np.array(PREPROCESSINGS[loaded.preprocessing].rgb, "float32")
     images = np.stack([photo(paths[i]) for i in labels])
 
     def named(images):

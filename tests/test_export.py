@@ -38,7 +38,7 @@ def made(folder, shape, **changes):
     facts = {"classes": classes, "shape": shape, "mean": mean, "std": std, "backend": backend.NAME}
     folder.mkdir(exist_ok=True)
     runs.start(folder, settings.resolved(recipe), facts)
-    model = build.network(recipe, 10, shape)
+    model = build.network(recipe, 10, shape, "float32")
     randomise(model)
     runs.save_arrays(folder / runs.RESULT, checkpoint.named(model.weights, "model"))
     return folder

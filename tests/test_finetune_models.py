@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import itertools
 import re
+from types import SimpleNamespace
 
 import h5py
 import keras
@@ -19,6 +20,7 @@ from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.models import classifiers, finetune, registry, torch_names, weights
 from kstyle.nn import layers
+from kstyle.training.setup import build, settings
 
 torch_only = pytest.mark.skipif(backend.NAME != "torch", reason="takes minutes elsewhere, and shows nothing more")
 
@@ -116,16 +118,18 @@ def test_normalisation_of_each_source():
     """Failure: pretrained weights see colours they were never shown, and start 20 points lower."""
     pixel = np.array([200, 100, 50])
 
-    def seen(*arguments):
-        mean, std = map(np.array, registry.normalisation(*arguments))
+    def seen(name, preprocessing=None):
+        recipe = settings.load("digits_cnn", {"model": name, "data.normalize": "pretrained"})
+        parts = SimpleNamespace(shape=(64, 64, 3))
+        mean, std = map(np.array, build.normalisation(recipe, parts, preprocessing))
         return (pixel / 255 - mean) / std
 
     assert np.allclose(seen("vgg16", "caffe"), [200 - 123.68, 100 - 116.779, 50 - 103.939])
     assert np.allclose(seen("vgg16", "raw"), pixel)
     assert np.allclose(seen("mobilenet_v2"), pixel / 127.5 - 1)
     assert np.allclose(seen("efficientnet_b0"), seen("resnet18", "torch"))
-    with pytest.raises(UsageError, match="Unknown pretrained network 'mnist_cnn'"):
-        registry.normalisation("mnist_cnn")
+    with pytest.raises(UsageError, match="of mnist_cnn no pretrained weights are known"):
+        seen("mnist_cnn")
 
 
 # ------------------------------------------------------------------------------------------------------- freezing

@@ -50,7 +50,7 @@ def test_a_network_of_ones_own(tmp_path):
     model = classifiers.build("tiny", 3, (9, 8), 1, width=2, dtype="float32")
     assert (model.name, model.input_shape, model.get_layer("body").filters) == ("tiny", (None, 9, 8, 1), 2)
     assert [layer.name for layer in finetune.set_trainable(model, "head") if layer.weights] == ["top"]
-    assert not model.get_layer("body").trainable and registry.normalisation("tiny") == ((0.5,) * 3, (0.5,) * 3)
+    assert not model.get_layer("body").trainable and registry.get("tiny").preprocessing == "tf"
 
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(

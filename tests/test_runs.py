@@ -75,12 +75,12 @@ def test_two_trainings_of_one_second(here, monkeypatch):
     monkeypatch.setattr(time, "strftime", lambda *_: "20200101-000000")
     read, others = build.data, []
 
-    def slowly(*arguments):
+    def slowly(*arguments, **options):
         """While the first reads its data, the second begins."""
         if not others:
             others.append(None)
             others[0] = train()
-        return read(*arguments)
+        return read(*arguments, **options)
 
     monkeypatch.setattr(build, "data", slowly)
     assert train().folder == Path("runs/digits_cnn-20200101-000000")

@@ -243,12 +243,10 @@ def test_errors_name_classes():
 
 def test_a_mean_needs_no_stratified_draw(tmp_path, monkeypatch):
     """Failure: `normalize: standard` is refused for 3,000 photographs, as one class has a single one of them."""
-    from kstyle.training.setup import build, settings
+    from kstyle.data import parts
 
-    monkeypatch.setattr(build, "STATISTICS", 4)
+    monkeypatch.setattr(parts, "STATISTICS", 4)
     found = photos.read_folder(fill(tmp_path / "set", a=9, b=1))
-    recipe = settings.load("folder", {"data.normalize": "standard", "data.photographs.size": 8})
-    parts = build.Parts(found.classes, found.train, None, None, (8, 8, 3), 8, 8, "", "")
-    mean, std = build.normalisation(recipe, parts)
+    mean, std = parts.for_training(found, 0, 8, 8, statistics=True).statistics
     assert len(mean) == 3 and (np.asarray(std) > 0).all()
     assert all(0.3 < value < 0.7 for value in mean)

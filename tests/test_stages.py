@@ -70,7 +70,7 @@ def prepared(**stage):
     """The `Work` of one stage on the digits, and the recipe's parts."""
     recipe = settings.load("digits_cnn", {**SMALL, "augment": {"shift": 0.2}, "stages": [{"epochs": 1, **stage}]})
     parts = build.data(recipe)
-    model = build.network(recipe, 10, parts.shape)
+    model = build.network(recipe, 10, parts.shape, "float32")
     normalise = steps.Normalise(*build.normalisation(recipe, parts))
     return stages.prepare(recipe.plan[0], recipe, model, parts, normalise), parts
 

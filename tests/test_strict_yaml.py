@@ -192,12 +192,12 @@ def test_epochs_of_a_recipe_with_stages(file, capsys):
 
 def test_class_weights():
     """Failure: a factor for one class of a thousand takes a list of a thousand numbers; or it is another class's."""
-    from kstyle.training.setup import build
+    from kstyle.data import parts
 
     def factors(weights, classes=("ant", "bee", "cow")):
         checked = train_settings.load("digits_cnn", {"loss.class_weights": weights})
         checked = train_settings.TrainSettings.model_validate(json.loads(json.dumps(train_settings.resolved(checked))))
-        return list(build.class_weights(checked.loss.class_weights, [0, 0, 1, 2], classes))
+        return list(parts.factors(checked.loss.class_weights, [0, 0, 1, 2], classes))
 
     assert factors({"cow": 3, "ant": 0.5}) == factors({2: 3, "0": 0.5}) == factors([0.5, 1, 3]) == [0.5, 1, 3]
     assert factors({7: 2}, ["9", "8", "7"]) == [1, 1, 2]  # a name before a place

@@ -18,6 +18,7 @@ from kstyle.data.lists import flickr_style
 from kstyle.data.photos import tree as photos
 from kstyle.data.sets import cifar10, digits, find, hymenoptera, mnist, tiny_imagenet
 from kstyle.errors import DataError, UsageError, unknown
+from kstyle.io.files import expanded
 
 __all__ = [
     "DATASETS",
@@ -85,16 +86,8 @@ def load(name, folder=None, download=True, progress=None):
         UsageError: no such data set.
         DataError: it is nowhere, or a file in it is damaged, refused or not what it should be.
     """
-    source = _source(name)
-    if not source.marks:
-        return Dataset(name, *source.read(None), f"the installed package {digits.package()}")
-    path = find.find_or_download(name, source, folder, download, progress)
-    try:
-        return Dataset(name, *source.read(path), find.shown(path))
-    except DataError as error:
-        raise DataError(f"{error}{find.again(path, source)}") from error
-    except OSError as error:
-        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error}).") from error
+    _source(name)
+    return named(name, expanded(folder), download=download, progress=progress)
 
 
 def photographs(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, download=True, progress=None):
@@ -116,14 +109,31 @@ def photographs(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, d
         UsageError: no such data set, or no folder for one's own pictures.
         DataError: it is nowhere, or there is no picture in it.
     """
-    source = _source(name, PHOTOGRAPHS)
+    _source(name, PHOTOGRAPHS)
+    return named(
+        name, expanded(folder), test_fraction, seed, workers=workers, download=download, progress=progress
+    )  # fmt: skip
+
+
+def named(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, download=True, progress=None):
+    """What `load` or `photographs` gives, whichever the name is of, from a folder whose `~` is written out."""
+    source, path = _source(name, {**DATASETS, **PHOTOGRAPHS}), None
+    if source and source.marks:
+        path = find.find_or_download(name, source, folder, download and bool(source.url), progress)
+    if name in DATASETS:
+        origin = find.shown(path) if path else f"the installed package {digits.package()}"
+        try:
+            return Dataset(name, *source.read(path), origin)
+        except DataError as error:
+            raise DataError(f"{error}{find.again(path, source)}" if path else str(error)) from error
+        except OSError as error:
+            raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error}).") from error
     looked = functools.partial(progress, what="pictures") if progress else None
-    if source is None:
-        if folder is None:
-            raise UsageError(f"Where are the pictures? Name the folder with --data (or data.path) for data '{name}'.")
-        return _READERS[name](folder, test_fraction=test_fraction, seed=seed, workers=workers, progress=looked)
-    path = find.find_or_download(name, source, folder, download and bool(source.url), progress)
-    return source.read(path, workers=workers, progress=looked)
+    if source:
+        return source.read(path, workers=workers, progress=looked)
+    if folder is None:
+        raise UsageError(f"Where are the pictures? Name the folder with --data (or data.path) for data '{name}'.")
+    return _READERS[name](folder, test_fraction=test_fraction, seed=seed, workers=workers, progress=looked)
 
 
 def layout(name, folder):
@@ -131,12 +141,12 @@ def layout(name, folder):
 
     A table is `csv`, a folder `name` where it holds what that needs, and else `folder`.
     """
-    place, source = Path(folder), _source(name, PHOTOGRAPHS)
+    place, source = Path(expanded(folder)), _source(name, PHOTOGRAPHS)
     if place.is_file():
         return "csv" if place.suffix.lower() in (".csv", ".tsv") else name
     if source:
         try:
-            find.find(name, source, folder)
+            find.find(name, source, place)
         except DataError:
             return "folder"
     needed = {"list": "train.txt", "csv": "*.csv"}.get(name)
@@ -151,7 +161,7 @@ def locate(name, folder=None):
     source = _source(name, published())
     if not source.marks:
         return digits.package()
-    path, _ = find.find(name, source, folder)
+    path, _ = find.find(name, source, expanded(folder))
     return None if path is None else find.shown(path)
 
 

@@ -2,6 +2,7 @@
 
 recipe.yaml        the resolved recipe: `kstyle train RUN/recipe.yaml` makes the run again
 run.json           versions, device, seed, classes, normalisation, where the data came from and its SHA-256
+architecture.json  what Keras makes a network again from that was given in Python
 history.csv        a line an epoch; curves.png shows it
 log.txt            what was said, with the time
 state.safetensors  everything a resumed training needs
@@ -25,7 +26,7 @@ from kstyle.io import locks
 from kstyle.io.files import claim_folder, cut, json_text, one_line, reason, replacing
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
-KERAS = "model.keras"
+KERAS, ARCHITECTURE = "model.keras", "architecture.json"
 
 
 @contextlib.contextmanager
@@ -78,8 +79,12 @@ def _fits(folder, resume, known):
         raise UsageError(f"{one_line(folder)} holds a run: go on with it (--resume), or name another folder (--run).")
 
 
-def start(folder, recipe, facts):
-    """Writes recipe.yaml and run.json of a new run from two dicts, into a folder that is `taken`."""
+def start(folder, recipe, facts, architecture=None):
+    """Writes recipe.yaml and run.json of a new run from two dicts, and architecture.json from a text where there is
+    one, into a folder that is `taken`."""
+    if architecture is not None:
+        with replacing(Path(folder) / ARCHITECTURE) as beside:
+            beside.write_text(architecture, "utf-8")
     write_recipe(folder, recipe)
     write_facts(folder, facts)
 

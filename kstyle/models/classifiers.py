@@ -21,7 +21,7 @@ class Loaded:
     Attributes:
         origin: for the user.
         sha256: of the file.
-        preprocessing: what they were trained with; `kstyle.models.registry.normalisation` has the numbers, of RGB.
+        preprocessing: what they were trained with, a key of `kstyle.models.preprocessing.PREPROCESSINGS`.
         head: whether the last layer's were among them.
         message: a sentence for the user.
     """

@@ -136,23 +136,6 @@ def classifier(name: str) -> Network:
     return GIVEN if name == GIVEN.name else _row("model", name, names("classifier"))
 
 
-def normalisation(name, source=None):
-    """(mean, deviation), three numbers each, for RGB pictures in [0, 1].
-
-    Args:
-        name: of a network.
-        source: key of `PREPROCESSINGS`, as `kstyle.models.classifiers.Loaded.preprocessing` has it; or (mean,
-            deviation), of a run; None: that of the weights which are looked for first.
-
-    Raises:
-        UsageError: no source, and no network with pretrained weights.
-    """
-    if isinstance(source, tuple):
-        return source
-    known = [row.name for row in rows() if row.build is not None and row.preprocessing]
-    return PREPROCESSINGS[source or _row("pretrained network", name, known).preprocessing].rgb
-
-
 def extractor(name: str) -> Extractor:
     """The `Extractor` that a preset's `network.extractor` names.
 

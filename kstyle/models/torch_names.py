@@ -112,9 +112,11 @@ def convert(state, model, *, skip_head=None, where="the weights"):
         variable.assign(np.array(bring(state[name]), "float32", order="C"))
     if not left:
         return Converted(len(wanted), (), f"{where}: all {len(wanted)} tensors were taken.")
-    theirs, (_, shape, _) = state.get(head[0]), expected[head[0]]
-    other = theirs is None or left != head or theirs.shape[1:] != shape[1:]
-    there = f"{len(theirs)} classes" if not other else "another" if strange or theirs is not None else "none"
+    kernel, (_, shape, _) = head[0], expected[head[0]]
+    if left == head and kernel in state and state[kernel].shape[1:] == shape[1:]:
+        there = f"{len(state[kernel])} classes"
+    else:
+        there = "another" if strange or kernel in state else "none"
     message = f"{where}: {len(wanted)} tensors were taken; the head ({there} there, {shape[0]} here) was left out."
     return Converted(len(wanted), tuple(left), message)
 

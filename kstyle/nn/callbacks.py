@@ -136,14 +136,6 @@ def may_set_rate(callback):
     )
 
 
-def initial_epoch(model):
-    """The epoch at whose beginning a callback has put the model back, as Keras' `BackupAndRestore` does, or None.
-
-    Keras keeps it in a private attribute and has no public way to ask (seen on 3.15).
-    """
-    return getattr(model, "_initial_epoch", None)
-
-
 class _Nothing:
     """What a callback of Keras' gets for its model while a picture is painted: it can only stop it."""
 

@@ -8,7 +8,6 @@ import keras
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
-from kstyle.nn import callbacks as given
 from kstyle.nn import plain
 from kstyle.training.loop import callbacks, optimizers, steps
 from kstyle.training.loop.aim import Aim, compile_model
@@ -29,13 +28,14 @@ class Interrupted(KeyboardInterrupt):
         self.folder = folder
 
 
-def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=None):
+def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, look, aim=None):
     """Trains a model by a recipe, and writes into a run's folder what is kept of it.
 
     Args:
         recipe: a `kstyle.training.setup.sections.TrainSettings`.
         model: gives logits; with its first weights. It has the result's at the end.
-        parts: a `kstyle.training.setup.build.Parts`.
+        frozen: those of its layers that no stage trains.
+        parts: a `kstyle.data.parts.Parts`.
         normalise: a `kstyle.training.loop.steps.Normalise`.
         folder: of the run.
         resume: whether to go on from the state in it; `more`: and to another number of epochs than it was to have.
@@ -74,7 +74,6 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
     state = State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
     plain.saves_plainly(model, functools.partial(ready, monitored=False, own=False))
-    frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
     if more and position.stage == len(plan) - 1:
         position.ended = position.stopped = False  # even if no epoch had been better for long
     optimizer = None
@@ -83,7 +82,6 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
         for number in range(position.stage, len(plan)):
             stage = plan[number]
             if number > position.stage:
-                state.take_best()
                 position.stage, position.first, position.ended = number, position.epoch, False
             if len(plan) > 1:
                 log.info("stage %d of %d: %s, %d epochs", number + 1, len(plan), stage.train, stage.epochs)
@@ -114,10 +112,9 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
             if before is None:
                 for callback in everyone:
                     callback.on_train_begin({})
-                if epoch := given.initial_epoch(model):
+                if position.follow(model):
                     if len(plan) > 1:
                         raise UsageError("callbacks: BackupAndRestore cannot go on in a recipe with stages.")
-                    position.go_back(epoch)
                     rate.current = None
             try:
                 history = fit(
@@ -139,6 +136,8 @@ def run(recipe, model, parts, normalise, folder, resume, more, extra, look, aim=
                 raise
             if position.stopped:
                 break
+            if number + 1 < len(plan):
+                state.take_best()  # which the next stage begins with
     if optimizer.use_ema:  # as Keras does at the end of `fit`
         optimizer.finalize_variable_values(work.model.trainable_variables)
     for callback in everyone:

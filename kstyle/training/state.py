@@ -57,17 +57,11 @@ class State:
         }
         self._write(self.path, self.groups, notes)
         if position.history and position.batch == 0:
-            self.tell(position.history)
+            runs.write_history(self.folder, position.history)
+            if time.monotonic() - self.drawn > CURVES_INTERVAL:  # half a second's work
+                plots.curves(pd.DataFrame(position.history), self.folder / "curves.png")
+                self.drawn = time.monotonic()
         self.saved, self.since = time.monotonic(), 0
-
-    def tell(self, history, last=False):
-        """history.csv after each epoch; curves.png, half a second's work, now and then and at the end."""
-        if not history:  # `BackupAndRestore` has gone on with a training that was done
-            return
-        runs.write_history(self.folder, history)
-        if last or time.monotonic() - self.drawn > CURVES_INTERVAL:
-            plots.curves(pd.DataFrame(history), self.folder / "curves.png", title=self.folder.name)
-            self.drawn = time.monotonic()
 
     def write_weights(self, path):
         """Writes the model's weights, or their average where there is one."""
@@ -88,11 +82,12 @@ class State:
         return True
 
     def finish(self, history):
-        """The training is done: history and curves, and the result, which the model has afterwards."""
-        self.tell(history, last=True)
+        """The training is done: the result, which the model has afterwards, and the curves."""
         if not self.take_best() and self.average:
             self.average.swap()
         self._write(self.folder / runs.RESULT, {"model": self.model.weights})
+        if history:  # none where `BackupAndRestore` has gone on with a training that was done
+            plots.curves(pd.DataFrame(history), self.folder / "curves.png")
 
     def restore_model(self):
         """Assigns the weights that were saved and returns the `Position`."""

@@ -120,29 +120,29 @@ def train(
     data, run = expanded(data), expanded(run)
     with runs.taken(run, "run" if resume else checked.called, resume) as folder, _flags_kept(model):
         checked, more = settings.resumed(folder, recipe, overrides) if resume else (checked, False)
-        parts = build.data(checked, data, progress)
+        everywhere = settings.absolute(checked, data)
+        written = settings.resolved(everywhere)
+        parts = build.data(checked, data, progress, statistics=not resume)
         backend.configure(checked.deterministic)
         backend.seed(checked.seed)
-        if own := model is not None:
-            own_model.check(model, len(parts.classes), parts.shape)
+        precision = backend.precision(checked.precision)
+        aim, own, architecture = aims.given(loss, metrics, len(parts.classes), checked), {}, None
+        if model is not None:
+            own, architecture = own_model.check(model, len(parts.classes), parts.shape)
         else:
-            model = build.network(checked, len(parts.classes), parts.shape, folder)
-        aim = aims.given(loss, metrics, len(parts.classes), checked)
-        checked = settings.absolute(checked, data)
-        written = settings.resolved(checked)
+            model = build.network(checked, len(parts.classes), parts.shape, precision, folder)
+        weights, preprocessing = everywhere.model.weights, None
+        if weights and not resume:
+            preprocessing = starting.give_weights(model, weights, parts.classes, progress)
+        frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:
-            weights = checked.model.weights
-            preprocessing = starting.give_weights(model, weights, parts.classes, progress) if weights else None
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
-            facts = build.facts(checked, parts, model, normalise) | aim.facts
-            if own:
-                facts |= own_model.facts(model)
-                own_model.keep(folder, model)
-            runs.start(folder, written, facts)
+            facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | own
+            runs.start(folder, written, facts, architecture)
         else:
-            facts = runs.begun(folder, parts.sha256, parts.origin)
-            aims.same(aim, facts, folder)
-            normalise = steps.Normalise(facts["mean"], facts["std"])
+            began = runs.begun(folder, parts.sha256, parts.origin)
+            aims.same(aim, began, folder)
+            normalise = steps.Normalise(began["mean"], began["std"])
             if more:
                 runs.write_recipe(folder, written)
         with runs.logged(folder):
@@ -156,7 +156,7 @@ def train(
                 f"{len(parts.training):,}",
                 folder,
             )
-            history = course.run(checked, model, parts, normalise, folder, resume, more, extra, look, aim)
+            history = course.run(checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim)
             scores = evaluate.score(model, normalise, parts, folder)
             log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)

@@ -47,6 +47,11 @@ class Split:
     def __len__(self):
         return len(self.images)
 
+    @property
+    def contents(self):
+        """What tells equal pictures, as of `kstyle.data.photos.tree.Photos`: a list of N digests."""
+        return [hashlib.sha256(image.tobytes()).digest() for image in self.images]
+
     def part(self, indices):
         """The split of these pictures, in this order; a copy."""
         boxes = None if self.boxes is None else self.boxes[indices]
@@ -119,7 +124,7 @@ def hold_out(split, fraction, seed, classes=None):
     """
     if not 0 < fraction < 1:
         raise UsageError(f"The fraction to hold out is above 0 and below 1; got {fraction}.")
-    contents = division.contents(split)
+    contents = split.contents
     if contents is None or len(set(contents)) == len(split):
         held = _draw(split, round(fraction * len(split)), seed, classes)
     else:

@@ -13,7 +13,6 @@ import numpy as np
 import PIL
 
 from kstyle.data.batches import arrays
-from kstyle.data.batches.opening import check_sizes
 from kstyle.data.batches.verdicts import cache_folder
 from kstyle.data.batches.workers import Decoder
 from kstyle.errors import DataError, UsageError, unknown
@@ -44,7 +43,7 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
         UsageError: a size is out of range.
         DataError: a picture can no longer be read, or a worker died.
     """
-    check_sizes(size, resize)
+    _check_sizes(size, resize)
     shape, options = (len(photos), size, size, 3), {"task": "center", "side": size, "resize": resize}
     path = _cached_name(photos, size, resize) if cache else None
     if path and _is_whole(path, math.prod(shape)):
@@ -68,6 +67,11 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
         os.replace(file.name, path)
         on_failure.pop_all()
     return _mapped(path, shape, photos)
+
+
+def _check_sizes(size, resize):
+    if not 1 <= size <= resize:
+        raise UsageError(f"A picture is resized to at least the size of its crop; got a crop of {size} of {resize}.")
 
 
 def _mapped(path, shape, photos):
@@ -162,7 +166,7 @@ class FileBatches:
     ):
         if crop not in ("random", "center"):
             raise unknown("crop", crop, ("random", "center"))
-        check_sizes(side, resize if crop == "center" else side)
+        _check_sizes(side, resize if crop == "center" else side)
         if size < 1 or not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
             raise UsageError(
                 "Batches are of at least 1 picture, scale is two numbers above 0 and up to 1, ratio two above 0, the "

@@ -8,16 +8,6 @@ import numpy as np
 from kstyle.io.files import plain
 
 
-def contents(split):
-    """What tells equal pictures of a `Split` or of `Photos`: (N,) of texts or bytes, equal where the pictures are.
-
-    None where that is not known, of `Photos` whose files were not looked into.
-    """
-    if hasattr(split, "images"):
-        return [hashlib.sha256(image.tobytes()).digest() for image in split.images]
-    return split.contents
-
-
 def held(labels, contents, fraction, seed):
     """Draws a part of each class, to be set apart. Each class is drawn by itself, so that others may come or go.
 

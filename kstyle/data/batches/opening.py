@@ -11,7 +11,6 @@ import os
 import numpy as np
 from PIL import Image
 
-from kstyle.errors import UsageError
 from kstyle.io import streams
 from kstyle.io.files import one_line
 from kstyle.pictures import formats, images, samples
@@ -124,11 +123,12 @@ def centre(path, size, resize):
     JPEG of four times the size and more is read at a fraction that leaves twice the pixels needed, and then differs
     from that by 0.7 of 255 in the root mean square.
 
+    Args:
+        size, resize: pixels, `size` at most `resize`.
+
     Raises:
-        UsageError: a size is out of range.
         DataError: as `open_rgb`.
     """
-    check_sizes(size, resize)
     sides = None
 
     def plan(width, height):
@@ -176,9 +176,3 @@ def random_crop(path, side, rng, scale, ratio):
 
     image, box = _read(path, plan)
     return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
-
-
-def check_sizes(size, resize):
-    """UsageError where a crop of `size` pixels cannot be cut out of a picture whose short side has `resize`."""
-    if not 1 <= size <= resize:
-        raise UsageError(f"A picture is resized to at least the size of its crop; got a crop of {size} of {resize}.")

@@ -53,8 +53,8 @@ def find(name, source, folder=None):
     Args:
         name: as in `kstyle.data.DATASETS`; a folder may hold one folder of that name for each data set.
         source: its `Source`.
-        folder: where to look, and nowhere else: a folder, or the data set's file itself. Default: the folder that the
-            environment's `KSTYLE_DATA` names, then Keras' own.
+        folder: where to look, and nowhere else: a folder, or the data set's file itself, `~` written out. Default: the
+            folder that the environment's `KSTYLE_DATA` names, then Keras' own.
 
     Returns:
         `(path, places)`: the path, or None where it is in none of the places looked at.
@@ -63,7 +63,7 @@ def find(name, source, folder=None):
         DataError: `folder` or the one in `KSTYLE_DATA` does not exist, or `folder` does not hold the data set.
     """
     if folder is not None:
-        place = Path(expanded(folder))
+        place = Path(folder)
         if not place.exists():
             raise DataError(f"{folder}: there is no such folder to read {source.title} from.")
         if path := _within(place, name, source):

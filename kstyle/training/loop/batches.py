@@ -11,7 +11,7 @@ def of(parts, recipe, augmented, drop_last):
     """The batches of the training pictures.
 
     Args:
-        parts: a `kstyle.training.setup.build.Parts`.
+        parts: a `kstyle.data.parts.Parts`.
         recipe: a `kstyle.training.setup.sections.TrainSettings`.
         augmented: whether photographs are cut as the recipe says, and not as those for testing.
         drop_last: whether a last batch that is not full is left out.

@@ -40,10 +40,17 @@ class Position:
     seconds: float = 0.0
     history: list = field(default_factory=list)
 
-    def go_back(self, epoch):
-        """A callback has put the model back to the beginning of an epoch: what is known of later ones is forgotten."""
-        self.epoch, self.batch, self.seconds = epoch, 0, 0.0
-        self.history = [row for row in self.history if row["epoch"] <= epoch]
+    def follow(self, model):
+        """Goes to the beginning of the epoch to which a callback has put the model back, as Keras' `BackupAndRestore`
+        does, and forgets what is known of later ones. Returns whether one has.
+
+        Keras keeps the epoch in a private attribute and has no public way to ask (seen on 3.15).
+        """
+        epoch = getattr(model, "_initial_epoch", None)
+        if epoch:
+            self.epoch, self.batch, self.seconds = epoch, 0, 0.0
+            self.history = [row for row in self.history if row["epoch"] <= epoch]
+        return bool(epoch)
 
     @property
     def logs(self):

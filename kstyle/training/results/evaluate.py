@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kstyle import backend
 from kstyle.data.batches import opening
 from kstyle.data.photos.classes import matched
 from kstyle.errors import DataError
@@ -30,7 +31,8 @@ def load(folder):
     """A finished run, as `(recipe, facts, model, normalise)`."""
     facts = runs.facts(folder)
     recipe = settings.load(str(Path(folder) / "recipe.yaml"))
-    model = build.network(recipe, len(facts["classes"]), facts["shape"], folder)
+    precision = backend.precision(recipe.precision)
+    model = build.network(recipe, len(facts["classes"]), facts["shape"], precision, folder)
     path = runs.result_file(folder)
     found, _ = runs.load_arrays(path)
     # A state holds random generators among the variables; a result only weights. Both keep the model's order.
@@ -94,7 +96,7 @@ def _evaluated(folder, facts, data, progress, sheet):
 
 
 def score(model, normalise, parts, folder, classes=None, numbers=None, own=True, sheet=None):
-    """Scores a model on the test pictures of a `build.Parts` and writes what `evaluate` writes.
+    """Scores a model on the test pictures of a `kstyle.data.parts.Parts` and writes what `evaluate` writes.
 
     Args:
         folder: of the run.

@@ -152,10 +152,9 @@ def load(folder):
     # Kernels that round more would be blamed on the file.
     backend.configure(deterministic=True)
     recipe, facts, model, normalise = evaluate.load(folder)
-    exact = recipe.model_copy(update={"precision": "float32"})
 
     def fresh():
-        return build.network(exact, len(facts["classes"]), facts["shape"], folder)
+        return build.network(recipe, len(facts["classes"]), facts["shape"], "float32", folder)
 
     if backend.precision(recipe.precision) != "float32":
         rounded, model = model, fresh()

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from kstyle.data import PHOTOGRAPHS
 from kstyle.errors import DataError, UsageError
-from kstyle.io.files import one_line, replacing
+from kstyle.io import runs
+from kstyle.io.files import one_line
 from kstyle.models.registry import GIVEN
 from kstyle.training.setup import settings
-
-ARCHITECTURE = "architecture.json"
 
 
 def overrides(recipe, changes, model):
@@ -53,10 +52,16 @@ def check(model, classes, shape):
         classes: K.
         shape: (H, W, C) of a picture.
 
+    Returns:
+        `(facts, architecture)`: what run.json says of it, a dict for JSON; and what Keras makes it again from, a text,
+        or None where Keras cannot say.
+
     Raises:
         UsageError: it does not.
     """
     import keras
+
+    from kstyle.backend import keras_private
 
     try:
         given = model.compute_output_spec(keras.KerasTensor((None, *shape), "float32"))
@@ -75,19 +80,13 @@ def check(model, classes, shape):
         raise UsageError(
             f"model: its last layer, '{last.name}', gives probabilities: leave its activation out (logits)."
         )
-
-
-def keep(folder, model):
-    """Writes `architecture.json`, from which `opened` makes the model again, where Keras can say what it is."""
-    from kstyle.backend import keras_private
-
+    kind = f"{type(model).__module__}.{type(model).__qualname__}"
+    facts = {"model": {"given": True, "name": model.name, "class": kind}, "precision": model.compute_dtype}
     try:
         with keras_private.without_tensorflow():
-            said = model.to_json()
+            return facts, model.to_json()
     except (NotImplementedError, TypeError, ValueError):
-        return  # `opened` says what that means
-    with replacing(folder / ARCHITECTURE) as beside:
-        beside.write_text(said, "utf-8")
+        return facts, None  # `opened` says what that means
 
 
 def opened(folder):
@@ -101,7 +100,7 @@ def opened(folder):
     from kstyle.backend import keras_private
 
     try:
-        said = json.loads((Path(folder) / ARCHITECTURE).read_text("utf-8"))
+        said = json.loads((Path(folder) / runs.ARCHITECTURE).read_text("utf-8"))
         with keras_private.without_tensorflow():
             model = keras.saving.deserialize_keras_object(said, safe_mode=True)
         if not model.built:
@@ -114,9 +113,3 @@ def opened(folder):
             "to be Keras' own, or registered by a --plugin (keras.saving.register_keras_serializable). In Python "
             "kstyle.train(None, run=…, resume=True, model=…) goes on with it."
         ) from error
-
-
-def facts(model):
-    """What run.json says of a given model, a dict for JSON; `precision` is its own."""
-    kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    return {"model": {"given": True, "name": model.name, "class": kind}, "precision": model.compute_dtype}

@@ -58,7 +58,7 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
         stage: one of `kstyle.training.setup.sections.TrainSettings.plan`.
         recipe: the `TrainSettings`.
         model: the whole network; its layers' `trainable` is changed.
-        parts: a `kstyle.training.setup.build.Parts`.
+        parts: a `kstyle.data.parts.Parts`.
         normalise: a `kstyle.training.loop.steps.Normalise`.
         frozen: layers that are not trained in any stage.
 

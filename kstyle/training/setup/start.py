@@ -28,22 +28,22 @@ def give_weights(model, weights, classes=None, progress=None):
         progress: `progress(done, total or None)` in bytes, during a download.
 
     Returns:
-        What pictures were prepared with, for `kstyle.models.registry.normalisation`.
+        What pictures were prepared with: a key of `kstyle.models.preprocessing.PREPROCESSINGS`, or (mean, std), of a
+        run; None where it does not say.
 
     Raises:
         UsageError, DataError: as `kstyle.models.classifiers`; or a folder that is no run, or a run of another network.
     """
-    if weights == "imagenet":
-        loaded = classifiers.load_imagenet(model, progress=progress)
-    else:
+    if weights != "imagenet":
         path = Path(weights)
         if path.is_dir():
             runs.facts(path)  # or an error: it is no run
             path = runs.result_file(path)
-        own = any(map(_OWN.fullmatch, checkpoints.tensor_names(path)))
-        loaded = None if own else classifiers.load_file(model, path, progress=progress)
-    if loaded is None:
-        return _from_run(model, path, classes)
+        if any(map(_OWN.fullmatch, checkpoints.tensor_names(path))):
+            return _from_run(model, path, classes)
+        loaded = classifiers.load_file(model, path, progress=progress)
+    else:
+        loaded = classifiers.load_imagenet(model, progress=progress)
     log.info(loaded.message)
     return loaded.preprocessing
 
