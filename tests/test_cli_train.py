@@ -96,7 +96,7 @@ def test_small_pictures_of_other_classes(run, trained, monkeypatch):
     labels = np.array([0 if label == 7 else 2 for label in own.test.labels[chosen]], np.int32)
     labels[0] = 1
     other = data.Dataset("digits", classes, own.train.part([0]), data.Split(own.test.images[chosen], labels), "mine")
-    monkeypatch.setattr(data, "load", lambda *_, **__: other)
+    monkeypatch.setattr(data, "named", lambda *_, **__: other)
     code, printed, errors = run("evaluate", trained, "--json")
     scores = json.loads(printed)
     support = {row["class"]: row["support"] for row in scores["classes"]}

@@ -14,6 +14,7 @@ from keras import ops
 import kstyle
 from kstyle import backend, data
 from kstyle.backend import keras_private
+from kstyle.io import runs
 from kstyle.models import classifiers, registry
 from kstyle.nn import layers, plain
 from kstyle.training.loop import steps
@@ -123,7 +124,8 @@ def test_nothing_loads_tensorflow(tmp_path, monkeypatch):
     keras_file.write(tmp_path, model, steps.Normalise([0.5] * 3, [0.2] * 3), shape)
     plain.saves_plainly(model, lambda copy, optimizer: None)
     model.save(tmp_path / "saved.keras")
-    own_model.keep(tmp_path, plain.plain(model))
+    _, said = own_model.check(plain.plain(model), 8 * 8 * 2, shape)
+    (tmp_path / runs.ARCHITECTURE).write_text(said)
     own_model.opened(tmp_path)
     assert len(list(tmp_path.iterdir())) == 3 and not asked
     model.get_config()
