@@ -236,7 +236,7 @@ def adapt_threads():
     others = _neighbours.cores()
     if others is not None:
         wanted = 2 * _threads if others > cores() - _threads + CROWDED else _threads
-        if torch.get_num_threads() == 3 * _threads - wanted:  # the other of the two, and nobody else's number
+        if torch.get_num_threads() == 3 * _threads - wanted:  # the other of the two, not one of the user's
             torch.set_num_threads(wanted)
 
 

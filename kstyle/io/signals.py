@@ -64,7 +64,7 @@ def orderly():
 @contextlib.contextmanager
 def noted(ready=lambda: True):
     """`with noted() as came:` the first stop is only added to the list `came`, for a program that ends by itself where
-    all that it has belongs together; a second is a KeyboardInterrupt at once, and so is the first if not `ready()`."""
+    its parts fit each other; a second is a KeyboardInterrupt at once, and so is the first if not `ready()`."""
     came = []
 
     def note(number, frame, before):

@@ -51,7 +51,7 @@ def set_trainable(model, part, frozen=()):
     chosen = from_part(model, part)
     for layer in model.layers:
         layer.trainable = any(layer is each for each in chosen)
-    for layer in frozen:  # in whichever model within the model
+    for layer in frozen:  # it may be in a model that is a layer of this one
         layer.trainable = False
     return chosen
 
@@ -88,7 +88,7 @@ def _cut(model, chosen):
         if each is tensor or made[id(each)] in after:
             continue
         if each is model.input:
-            return None  # a way round the tensor
+            return None  # a path to the output that does not pass the tensor: the model cannot be cut there
         after.add(made[id(each)])
         inputs = made[id(each)].input
         tensors += inputs if isinstance(inputs, list) else [inputs]

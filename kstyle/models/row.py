@@ -41,7 +41,7 @@ class Option:
 
     def _expected(self, value):
         if self.choices:
-            # 0 and 1 equal False and True, and mean something else to whoever wrote them.
+            # In Python 0 == False and 1 == True, but who writes the one does not mean the other.
             if any(value is choice or (value == choice and isinstance(value, str)) for choice in self.choices):
                 return None
             return "one of " + ", ".join("null" if c is None else str(c).lower() for c in self.choices)

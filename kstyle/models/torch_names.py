@@ -135,7 +135,7 @@ def _other_head(state, expected, head):
     root = head[0].partition(".")[0] + "."
     own, theirs = ([name for name in names if name.startswith(root)] for names in (expected, state))
     body = {name.partition(".")[0] for name in expected if not name.startswith(root)}
-    if not theirs:  # it was cut off, or is called otherwise: then all the rest must be there
+    if not theirs:  # the file has no head, or one of another name: then it must have all the rest
         theirs = [name for name in state if name.partition(".")[0] not in body]
         if not all(name in state for name in expected if name not in own):
             return [], set()

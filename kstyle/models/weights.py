@@ -39,8 +39,8 @@ class File:
 class _Found(typing.NamedTuple):
     path: Path
     origin: str
-    sums: dict  # to hold against the file before it is trusted; empty for the user's own
-    picked: bool  # by the user, who may have another source's by mistake; it is no reason to look elsewhere
+    sums: dict  # checksums that the file must have; empty for a file of the user's
+    picked: bool  # by the user: it may hold another source's weights, and has no checksum to fit
 
 
 # Where the weights of an extractor without sources come from.

@@ -96,8 +96,8 @@ class LBFGS(keras.optimizers.Optimizer):
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
         started = state["started"].value > 0
-        # Not the difference of two positions, which rounds a short step away; what moved the picture since, a clamp, is
-        # added.
+        # The displacement is the step, and what has changed the picture since: a clamp. The difference of the two
+        # positions alone would lose a short step to rounding.
         moved = state["moved"].value + (x - state["position"].value)
         self._store(state, moved, g - state["gradient"].value, started)
         # Without any curvature, stored here or carried over from a coarser picture, a step is a short one along the

@@ -80,11 +80,11 @@ def _copied(model, dtype=None):
         raise ValueError("the model is no graph of layers")
     single = isinstance(model, keras.Sequential)
     ends = (model.inputs[0], model.outputs[0]) if single else (model.input, model.output)
-    model = keras.Model(*ends, name=model.name)  # the same layers, not compiled: a clone would be as well
+    model = keras.Model(*ends, name=model.name)  # the same layers, not compiled, or the clone would be too
     originals, variables = {}, {}
 
     def clone(layer):
-        if isinstance(layer, keras.Model):  # one inside the other
+        if isinstance(layer, keras.Model):  # a model that is a layer of this one
             copy, inner = _copied(layer, dtype)
             copy.trainable = layer.trainable
             variables.update(inner)

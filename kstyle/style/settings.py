@@ -193,7 +193,7 @@ class StyleSettings(Closed):
     """A preset. Every key may be overridden with `--set` or a keyword of `kstyle.stylize`.
 
     Attributes:
-        space: in which the picture is optimised, from `kstyle.style.engine.units.SPACES`.
+        space: in which the picture is optimised, from `kstyle.style.passes.units.SPACES`.
         clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished
             picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.

@@ -75,9 +75,9 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
     position = state.restore_model() if resume else Position()
     plain.saves_plainly(model, functools.partial(ready, monitored=False, own=False))
     if more and position.stage == len(plan) - 1:
-        position.ended = position.stopped = False  # even if no epoch had been better for long
+        position.ended = position.stopped = False  # more epochs are wanted: also where early stopping had ended it
     optimizer = None
-    # A stop (Ctrl-C) waits for the end of a step, where weights and counters belong together; a second does not.
+    # A stop (Ctrl-C) waits for the end of a step, where weights and counters are of the same step; a second does not.
     with signals.noted() as came:
         for number in range(position.stage, len(plan)):
             stage = plan[number]

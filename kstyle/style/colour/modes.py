@@ -192,7 +192,7 @@ def histogram(style, content, basis="rgb", style_mask=None, content_mask=None, c
         axes, found = None, np.empty(style.shape, np.float32)
     else:
         axes = np.linalg.eigh(statistics.moments(content, content_mask)[1])[1]
-        found = np.empty(style.shape)  # turned back below: float32 would be rounded twice
+        found = np.empty(style.shape)  # float64: turned back to RGB below, float32 would be rounded twice
     for axis in range(3):
         pair = statistics.along(style, axis, axes), ours, statistics.along(content, axis, axes), theirs
         found[..., axis] = statistics.match_ranks(*pair).reshape(style.shape[:2])

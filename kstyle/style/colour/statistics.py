@@ -103,7 +103,7 @@ def match_ranks(values, weights, wanted, wanted_weights):
     which = _places(values)
     share = np.bincount(which, weights)
     middle = np.cumsum(share) - share / 2
-    # What a mask leaves out has no share, but a rank: it takes what is there.
+    # Pixels that a mask leaves out weigh nothing, yet have a place in the order: each takes the value there.
     half = np.maximum(share, 1e-9) / 2
     low, high = np.clip(middle - half, 0, ranks[-1]), np.clip(middle + half, 0, ranks[-1])
     return ((np.interp(high, ranks, sums) - np.interp(low, ranks, sums)) / (high - low))[which]

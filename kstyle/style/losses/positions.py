@@ -31,7 +31,8 @@ class Features(Mapping):
     layers: dict
     shape: tuple[int, int]
 
-    __hash__, __eq__ = object.__hash__, object.__eq__  # a key for what was read of them, and `Mapping` is none
+    # A key of a dict for what was read of them. `Mapping` would compare what they hold, and have no hash.
+    __hash__, __eq__ = object.__hash__, object.__eq__
 
     def __getitem__(self, layer):
         return self.layers[layer]
@@ -117,7 +118,8 @@ def _read(features, layers, places):
     parts = []
     for layer, factor in layers.items():
         x = features[layer]
-        # Pooling leaves out what is over; the longer side tells best by what it halved.
+        # How many pixels a feature is wide, a power of 2. Where pooling has left out an odd row, the ratio of the sides
+        # is a little more: it is rounded, and taken of the longer side, where it is off by least.
         shrink = 2 ** round(np.log2(max(height, width) / max(x.shape[1:3])))
         part = _at(x, top, left, shrink)
         parts.append(part if factor == 1 else factor * part)

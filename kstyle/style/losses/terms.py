@@ -253,7 +253,8 @@ def _mean(kept, blend, joint):
         return {tap: _mean([one[tap] for one in kept], blend, True) for tap in kept[0]}
     if isinstance(kept[0], tuple):
         return tuple(_mean(list(parts), blend, True) for parts in zip(*kept))
-    # Of sorted activations there may be more in one style than in another. Whatever else is averaged has one shape.
+    # Sorted activations are as many as the style picture has positions, so they are brought to one length first; all
+    # else that is averaged has one shape, which this does not change.
     longest = max(one.shape[0] for one in kept)
     return sum(float(share) * at_ranks(one, longest) for share, one in zip(blend, kept))
 

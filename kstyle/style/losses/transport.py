@@ -71,7 +71,7 @@ def root(matrix, iterations=NEWTON_SCHULZ):
             t = 1.5 * identity - 0.5 * ops.matmul(z, y)
             y, z = ops.matmul(y, t), ops.matmul(t, z)
         found_norm = ops.sqrt(norm * ops.sum(ops.square(y))) + 1e-38
-        # Not the result itself, which the gradient would keep in memory and which would keep the gradient.
+        # The gradient is given this and not the result: they would keep each other in memory for good.
         share = y * (ops.sqrt(norm) / found_norm)
 
         def gradient(*args, upstream=None):

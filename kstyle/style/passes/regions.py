@@ -12,7 +12,8 @@ from kstyle.pictures import bands, images
 log = logging.getLogger("kstyle")
 
 ALPHA, ALL = "alpha", "all"  # in place of a mask: the picture's own opacity, and no mask
-# A mask that is nowhere brighter than the first is one of labels, 0 and 1; than the second, perhaps not what was meant.
+# White is 1. A mask that is nowhere as bright as LABELS most likely holds labels, 0 and 1 of 255, and is refused; one
+# that is nowhere as bright as FAINT is used, with a warning.
 LABELS, FAINT = 0.1, 0.5
 
 
@@ -32,7 +33,8 @@ class Region:
     def __init__(self, mask: np.ndarray) -> None:
         self.mask = mask
         self.share = float(mask.mean())
-        # Once a layer; and terms that are given one array share what they draw from it.
+        # Each is computed once for a size of features. All terms then get the same array, by which they know that what
+        # one has drawn from it is there for the others (`kstyle.style.losses.positions`).
         self.at = functools.lru_cache(maxsize=None)(self.at)
         self.inside = functools.lru_cache(maxsize=None)(self.inside)
 

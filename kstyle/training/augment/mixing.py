@@ -92,7 +92,7 @@ def mix(random, images, targets, *, mixup=None, cutmix=None, strength):
     batch, height, width, channels = images.shape
     partner = random.permutation(batch)
     happens, which = random.uniform((batch,)), random.uniform((batch,))
-    share, keep = ops.ones((batch,)), 1.0  # of the sample itself: the label's, a pixel's
+    share, keep = ops.ones((batch,)), 1.0  # of the sample itself: in its label, in each of its pixels
     if mixup:
         alpha, probability = mixup
         chosen = happens < probability * strength

@@ -166,7 +166,7 @@ def polynomial(a, base, tick, ticks, per_epoch):
 
 _FUNCTIONS = (constant, multi_step, values, step, exponential, cosine, one_cycle, polynomial)
 SCHEDULES = {function.__name__: function for function in _FUNCTIONS}
-SCHEDULES["plateau"] = constant  # the base is what `Plateau` keeps
+SCHEDULES["plateau"] = constant  # of the rate that `schedules.Plateau` has come to
 
 ARGUMENTS = {
     "multi_step": MultiStep,

@@ -110,7 +110,8 @@ class TrainStep:
         else:
             x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
             x = self.normalise.from_unit(x)
-        # Parts of one size: what memory was enough for is enough for an epoch's last batch, whatever is left for it.
+        # The size of the parts is fixed, not their number. So the last batch of an epoch, which has fewer pictures,
+        # takes no more memory than those before it did.
         count, size = images.shape[0], self.settings.batch // self.settings.accumulate
         total, grads = None, None
         for first in range(0, count, size):

@@ -124,7 +124,7 @@ def target(folder, format=None, path=None):
     """`(format, path)` as `export` would have them, settled without the network.
 
     Raises:
-        UsageError: they do not fit together, or the file is one of the run's own.
+        UsageError: the file's suffix is not the format's, or the file is one of the run's own.
         DataError: there is no folder for it.
     """
     if format is not None and format not in SUFFIXES:

@@ -35,7 +35,7 @@ def joined(model, normalise, shape):
     """
     network = plain.plain(model, "float32")
     images = keras.Input(tuple(shape), name="images")
-    # Not layers: Rescaling asks for TensorFlow where it once was imported, and a normalisation might be trained.
+    # Ops and no layers: Rescaling asks for TensorFlow where it was ever imported, and Normalization might be trained.
     scale, shift = normalise.scale_and_shift()
     return network, images, network(images * scale + shift)
 
@@ -55,7 +55,7 @@ def write(folder, model, normalise, shape):
         network, images, logits = joined(model, normalise, shape)
         outputs = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
         whole = keras.Model(images, outputs, name=f"{network.name}_of_pictures")
-        # A model that computes in bfloat16 is held to nothing.
+        # A model that computes in bfloat16 differs by its rounding, and is not compared.
         if all(layer.compute_dtype == "float32" for layer in plain.flat(model)):
             wanted = ops.softmax(ops.cast(model(normalise(noise), training=False), "float32"))
             got = whole(ops.cast(noise, "float32"), training=False)

@@ -42,7 +42,7 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
         title: what stands before the number of mistakes.
 
     Raises:
-        DataError: arrays of unequal length, or whatever `kstyle.training.sheet.sheet` says.
+        DataError: arrays of unequal length, or whatever `kstyle.pictures.sheet.sheet` says.
     """
     if not len(images) == len(labels) == len(probabilities):
         raise DataError(

@@ -48,7 +48,7 @@ def load(recipe, overrides=None):
 def _share_epochs(settings, overrides):
     """`epochs` among `overrides` of a recipe with stages: so many in all, in the recipe's proportions."""
     total, stages = overrides.get("epochs"), settings.get("stages")
-    if total is None or not stages or "stages" in overrides:  # stages beside it are a contradiction
+    if total is None or not stages or "stages" in overrides:  # both contradict each other, which is said later
         return settings
     own = [stage.get("epochs") if isinstance(stage, dict) else None for stage in stages]
     if not all(isinstance(n, int) and n > 0 for n in (*own, total)):

@@ -20,7 +20,7 @@ from kstyle.training.loop import batches, steps
 ops = keras.ops
 log = logging.getLogger("kstyle")
 
-# Bytes of cached features, all views together. Above it a stage trains as if caching were off.
+# Bytes of cached features, of all views. Above it a stage trains as if caching were off.
 FEATURES_LIMIT = 4 << 30
 
 
