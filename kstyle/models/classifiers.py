@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
-from kstyle.io import checkpoints
+from kstyle.io import checkpoints, files
 from kstyle.io.files import expanded, plain
 from kstyle.models import registry, torch_names
 from kstyle.models import weights as weight_files
@@ -192,5 +192,5 @@ def load_file(model, path, *, progress=None):
     if not torch:
         held = ", ".join(plain(name) for name in names[:3]) or "nothing"
         raise DataError(f"{path}: {model.name} takes a run's weights or PyTorch's; found tensors called {held}.")
-    found = weight_files.File(path, str(path), weight_files.sha256(path))
+    found = weight_files.File(path, str(path), files.sha256(path))
     return _from_torch(model, checkpoints.read(path), found, "torch")
