@@ -94,6 +94,13 @@ def test_gram_and_its_gradient(dtype):
     assert np.abs(array(gradient) - expected).max() <= tolerance * np.abs(expected).max()
 
 
+def test_as_numpy():
+    """Failure: what is saved of a variable has other numbers, or a type that no file takes."""
+    for kind, expected in (("float32", "float32"), ("bfloat16", "float32"), ("int32", "int32")):
+        array = backend.as_numpy(keras.Variable(np.arange(6), dtype=kind, trainable=False).value)
+        assert isinstance(array, np.ndarray) and array.dtype == expected and array.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_put_row():
     """Failure: L-BFGS overwrites the wrong pair."""
     matrix = RNG.normal(0, 1, (4, 6)).astype("float32")

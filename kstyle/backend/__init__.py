@@ -19,6 +19,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
+| `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; memory, by a picture's size |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
@@ -64,6 +65,7 @@ lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
 zeros_to_fill = _framework.zeros_to_fill
 put_row = _framework.put_row
+as_numpy = _framework.as_numpy
 configure = _framework.configure
 adapt_threads = _framework.adapt_threads
 fast_bfloat16 = _framework.fast_bfloat16

@@ -128,6 +128,10 @@ def put_row(variable, index, row):
     variable.assign(jnp.asarray(variable.value).at[index].set(row))
 
 
+def as_numpy(tensor):
+    return np.asarray(tensor.astype("float32") if tensor.dtype == "bfloat16" else tensor)
+
+
 def seed(number):
     pass  # JAX has no global generator: its seeds are values
 

@@ -132,6 +132,10 @@ def put_row(variable, index, row):
     variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
 
 
+def as_numpy(tensor):
+    return (tf.cast(tensor, "float32") if tensor.dtype == tf.bfloat16 else tf.convert_to_tensor(tensor)).numpy()
+
+
 def seed(number):
     tf.random.set_seed(number)
 

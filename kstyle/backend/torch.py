@@ -216,6 +216,11 @@ def put_row(variable, index, row):
         variable.value.index_copy_(0, index.reshape(1).long(), row[None])
 
 
+def as_numpy(tensor):
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
 def seed(number):
     torch.manual_seed(number)
 

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,25 @@ def load_arrays(path):
     """
     with _opened(path) as (file, notes):
         return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+
+
+class Arrays(Mapping):
+    """The arrays of what `save_arrays` wrote, each read when it is asked for: all at once may be gigabytes."""
+
+    def __init__(self, path):
+        self._path = Path(path)
+        with _opened(path) as (file, self.notes):
+            self._names = list(file.keys())
+
+    def __getitem__(self, name):
+        with _opened(self._path) as (file, _):
+            return file.get_tensor(name)
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
 
 
 def load_notes(path):

@@ -84,7 +84,8 @@ class Painting:
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What the painting is between two steps: ({name: array}, a dict for JSON).
 
-        A painting of the same content, styles, plan and seed goes on from it, see `resume`; the arrays are copies.
+        A painting of the same content, styles, plan and seed goes on from it, see `resume`. The arrays may be views of
+        what the next step changes: they are to be written before it.
         """
         arrays = variables.named(self.canvas.variables, "canvas")
         if self._left is not None:

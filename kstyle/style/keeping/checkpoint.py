@@ -162,7 +162,8 @@ def _complete(painting):
 
 def _read(path):
     with files.parsing(one_line(path)):
-        arrays, notes = runs.load_arrays(path)
+        arrays = runs.Arrays(path)
+        notes = arrays.notes
         if _digest(arrays, notes["facts"], notes["of"]) != notes["sha256"]:
             raise ValueError("its checksum is another")
         return arrays, json.loads(notes["facts"]), notes["of"]
