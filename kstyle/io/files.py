@@ -2,7 +2,6 @@
 
 import contextlib
 import glob
-import hashlib
 import itertools
 import json
 import math
@@ -254,6 +253,8 @@ def read_bytes(path, most):
 
 def sha256(path):
     """Of a file's bytes, in hex. OSError: it cannot be read."""
+    import hashlib  # here: what --help need not wait for
+
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

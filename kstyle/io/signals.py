@@ -71,6 +71,9 @@ def noted(ready=lambda: True):
         if came or not ready():
             raise KeyboardInterrupt
         came.append(number)
+        if 2 in _terminals:  # a step may take minutes
+            with contextlib.suppress(OSError):
+                os.write(2, b"kstyle: stopping after this step; Ctrl-C once more stops at once\n")
 
     with handled(note):
         yield came
