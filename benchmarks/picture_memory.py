@@ -89,7 +89,7 @@ def calls(folder, shape):
         ),
         "noise to begin with": (
             lambda: None,
-            lambda _: starts.noise(_Settings, shape, 0, 0),
+            lambda _: starts.noise(60.0, shape, 0, 0),
         ),
         "to_pil": (one, images.to_pil),
         "write a PNG": (one, lambda rgb: images.write(folder / "out.png", rgb)),
@@ -108,10 +108,6 @@ def calls(folder, shape):
         "median of 3": (one, lambda rgb: scene.median(rgb, 3)),
         "detail of a pyramid": (one, pyramid.detail),
     }
-
-
-class _Settings:
-    noise, space = 60, "unit"
 
 
 def _resident(what):

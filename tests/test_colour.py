@@ -231,8 +231,6 @@ def test_none_does_nothing(content, style):
 
 def test_what_cannot_be(content, style):
     """Failure: a typing error or a mask of another picture ends in a traceback, or in a wrong picture."""
-    with pytest.raises(UsageError, match=r"Unknown colour mode 'luminanz'. Did you mean 'luminance'"):
-        colour.after("luminanz", content, content)
     with pytest.raises(UsageError, match=r"Unknown colour match 'choleski'. Did you mean 'cholesky'"):
         colour.match(style, content, "choleski")
     with pytest.raises(UsageError, match="for each of 2 style pictures, got 1"):

@@ -4,7 +4,7 @@ import os
 import shlex
 
 from kstyle.errors import UsageError
-from kstyle.io.files import legible, one_line
+from kstyle.io.files import ending, legible, one_line
 
 
 def same_file(path, other):
@@ -32,6 +32,23 @@ def check_spares(targets, inputs):
                 raise UsageError(
                     f"{one_line(target)} would be replaced, and it is read too ({one_line(path)}): give another name."
                 )
+
+
+def snapshot(path, step):
+    """What `path` is called, a `Path`, as it is after so many steps.
+
+    >>> snapshot("cat.png", 20).name
+    'cat-step0020.png'
+    """
+    return ending(path, f"-step{step:04d}")
+
+
+def snapshots(path, every):
+    """The files beside `path` that have the name of a `snapshot` after every so many steps."""
+    for there in path.parent.glob("*-step*"):
+        step = there.stem.rpartition("-step")[2]
+        if step.isdecimal() and int(step) % every == 0 and there.name == snapshot(path, int(step)).name:
+            yield there
 
 
 def argument(path):

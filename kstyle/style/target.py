@@ -32,9 +32,11 @@ class Target:
 
     def __init__(self, path, pictures, inputs=(), every=None):
         self._every, self._failed = every, False
-        self.path = images.check_target(path or _default(pictures))
+        name = path or _default(pictures)
+        self.path = images.check_target(name)
         self._claim = contextlib.nullcontext(self.path) if path else files.claimed(self.path)
-        names.check_spares([self.path, *self._snapshots_there()], [*pictures, *inputs])
+        replaced = [self.path, *(names.snapshots(self.path, every) if every else ())]
+        names.check_spares(replaced, [*pictures, *inputs])
 
     def __enter__(self):
         self.path = self._claim.__enter__()
@@ -57,7 +59,7 @@ class Target:
         if not self._every or (step.step + 1) % self._every:
             return
         try:
-            images.write(self._of_step(step.step + 1), step.image(), step.alpha())
+            images.write(names.snapshot(self.path, step.step + 1), step.image(), step.alpha())
         except KStyleError as error:
             if not self._failed:
                 log.warning("%s The painting goes on; of snapshots that fail only this one is told.", error)
@@ -66,16 +68,6 @@ class Target:
     def write(self, result):
         """Writes the finished painting, see `put`."""
         return put(result, self.path)
-
-    def _snapshots_there(self):
-        """The files that snapshots would replace."""
-        for path in self.path.parent.glob("*-step*") if self._every else ():
-            number = path.stem.rpartition("-step")[2]
-            if number.isdecimal() and int(number) % self._every == 0 and path.name == self._of_step(int(number)).name:
-                yield path
-
-    def _of_step(self, number):
-        return files.ending(self.path, f"-step{number:04d}")
 
 
 def _default(pictures):

@@ -286,10 +286,10 @@ def before(mode, content, styles, content_masks=None, style_masks=None):
         `(content, styles)`: new pictures, or the same where the mode leaves them alone.
 
     Raises:
-        UsageError: an unknown mode, or not as many masks as styles.
+        UsageError: not as many masks as styles.
         DataError: an array is no picture, a mask does not fit its picture or is 0 everywhere.
     """
-    change = _mode(mode)
+    change = MODES[mode]
     content_masks, style_masks = (_one_each(masks, len(styles)) for masks in (content_masks, style_masks))
     if change.style:
         masks = zip(style_masks, content_masks)
@@ -315,10 +315,9 @@ def after(mode, content, painted, masks=None):
         (H, W, 3) in [0, 1].
 
     Raises:
-        UsageError: an unknown mode.
         DataError: an array is no picture, the sizes differ, or a mask does not fit.
     """
-    change = _mode(mode)
+    change = MODES[mode]
     if not change.painted:
         return painted
     painted, content = _picture(painted), _picture(content)
@@ -331,13 +330,7 @@ def after(mode, content, painted, masks=None):
 
 def styles_follow_content(mode):
     """Whether what `before` makes of a style depends on the content."""
-    return _mode(mode).style is not None and mode != "luminance"
-
-
-def _mode(name):
-    if name not in MODES:
-        raise unknown("colour mode", name, MODES)
-    return MODES[name]
+    return MODES[mode].style is not None and mode != "luminance"
 
 
 def _one_each(masks, count):
@@ -356,7 +349,7 @@ def _blend(base, parts, masks):
     for part, mask in zip(parts, masks):
         for band in bands.rows(*base.shape[:2]):
             mixed[band] += part[band] * (mask[band] / excess[band])[..., None]
-    return _done(mixed, clip=True)
+    return np.clip(mixed, 0, 1, out=mixed)
 
 
 def _picture(rgb):

@@ -69,11 +69,23 @@ class Painting:
             self._left = starts.Left(coarse.result(), coarse.margin)
         here = scene.at(self.content, self._kept.styles, now, self._masks)
         begun, seen = starts.begun(self._start, self._left, here, self._kept.styles, now, self.seed)
-        aim = self._objective(extractor, now, here, seen)
+        held, anchor = None, self._anchor if now.final else None
+        if anchor is not None:
+            goal = units.to_space(anchor.rgb, now.settings.space)
+            held = goal, anchor.trust[..., None].astype("float32"), anchor.weight
+        aim = self._objective(extractor, now, here, seen, held)
         fresh = partial(make_optimizer, now.settings)
         canvas = loop.Canvas(begun, now.settings, fresh(), now.margin, fresh)
-        self._carry(coarse, canvas, now)
-        self._enter(canvas, now)
+        taken, self._resumed = self._resumed, None
+        if taken is not None:  # the optimiser's state comes with it
+            variables.assign(canvas.variables, taken[0], "canvas", "the state of the painting")
+        elif coarse is not None and now.settings.scales.carry and not now.settings.pyramid:
+            enlarge = partial(starts.enlarge, margins=(coarse.margin, now.margin), shape=now.shape)
+            optimizers.carry(coarse.optimizer, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
+        self.canvas = canvas
+        self.course = loop.Course(canvas, now.steps, self.history.on_step, taken and taken[1])
+        shown, alpha = partial(self._shown, canvas), partial(self._alpha_at, now.shape)
+        self.history.begin(max(now.shape), shown, alpha, len(self.course.rows))
         return aim
 
     def end(self) -> None:
@@ -126,48 +138,27 @@ class Painting:
         seen = images.resize_picture(self.content, shape).rgb
         return colour.after(mode, seen, rgb, regions.all_at(self._masks, shape))
 
-    def _objective(self, extractor, now, here, seen):
+    def _objective(self, extractor, now, here, seen, held):
         """The `Objective` of a pass.
 
         Args:
             now: the `Pass`, `here` its `Scene`.
             seen: the picture as it is, (H, W, 3) with its margin, None before the first pass.
+            held: what holds it to an `Anchor`, as `Objective` takes it.
         """
-        settings, seed, around, masks = now.settings, self.seed, here.around, here.regions()
+        settings, seed, around, masks = now.settings, self.seed, here.around, here.regions
         style = self._kept.of(extractor, settings, here, seed, now.tile)
         if now.tile is None:
             aims = targets.content_targets(extractor, settings, around)
             style = targets.matched(extractor, settings, style, around, seen, seed, masks)
-            aim = objective.Objective(extractor, settings, aims, style, seed, masks, self._held(now))
+            aim = objective.Objective(extractor, settings, aims, style, seed, masks, held)
         else:
             tiles = tiling.Tiles(extractor, around.shape[:2], now.tile)
             content = tiling.Content(extractor, settings, around, tiles)
-            aim = tiling.TiledObjective(extractor, settings, content, style, tiles, masks, self._held(now))
+            aim = tiling.TiledObjective(extractor, settings, content, style, tiles, masks, held)
         if settings.strength is not None and settings.content.weight and settings.has_style:
             aim = strength.balanced(aim, around, max(self.final), masks)
         return aim
-
-    def _held(self, now):
-        """What holds the final size to an `Anchor`, as `Objective` takes it."""
-        if self._anchor is None or not now.final:
-            return None
-        picture = units.to_space(self._anchor.rgb, now.settings.space)
-        return picture, self._anchor.trust[..., None].astype("float32"), self._anchor.weight
-
-    def _carry(self, coarse, canvas, now):
-        """What the optimiser knows goes from size to size, or comes from a `state`."""
-        if self._resumed is not None:
-            variables.assign(canvas.variables, self._resumed[0], "canvas", "the state of the painting")
-        elif coarse is not None and now.settings.scales.carry and not now.settings.pyramid:
-            enlarge = partial(starts.enlarge, margins=(coarse.margin, now.margin), shape=now.shape)
-            optimizers.carry(coarse.optimizer, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
-
-    def _enter(self, canvas, now):
-        taken = None if self._resumed is None else self._resumed[1]
-        self.canvas, self._resumed = canvas, None
-        self.course = loop.Course(canvas, now.steps, self.history.on_step, taken)
-        done = len(self.course.rows)
-        self.history.begin(max(now.shape), partial(self._shown, canvas), partial(self._alpha_at, now.shape), done)
 
 
 def make_optimizer(settings):

@@ -11,7 +11,6 @@ from kstyle.style.engine import tiling
 from kstyle.style.engine.objective import features_of
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Positions
-from kstyle.style.passes import regions
 from kstyle.style.passes.scene import Scene
 from kstyle.style.passes.styles import Styles, kept
 
@@ -110,11 +109,11 @@ class Kept:
             scene: its `kstyle.style.passes.scene.Scene`.
             seed, tile: as for `style_targets`.
         """
-        apart = scene.masks is not None
+        apart = scene.regions is not None
 
         def find():
-            counted = [regions.region(mask) for mask in scene.style_masks]
-            return style_targets(extractor, settings, scene.styles, self.styles.blend, seed, counted, apart, tile)
+            seen = scene.style_regions
+            return style_targets(extractor, settings, scene.styles, self.styles.blend, seed, seen, apart, tile)
 
         if colour.styles_follow_content(settings.colour):
             return find()

@@ -36,7 +36,8 @@ def split(image, levels):
 
 def detail(image):
     """The finest level alone: (H, W, C) float32 NumPy -> what half the size cannot show of it."""
-    coarse = images.resize(image, shapes(*image.shape[:2], 2)[-1], "area")
+    half = shapes(*image.shape[:2], 2)[-1]
+    coarse = images.resize(image, half, "area")
     return image - ops.convert_to_numpy(_enlarge(coarse, image.shape))
 
 

@@ -13,29 +13,17 @@ class Scene(NamedTuple):
     """What a pass looks at.
 
     Attributes:
-        content: (H, W, 3) float32 in [0, 1], without the margin.
+        content: (H, W, 3) float32 in [0, 1], without the margin; `around`: with it.
         styles: list of such, each of a size of its own.
-        masks: for each style the region of the content that it is for, (H, W), or None; None: every style everywhere.
-        style_masks: for each style what of it is painted after, (H, W), or None.
-        margin: pixels that the picture has around it.
+        regions: for each style the `Region` of `around` that it is for, or None; None: every style everywhere.
+        style_regions: for each style the `Region` of it that is painted after, or None.
     """
 
     content: np.ndarray
+    around: np.ndarray
     styles: list
-    masks: list | None
-    style_masks: list
-    margin: int
-
-    @property
-    def around(self) -> np.ndarray:
-        """The content with its margin."""
-        return mirrored(self.content, self.margin)
-
-    def regions(self) -> list[regions.Region | None] | None:
-        """For each style its `Region` of the content with its margin, or None; None: every style everywhere."""
-        if self.masks is None:
-            return None
-        return [regions.region(mirrored(mask, self.margin)) for mask in self.masks]
+    regions: list | None
+    style_regions: list
 
 
 def at(content, styles, now, masks=None):
@@ -55,7 +43,11 @@ def at(content, styles, now, masks=None):
         seen = median(seen, settings.content.median)
     if settings.content.towards_style:
         seen = colour.towards(seen, shown, styles.blend, settings.content.towards_style)
-    return Scene(seen, shown, here, style_masks, now.margin)
+    around = mirrored(seen, now.margin)
+    if here is not None:
+        here = [mirrored(mask, now.margin) for mask in here]
+        here = [regions.region(mask) for mask in here]
+    return Scene(seen, around, shown, here, [regions.region(mask) for mask in style_masks])
 
 
 def mirrored(array, margin):

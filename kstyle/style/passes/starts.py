@@ -29,19 +29,21 @@ def begun(start, left, scene, styles, now, seed):
         Values, (H, W, 3) float32 in the settings' space, with the margin; and what they show, RGB, with the finest
         detail of the content, where that is needed, else None.
     """
+    space = now.settings.space
     if left is None:
-        return first(start, scene, styles, now, seed), None
+        rgb = first(start, scene, styles, now, seed)
+        return units.to_space(rgb, space), None
     # A pyramid enlarges its levels bilinearly. Enlarged in the same way, the picture has a new finest level of zeros;
     # with another filter that level would begin with the difference between the two filters.
     kind = "bilinear" if now.settings.pyramid else "bicubic"
     values, seen = enlarge(left.values, kind, (left.margin, now.margin), now.shape), None
     if start == "detail" or any(term.mix for term in now.settings.style_terms.values()):
-        seen = units.from_space(values, now.settings.space) + pyramid.detail(scene.around)
-    return (units.to_space(seen, now.settings.space) if start == "detail" and not now.final else values), seen
+        seen = pyramid.detail(scene.around) + units.from_space(values, space)
+    return (units.to_space(seen, space) if start == "detail" and not now.final else values), seen
 
 
 def first(start, scene, styles, now, seed):
-    """What the first pass begins with: (H, W, 3) float32 in the settings' space, with the margin.
+    """What the first pass begins with: (H, W, 3) float32 RGB, with the margin.
 
     Args:
         start: `content`, `noise`, `style`, `detail`, or a `kstyle.pictures.images.Picture`.
@@ -50,27 +52,34 @@ def first(start, scene, styles, now, seed):
         now: the `kstyle.style.passes.sizes.Pass`.
         seed: of the noise.
     """
-    if isinstance(start, str):
-        if start == "noise":
-            return noise(now.settings, now.shape, now.margin, seed)
+    if start == "noise":
+        return noise(now.settings.noise, now.shape, now.margin, seed)
+    if start == "style":
         # A style is resized once, unless it is recoloured, which happens at the size it is shown in.
         recoloured = colour.MODES[now.settings.colour].style
-        style = images.Picture(scene.styles[0]) if recoloured else styles.pictures[0]
-        if start == "detail":
-            mean = np.average([style.mean((0, 1)) for style in scene.styles], axis=0, weights=styles.blend)
-            style = images.Picture((mean + pyramid.detail(scene.content)).astype("float32"))
-        start = images.Picture(scene.content) if start == "content" else style
-    rgb = images.resize_picture(start, now.shape).rgb
-    return units.to_space(mirrored(rgb, now.margin), now.settings.space)
+        start = images.Picture(scene.styles[0]) if recoloured else styles.pictures[0]
+    if start == "content":
+        rgb = scene.content
+    elif start == "detail":
+        mean = np.average([style.mean((0, 1)) for style in scene.styles], axis=0, weights=styles.blend)
+        rgb = (mean + pyramid.detail(scene.content)).astype("float32")
+    else:
+        rgb = images.resize_picture(start, now.shape).rgb
+    return mirrored(np.clip(rgb, 0, 1), now.margin)
 
 
-def noise(settings, shape, margin, seed):
-    """(H, W, 3) float32 in the settings' space: normal noise around ImageNet's mean colour, margin included."""
+def noise(deviation, shape, margin, seed):
+    """(H, W, 3) float32 RGB: normal noise around ImageNet's mean colour, margin included.
+
+    Args:
+        deviation: of the noise, in bytes.
+        shape: (height, width) without the margin.
+    """
     mean = np.array(PREPROCESSINGS["caffe"].mean[::-1])  # RGB bytes
     rng, found = np.random.default_rng(seed), np.empty([side + 2 * margin for side in shape] + [3], "float32")
     for band in bands.rows(*found.shape[:2]):  # the same numbers as all at once
-        found[band] = (mean + rng.normal(0, settings.noise, found[band].shape)) / 255
-    return units.to_space(found, settings.space)
+        found[band] = (mean + rng.normal(0, deviation, found[band].shape)) / 255
+    return found
 
 
 def enlarge(values, filter, margins, shape):
