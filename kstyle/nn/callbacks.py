@@ -150,17 +150,16 @@ class StepCallback:
 
     Args:
         callback: a `keras.callbacks.Callback`.
-        total: steps planned.
     """
 
-    def __init__(self, callback, total):
+    def __init__(self, callback):
         self._callback, self._begun = callback, False
         callback.set_model(_Nothing())
-        callback.set_params({"verbose": 0, "epochs": total, "steps": 1})
 
     def __call__(self, step):
         """Takes a `kstyle.style.engine.loop.Step`; returns whether it wants the painting to end."""
         if not self._begun:
+            self._callback.set_params({"verbose": 0, "epochs": step.total, "steps": 1})
             self._callback.on_train_begin({})
             self._begun = True
         logs = step.losses
@@ -175,12 +174,11 @@ class StepCallback:
             self._callback.on_train_end({})
 
 
-def step_functions(given, total):
+def step_functions(given):
     """What is called after each step of a painting.
 
     Args:
         given: None, a function of a `kstyle.style.engine.loop.Step`, a callback of Keras', or a list of such.
-        total: steps planned.
 
     Raises:
         UsageError: something else is among them.
@@ -188,7 +186,7 @@ def step_functions(given, total):
     found = []
     for each in keras.tree.flatten(given):
         if isinstance(each, keras.callbacks.Callback):
-            found.append(StepCallback(each, total))
+            found.append(StepCallback(each))
         elif callable(each):
             found.append(each)
         elif each is not None:

@@ -13,6 +13,7 @@ from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.io.files import expanded
 from kstyle.models import features
+from kstyle.nn import callbacks
 from kstyle.pictures import images
 from kstyle.pictures.images import Source
 from kstyle.style import arguments
@@ -141,11 +142,12 @@ class Painter:
         `extend`: so many steps more, in the last pass.
         """
         arguments.check_numbers(size, steps, seed)
+        told = callbacks.step_functions(callback)
         picture = _read(content)
         masks = None if masks is None else regions.read(masks, [picture] * len(self.styles.pictures), "content")
         first = self._start() if start is None else images.Picture(start)
         plan = sizes.extended(sizes.plan(self.settings, picture, size, steps, final_only), extend)
-        return Painting(self._kept, picture, plan, seed, callback, masks, first, anchor, final_only)
+        return Painting(self._kept, picture, plan, seed, told, masks, first, anchor, final_only)
 
     def finish(self, painting: Painting, between: Callable[[], Any] | None = None) -> Result:
         """Takes the steps of a painting that are left. Returns, raises: as `paint`.
@@ -196,13 +198,14 @@ class Painter:
         Raises: as `stylize`; UsageError for contents of several shapes; KeyboardInterrupt, without results.
         """
         arguments.check_numbers(size, steps, seed)
+        told = callbacks.step_functions(callback)
         start, read = self._start(), [_read(content) for content in contents]
         plan = sizes.plan(self.settings, read[0], size, steps)
         for content in read[1:]:
             if sizes.plan(self.settings, content, size, steps) != plan:
                 raise UsageError(f"{content.name} and {read[0].name} differ in shape: they cannot be painted together.")
         paintings = [
-            Painting(self._kept, content, plan, seed, None if number else callback, start=start)
+            Painting(self._kept, content, plan, seed, () if number else told, start=start)
             for number, content in enumerate(read)
         ]
         extractor = self._ready(seed, paintings[0].final)

@@ -11,15 +11,15 @@ class History:
 
     Args:
         total: steps planned in all.
-        callback: as for `kstyle.stylize`.
+        told: what is called after each step, from `kstyle.nn.callbacks.step_functions`.
 
     Attributes:
         rows: one dict a step: `scale`, `step`, the losses, `seconds`.
         ended: whether one of the callbacks has ended the painting, by returning something true or as Keras' do.
     """
 
-    def __init__(self, total, callback):
-        self._total, self._callbacks, self.ended = total, callbacks.step_functions(callback, total), False
+    def __init__(self, total, told=()):
+        self._total, self._callbacks, self.ended = total, told, False
         self.rows, self._pending = [], []
         self._start = time.perf_counter()
 

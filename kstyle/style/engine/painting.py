@@ -1,6 +1,6 @@
 """One content in work: it goes through the passes of its plan, each with a canvas and an objective of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from kstyle.nn import optimizers
 from kstyle.nn import state as variables
 from kstyle.pictures import images
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import loop, objective, strength, targets, tiling
+from kstyle.style.engine import loop, objective, targets
 from kstyle.style.engine.history import History
 from kstyle.style.passes import regions, scene, sizes, starts, units
 
@@ -23,7 +23,8 @@ class Painting:
         kept: `kstyle.style.engine.targets.Kept` of the styles.
         content: a `kstyle.pictures.images.Picture`.
         plan: from `kstyle.style.passes.sizes.plan`.
-        seed, callback, anchor: as for `kstyle.style.transfer.Painter.paint`.
+        seed, anchor: as for `kstyle.style.transfer.Painter.paint`.
+        told: what is called after each step, from `kstyle.nn.callbacks.step_functions`.
         masks: for each style the region of the content, (H, W), or None; None: every style everywhere.
         start: `content`, `noise`, `style`, `detail`, or a `Picture`.
         final_only: whether smaller sizes were left out of the plan.
@@ -43,7 +44,7 @@ class Painting:
         content: images.Picture,
         plan: Sequence[sizes.Pass],
         seed: int,
-        callback: Any = None,
+        told: Sequence[Callable[[loop.Step], Any]] = (),
         masks: Sequence[np.ndarray | None] | None = None,
         start: str | images.Picture = "content",
         anchor: Any = None,
@@ -52,7 +53,7 @@ class Painting:
         self.content, self.plan, self.seed, self.final_only = content, plan, seed, final_only
         self.final, self.steps = plan[-1].shape, sum(each.steps for each in plan)
         self._kept, self._masks, self._start, self._anchor = kept, masks, start, anchor
-        self.number, self.history = 0, History(self.steps, callback)
+        self.number, self.history = 0, History(self.steps, told)
         self.canvas: Any = None
         self.course: Any = None
         self._left: starts.Left | None = None
@@ -73,7 +74,7 @@ class Painting:
         if anchor is not None:
             goal = units.to_space(anchor.rgb, now.settings.space)
             held = goal, anchor.trust[..., None].astype("float32"), anchor.weight
-        aim = self._objective(extractor, now, here, seen, held)
+        aim = targets.objective_of(extractor, self._kept, now, here, seen, held, self.seed, max(self.final))
         fresh = partial(make_optimizer, now.settings)
         canvas = loop.Canvas(begun, now.settings, fresh(), now.margin, fresh)
         taken, self._resumed = self._resumed, None
@@ -137,28 +138,6 @@ class Painting:
             return rgb
         seen = images.resize_picture(self.content, shape).rgb
         return colour.after(mode, seen, rgb, regions.all_at(self._masks, shape))
-
-    def _objective(self, extractor, now, here, seen, held):
-        """The `Objective` of a pass.
-
-        Args:
-            now: the `Pass`, `here` its `Scene`.
-            seen: the picture as it is, (H, W, 3) with its margin, None before the first pass.
-            held: what holds it to an `Anchor`, as `Objective` takes it.
-        """
-        settings, seed, around, masks = now.settings, self.seed, here.around, here.regions
-        style = self._kept.of(extractor, settings, here, seed, now.tile)
-        if now.tile is None:
-            aims = targets.content_targets(extractor, settings, around)
-            style = targets.matched(extractor, settings, style, around, seen, seed, masks)
-            aim = objective.Objective(extractor, settings, aims, style, seed, masks, held)
-        else:
-            tiles = tiling.Tiles(extractor, around.shape[:2], now.tile)
-            content = tiling.Content(extractor, settings, around, tiles)
-            aim = tiling.TiledObjective(extractor, settings, content, style, tiles, masks, held)
-        if settings.strength is not None and settings.content.weight and settings.has_style:
-            aim = strength.balanced(aim, around, max(self.final), masks)
-        return aim
 
 
 def make_optimizer(settings):

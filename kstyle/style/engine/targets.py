@@ -7,11 +7,12 @@ import numpy as np
 
 from kstyle.models import features
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import tiling
+from kstyle.style.engine import objective, strength, tiling
 from kstyle.style.engine.objective import features_of
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Positions
 from kstyle.style.passes.scene import Scene
+from kstyle.style.passes.sizes import Pass
 from kstyle.style.passes.styles import Styles, kept
 
 ops = keras.ops
@@ -123,3 +124,38 @@ class Kept:
     def __getstate__(self):
         """Sent to another process without what is kept."""
         return {**self.__dict__, "_found": {}}
+
+
+def objective_of(
+    extractor: features.Extractor,
+    known: Kept,
+    now: Pass,
+    scene: Scene,
+    seen: np.ndarray | None,
+    held: Any,
+    seed: int,
+    side: int,
+) -> objective.Objective:
+    """What a pass minimises, its targets computed.
+
+    Args:
+        extractor, seed: as for `style_targets`.
+        known: the style targets of other passes and contents.
+        now: the pass; `scene`: what it looks at.
+        seen: the picture as it is, (H, W, 3) with its margin; None before the first pass.
+        held: what holds it to another picture, as `kstyle.style.engine.objective.Objective` takes it.
+        side: long side of the finished picture in pixels.
+    """
+    settings, around, masks = now.settings, scene.around, scene.regions
+    style = known.of(extractor, settings, scene, seed, now.tile)
+    if now.tile is None:
+        aims = content_targets(extractor, settings, around)
+        style = matched(extractor, settings, style, around, seen, seed, masks)
+        aim = objective.Objective(extractor, settings, aims, style, seed, masks, held)
+    else:
+        tiles = tiling.Tiles(extractor, around.shape[:2], now.tile)
+        content = tiling.Content(extractor, settings, around, tiles)
+        aim = tiling.TiledObjective(extractor, settings, content, style, tiles, masks, held)
+    if settings.strength is not None and settings.content.weight and settings.has_style:
+        aim = strength.balanced(aim, around, side, masks)
+    return aim
