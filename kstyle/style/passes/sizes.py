@@ -1,6 +1,7 @@
 """The sizes that a picture passes through, a `Pass` each."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
@@ -25,7 +26,7 @@ class Pass:
 
     shape: tuple[int, int]
     steps: int
-    settings: object
+    settings: Any
     final: bool
     margin: int
     tile: int | None = None
