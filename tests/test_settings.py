@@ -8,6 +8,7 @@ import kstyle
 from kstyle import config
 from kstyle.errors import DataError, UsageError
 from kstyle.style import settings
+from kstyle.style.passes.size_plan import as_recorded
 
 ROOT = Path(__file__).parents[1]
 SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
@@ -189,6 +190,20 @@ def test_what_holds_from_a_size_on():
     for key in ({"scales.rates_from": {256: 0.5}}, {"scales.last_rate": 0.5}):
         with pytest.raises(UsageError, match="must then be a number"):
             settings.load("keras-io", key)
+
+
+def test_large_pictures_take_fewer_steps_at_their_finest_sizes():
+    """Failure: hours at 8192 px for detail that half of the steps paint as well; or a picture of 2048 px is painted
+    otherwise than before, or a batch of such ones anew, for a setting that does nothing in it."""
+    scales = settings.load("kstyle").scales
+    assert [steps for _, steps in scales.plan(2048)] == [130, 130, 130, 100, 70]
+    assert scales.plan(8192)[-4:] == [(1024, 130), (2048, 130), (4096, 50), (8192, 21)]
+    assert scales.plan(4096, 3)[-1] == (4096, 1) and sum(n for _, n in scales.plan(4096, 100)) == 100
+    for said in (scales.model_dump(mode="json"), scales.model_dump(exclude_defaults=True)):
+        assert set(said) - set(as_recorded(said, 2048)) == {"shares_from"} and as_recorded(said, 2049) == said
+    assert settings.Scales(shares_from={32: 0.01}).plan(64) == [(64, 5)]
+    plain = settings.Scales().model_dump(mode="json")
+    assert "shares_from" not in as_recorded(plain, 4096)
 
 
 def test_a_last_pass_has_terms_of_its_own():

@@ -21,6 +21,7 @@ from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
 from kstyle.style.engine import loop, objective, targets
 from kstyle.style.engine.painting import Painting
 from kstyle.style.passes import regions, sizes
+from kstyle.style.passes.size_plan import as_recorded
 from kstyle.style.passes.styles import Styles, check_blend
 from kstyle.style.result import Interrupted, Result
 
@@ -229,6 +230,7 @@ class Painter:
 
     def _result(self, painting):
         record = {**self.record(), "size": list(painting.final), "steps": painting.steps, "seed": painting.seed}
+        record["scales"] = as_recorded(record["scales"], max(painting.final))
         if painting.final_only:
             record["scales"]["smallest"] = None
         return Result(painting.rgb(), painting.alpha(), painting.history.frame(), record)

@@ -15,6 +15,7 @@ from kstyle.io import files
 from kstyle.io.files import one_line, reason
 from kstyle.pictures import bands, images
 from kstyle.style import arguments
+from kstyle.style.passes.size_plan import as_recorded
 
 log = logging.getLogger("kstyle")
 
@@ -198,6 +199,9 @@ def made_with(painter, size, steps, seed, motion):
     """What a result depends on beside its content, as JSON has it."""
     # Settings at their default are left out: one that a newer kstyle adds must not have everything painted again.
     settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
+    settings["scales"] = as_recorded(settings.get("scales", {}), size)
+    if not settings["scales"]:
+        del settings["scales"]
     init = painter.settings.init
     if init not in arguments.INITS:
         settings["init"] = _digest(images.read(init).values)

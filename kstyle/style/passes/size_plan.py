@@ -7,6 +7,7 @@ from pydantic import Field
 from kstyle.config import Closed, NotNegative, Positive, share
 
 Side = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 def from_side(table, side, below):
@@ -34,6 +35,8 @@ class Scales(Closed):
     Attributes:
         steps: gradient evaluations at each size, from the final one down; the last entry serves all coarser ones.
         steps_from: instead of `steps`, {long side: gradient evaluations} from that side on, smaller ones as the first.
+        shares_from: {long side: share}: from that side on a size takes this share of its steps, at least one; all of
+            them below the first. For large pictures, whose finest sizes take nearly all of the time and change little.
         weights_from: {term: {long side: factor}}: by what a term's weight is multiplied from that side on; 1 below the
             first.
         rates_from: {long side: factor}: by what the learning rate is multiplied from that side on, likewise.
@@ -48,6 +51,7 @@ class Scales(Closed):
 
     steps: list[Annotated[int, Field(ge=1)]] = Field(default=[500], min_length=1)
     steps_from: dict[Side, Annotated[int, Field(ge=1)]] | None = None
+    shares_from: dict[Side, Share] = Field(default={})
     weights_from: dict[str, dict[Side, NotNegative]] = Field(default={})
     rates_from: dict[Side, Positive] = Field(default={})
     last_rate: Positive = 1.0
@@ -73,12 +77,24 @@ class Scales(Closed):
             steps = [from_side(self.steps_from, round(s), self.steps_from[min(self.steps_from)]) for s in sides]
         else:
             steps = [self.steps[min(i, len(self.steps) - 1)] for i in range(len(sides))]
+        steps = [max(1, round(n * from_side(self.shares_from, round(s), 1.0))) for s, n in zip(sides, steps)]
         if self.finish:
             sides, steps = [size, *sides], [self.finish.steps, *steps]
         if total is not None:
             sides, steps = sides[:total], steps[:total]
             steps = share(total, steps)
         return [(round(side), count) for side, count in zip(reversed(sides), reversed(steps))]
+
+
+def as_recorded(scales, side):
+    """The scales in a record of settings without the shares that begin beyond the picture's long side.
+
+    They change nothing in it, and a batch that was painted before there were any is not to be painted anew.
+    """
+    shares = scales.get("shares_from")
+    if shares and min(map(int, shares)) <= side:
+        return scales
+    return {key: value for key, value in scales.items() if key != "shares_from"}
 
 
 class Plateau(Closed):
