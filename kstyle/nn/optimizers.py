@@ -363,12 +363,19 @@ def _carry_lbfgs(old, new, enlarge, ratio):
     def resized(row, factor):
         return enlarge(row.reshape(shape), "bicubic").reshape(-1) * np.float32(factor)
 
-    s = np.stack([resized(row, 1) for row in _numpy(old["s"])])
-    y = np.stack([resized(row, ratio) for row in _numpy(old["y"])])
-    curvature = (s * y).sum(1)
-    if (curvature[_numpy(old["sy"]).diagonal() > 0] <= 0).any():
-        return  # resizing broke a pair: better none than a wrong one
-    for name, value in (("s", s), ("y", y), ("sy", s @ y.T), ("yy", y @ y.T)):
+    # Each row goes to its place as it is made: a second copy of a large picture's history is gigabytes.
+    for name, factor in (("s", 1), ("y", ratio)):
+        before = _numpy(old[name])
+        for number in range(min(int(_numpy(old["length"])), len(before))):  # the others are 0, and are so already
+            row = ops.convert_to_tensor(resized(before[number], factor))
+            backend.put_row(new[name], ops.convert_to_tensor(number, "int32"), row)
+    s, y = _numpy(new["s"]), _numpy(new["y"])
+    curvature = np.array([(s_row * y_row).sum() for s_row, y_row in zip(s, y)])
+    if (curvature[_numpy(old["sy"]).diagonal() > 0] <= 0).any():  # resizing broke a pair: better none than a wrong one
+        for name in ("s", "y"):
+            new[name].assign(ops.zeros_like(new[name]))
+        return
+    for name, value in (("sy", s @ y.T), ("yy", y @ y.T)):
         new[name].assign(value)
     new["length"].assign(old["length"])
     newest = (int(_numpy(old["length"])) - 1) % len(s)
