@@ -253,13 +253,14 @@ def configure(deterministic, pixels=None):
     torch.backends.cudnn.allow_tf32 = not deterministic
     torch.set_float32_matmul_precision("highest" if deterministic else "high")
     if not torch.cuda.is_available():
-        _keep_memory(all_of_it=pixels is None or pixels > 512**2)
+        _keep_memory(all_of_it=pixels is None)
 
 
 def _keep_memory(all_of_it):
     """Lets glibc keep what is freed, up to the peak, for the next step. By default it gives every large array back to
-    the system, which then clears the same pages anew: a fifth of a training step's time on some machines. Of a picture
-    of 512 pixels only few arrays are so large that they, too, would go; without these the peak is a twentieth lower."""
+    the system, which then clears the same pages anew: a fifth of a training step's time on some machines. The largest
+    arrays of a painting go back all the same: kept, they leave holes that nothing else fits into, at 1024 pixels 0.7 GB
+    of 2.6, to save a twelfth of a step's time (docs/benchmarks.md)."""
     with contextlib.suppress(OSError, AttributeError):  # another system, another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-4, 0 if all_of_it else 65536)  # M_MMAP_MAX: how many arrays may have a mapping of their own
