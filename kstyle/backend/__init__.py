@@ -20,7 +20,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
-| `configure(deterministic, pixels)` | fast kernels, or the same bits every time; memory, as a picture or training needs |
+| `configure(deterministic, pixels)` | fast kernels, or the same bits every time; what memory is kept for a step |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
 | `accelerated()`, `device()` | whether a GPU or TPU runs it, and its name |
