@@ -36,6 +36,7 @@ def stylize(
     terms: Term | Sequence[Term] | None = None,
     deterministic: bool = False,
     progress: Callable[[int, int], Any] | None = None,
+    max_memory: str | int | None = None,
     run: str | os.PathLike[str] | Folder | None = None,
     save_seconds: float = SECONDS,
     **overrides: Any,
@@ -71,6 +72,8 @@ def stylize(
             layers of `style` where none are given. None: the preset's.
         deterministic: the same bits every time on the same machine, at the cost of speed.
         progress: `progress(done_bytes, total_bytes)` while weights are downloaded.
+        max_memory: what the process may hold, `"6GB"` or bytes. A size that takes more is painted by tiles, with the
+            same result but for rounding, or refused before the first step. None: what is free.
         run: a folder that keeps the painting, so that `kstyle.resume` goes on with it after whatever stopped it, or
             adds steps; it must not hold a run yet. None: nothing is kept.
         save_seconds: between two checkpoints in `run`; more where saving would take over 2 % of the time.
@@ -95,7 +98,8 @@ def stylize(
     def painter(styles, style_masks):
         return Painter(
             styles, preset, optimizer, precision, style_masks=style_masks, blend=blend, weights=weights,
-            extractor=extractor, terms=terms, deterministic=deterministic, progress=progress, **overrides,
+            extractor=extractor, terms=terms, deterministic=deterministic, progress=progress,
+            max_memory=max_memory, **overrides,
         )  # fmt: skip
 
     if run is None:

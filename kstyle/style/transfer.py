@@ -18,7 +18,7 @@ from kstyle.pictures import images
 from kstyle.pictures.images import Source
 from kstyle.style import arguments
 from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
-from kstyle.style.engine import loop, objective, targets
+from kstyle.style.engine import loop, memory, objective, targets
 from kstyle.style.engine.painting import Painting
 from kstyle.style.passes import regions, sizes
 from kstyle.style.passes.size_plan import as_recorded
@@ -26,6 +26,8 @@ from kstyle.style.passes.styles import Styles, check_blend
 from kstyle.style.result import Interrupted, Result
 
 log = logging.getLogger("kstyle")
+
+TRIED = 256  # long side of the picture by which a plan's time is told
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Painter:
         terms: Term | Sequence[Term] | None = None,
         deterministic: bool = False,
         progress: Callable[[int, int], Any] | None = None,
+        max_memory: str | int | None = None,
         **overrides: Any,
     ) -> None:
         own = extractor if isinstance(extractor, features.Extractor) else None
@@ -90,6 +93,7 @@ class Painter:
         self.preset = "given as a mapping" if isinstance(preset, Mapping) else str(expanded(preset))
         self.weights = expanded(weights)
         self.deterministic, self._progress = deterministic, progress
+        self.max_memory = None if max_memory is None else memory.parsed(max_memory)
         if own:
             own.check(self.settings.taps)
         self.styles = Styles([_read(style) for style in given], style_masks, blend)
@@ -156,11 +160,15 @@ class Painter:
         `between` is called between two steps, where `painting.state()` is whole.
         """
         extractor = self._ready(painting.seed, painting.final)
+        if not painting.fitted:
+            plan = memory.fitted(painting.plan, extractor, self.max_memory)
+            for now, peak in zip(plan.passes, plan.peaks):
+                if now.tile is not None:
+                    log.info("%s", memory.told(now, peak))
+            painting.fit(plan.passes)
         try:
             while painting.number < len(painting.plan) and not painting.history.ended:
-                aim = painting.begin(extractor)
-                loop.run(painting.course, aim, between)
-                painting.end()
+                self._pass(painting, extractor, between)
             signals.hold()
         except KeyboardInterrupt as interrupt:
             if painting.canvas is None:
@@ -174,6 +182,39 @@ class Painter:
         finally:
             painting.history.close()
         return self._result(painting)
+
+    def _pass(self, painting, extractor, between):
+        """The pass at hand; where memory is full against all prediction, once more in smaller tiles."""
+        while True:
+            try:
+                aim = painting.begin(extractor)
+                loop.run(painting.course, aim, between)
+                return painting.end()
+            except Exception as error:
+                now = painting.plan[painting.number]
+                again = memory.smaller(now, extractor) if backend.out_of_memory(error) else None
+                if again is None:
+                    raise
+                log.warning(
+                    "%d px: memory is full; the size is begun anew in tiles of %d px.", max(now.shape), again.tile
+                )
+                painting.again(again)
+
+    def planned(
+        self, content: Source, size: int = 512, steps: int | None = None, *, timed: bool = False
+    ) -> memory.Plan:
+        """How `paint` would go about it in the memory that there is: `kstyle.style.engine.memory.Plan`.
+
+        Args, raises: as `paint`; UsageError where it does not fit.
+            timed: say how long it takes too, for which some steps are taken at a small size.
+        """
+        plan = memory.fitted(self.painting(content, size, steps).plan, self.load(), self.max_memory)
+        if not timed:
+            return plan
+        # The first step, in which memory is fetched and programs are made, says nothing of the others.
+        tried = self.finish(self.painting(content, min(size, TRIED), steps=3, final_only=True))
+        took, (height, width) = tried.history["seconds"], tried.rgb.shape[:2]
+        return plan.timed((took.iloc[-1] - took.iloc[0]) / (len(took) - 1) / (height * width))
 
     def paint_together(
         self,

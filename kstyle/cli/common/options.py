@@ -36,6 +36,9 @@ weights = click.option(
 )
 precision = click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
 seed = click.option("--seed", default=0, show_default=True)
+max_memory = click.option(
+    "--max-memory", metavar="AMOUNT", help="Paint by tiles where it takes more: 6GB.  [default: what is free]"
+)
 deterministic = click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
 data_folder = click.option(
     "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"

@@ -39,6 +39,7 @@ MOST_NAMED = 5  # files that were left out
 @painting.precision
 @painting.seed
 @painting.deterministic
+@painting.max_memory
 @click.option(
     "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
     help="Pictures painted at the same time, each by a process of its own.",

@@ -56,6 +56,7 @@ _WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "pre
 @painting.precision
 @painting.seed
 @painting.deterministic
+@painting.max_memory
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
 @click.option("--run", type=painting.PATH, metavar="DIR", help="Keep the painting in DIR, for --resume.")
 @click.option("--resume", type=painting.PATH, metavar="DIR", help="Go on with the painting in DIR as it was begun.")
@@ -66,6 +67,9 @@ _WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "pre
     "--save-seconds", type=click.FloatRange(min=0), default=60, show_default=True, metavar="N",
     help="With --run and --resume: save every N seconds.",
 )  # fmt: skip
+@click.option(
+    "--dry-run", is_flag=True, help="Say how it would be painted, in how much memory and time; paint nothing."
+)
 @click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
 @painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
@@ -74,7 +78,7 @@ _WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "pre
 @signals.kept()  # from the end of the painting until it is written
 def stylize(
     context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
-    save_every, run, resume, extend, save_seconds, preview, as_json, quiet, **options,
+    save_every, run, resume, extend, save_seconds, dry_run, preview, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle.style.keeping.folder import Folder
@@ -106,6 +110,12 @@ def stylize(
     # Everything above answers at once; from here on a framework is loaded.
     from kstyle.cli.common.progress import Progress
 
+    if dry_run:
+        with Progress(quiet=quiet or as_json) as progress:
+            options |= {"blend": blend, "style_masks": list(style_masks) or None, "progress": progress.download}
+            _say_plan(_planned(content, styles, preset, size, steps, {**options, **settings}), as_json)
+        return
+
     with target, Progress(quiet=quiet or as_json, preview=preview) as progress:
         from kstyle.style import stylize as painted
         from kstyle.style.transfer import Interrupted
@@ -129,6 +139,29 @@ def stylize(
         raise click.exceptions.Exit(130)
     if folder and folder.fault:  # which the log has told
         raise click.exceptions.Exit(1)
+
+
+def _planned(content, styles, preset, size, steps, options):
+    from kstyle.style.transfer import Painter
+
+    return Painter(list(styles), preset, **options).planned(content, size, steps, timed=True)
+
+
+def _say_plan(plan, as_json):
+    from kstyle.cli.common.progress import clock
+    from kstyle.style.engine import memory
+
+    if as_json:
+        rows = [
+            {"width": now.shape[1], "height": now.shape[0], "steps": now.steps, "tile": now.tile, "bytes": peak}
+            for now, peak in zip(plan.passes, plan.peaks)
+        ]
+        click.echo(json_text({"passes": rows, "bytes": max(plan.peaks), "limit": plan.limit, "seconds": plan.seconds}))
+        return
+    for now, peak in zip(plan.passes, plan.peaks):
+        click.echo(memory.told(now, peak))
+    limit, peak = memory.said(plan.limit), memory.said(max(plan.peaks))
+    click.echo(f"at most about {peak} of {limit}, in about {clock(plan.seconds)}")
 
 
 def _check_given(context, extend):

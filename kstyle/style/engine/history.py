@@ -45,6 +45,10 @@ class History:
             self.ended = self.ended or any(answers)
         return self.ended
 
+    def back(self):
+        """Forgets the steps of the pass at hand."""
+        self.rows, self._pending = self.rows[: len(self.rows) - self._done], []
+
     def complete(self, losses):
         """Takes the losses, floats, of all steps of this pass so far."""
         for (number, seconds, _), row in zip(self._pending, losses[self._done :]):

@@ -57,6 +57,8 @@ class Painting:
         self.canvas: Any = None
         self.course: Any = None
         self._left: starts.Left | None = None
+        self._coarse: Any = None
+        self.fitted = False
         self._resumed: tuple[Mapping[str, np.ndarray], dict] | None = None
 
     def begin(self, extractor: features.Extractor) -> objective.Objective:
@@ -66,6 +68,7 @@ class Painting:
             extractor: `kstyle.models.features.Extractor` with at least the layers that the settings name.
         """
         now, coarse = self.plan[self.number], self.canvas
+        self._coarse = coarse
         if coarse is not None:
             self._left = starts.Left(coarse.result(), coarse.margin)
         here = scene.at(self.content, self._kept.styles, now, self._masks)
@@ -89,6 +92,15 @@ class Painting:
         self.history.begin(max(now.shape), shown, alpha, len(self.course.rows))
         return aim
 
+    def fit(self, passes: Sequence[sizes.Pass]) -> None:
+        """Takes the passes as they fit into memory, see `kstyle.style.engine.memory`."""
+        self.plan, self.fitted = list(passes), True
+
+    def again(self, now: sizes.Pass) -> None:
+        """Back to before the pass at hand, which is to be `now`."""
+        self.plan[self.number], self.canvas = now, self._coarse
+        self.history.back()
+
     def end(self) -> None:
         """Leaves the pass at hand: all of its steps are taken."""
         self.history.complete(self.course.rows)
@@ -104,12 +116,18 @@ class Painting:
         if self._left is not None:
             arrays["left"] = self._left.values
         self.history.complete(self.course.rows)
-        facts = {"pass": self.number, "course": self.course.state(), "history": self.history.rows}
+        facts = {
+            "pass": self.number,
+            "course": self.course.state(),
+            "history": self.history.rows,
+            "plan": [[each.tile, each.settings.optimizer.arguments.get("history")] for each in self.plan],
+        }
         return arrays, facts
 
     def resume(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
         """Goes on from a `state`, in place of beginning anew: the first pass to `begin` is `number`."""
         self.number, self._resumed = facts["pass"], (arrays, facts["course"])
+        self.fit([each.divided(*how) for each, how in zip(self.plan, facts["plan"])])
         self.history.resume(facts["history"])
         if self.number:
             self._left = starts.Left(arrays["left"], self.plan[self.number - 1].margin)

@@ -21,6 +21,7 @@ from kstyle.io import locks, pool, scratch, signals
 from kstyle.io.files import one_line, reason
 from kstyle.pictures import images
 from kstyle.style import arguments, transfer
+from kstyle.style.engine import memory
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs.contents import Content, Paths, collect
 from kstyle.style.jobs.films import frames
@@ -267,6 +268,7 @@ def _at_once(painter, contents, record, digest, options, force, jobs):
             del stamps[name]
             yield content, outcome
     if stamps:
+        painter.max_memory = (painter.max_memory or memory.available()) // jobs
         painter.load()  # before the jobs: weights are downloaded once, and if there are none no job is started
         with scratch.folder("painting several pictures at once") as apart:
             # Through a file, so that each process reads it once and not with every content.

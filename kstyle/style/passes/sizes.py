@@ -31,6 +31,14 @@ class Pass:
     margin: int
     tile: int | None = None
 
+    def divided(self, tile, history=None):
+        """The same in tiles, with so many pairs of L-BFGS where a number is given."""
+        if history is None or history == self.settings.optimizer.arguments.get("history"):
+            return replace(self, tile=tile)
+        optimizer = self.settings.optimizer
+        shorter = type(optimizer)(name=optimizer.name, **{**optimizer.arguments, "history": history})
+        return replace(self, tile=tile, settings=self.settings.model_copy(update={"optimizer": shorter}))
+
 
 def plan(settings, content, size, steps, final_only=False):
     """A `Pass` for each size from coarse to fine, and again the final one for a `finish`.

@@ -1,0 +1,211 @@
+"""How much memory a painting takes, before it takes it, and how its passes are divided so that it fits.
+
+What a step takes is close to proportional to what the network's layers give for a pixel, and to the arrays of the
+picture's own size. The factors were measured: `benchmarks/memory.py` holds them against new measurements.
+"""
+
+import dataclasses
+import itertools
+import re
+from dataclasses import dataclass
+
+import psutil
+
+from kstyle import backend
+from kstyle.errors import UsageError
+from kstyle.pictures import images
+from kstyle.style.engine import grid, tiling
+from kstyle.style.passes import sizes
+
+# Of memory that is free this much is planned with, where no limit is given: other programs want some too.
+MARGIN = 0.85
+# A step holds at its peak what the layers of the network give, and so many arrays as large as the largest of them:
+# gradients, and what the kernels themselves need.
+WIDEST = 8
+# Arrays of the picture's size beside the optimiser's: picture, best, gradient, and what a step makes for a moment.
+ARRAYS = 14
+# Numbers that layers give for a pixel, and the largest of them, of a network that nothing is known of.
+UNKNOWN = 500.0, 64.0
+# How much longer a step takes by tiles: each is looked at twice, and so is what lies around it.
+TILED = 1.6
+# Sides of tiles that are tried, from the fewest to the smallest.
+SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+# Shorter histories of L-BFGS are tried where tiles alone do not help.
+HISTORIES = (5, 3, 2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Passes that fit.
+
+    Attributes:
+        passes: list of `kstyle.style.passes.sizes.Pass`.
+        peaks: for each the bytes that the process is predicted to take at most.
+        limit: bytes.
+        seconds: that it takes about; None: not known.
+    """
+
+    passes: list
+    peaks: list
+    limit: int
+    seconds: float | None = None
+
+    def timed(self, each):
+        """The same with its time, of `each` seconds a step for a pixel."""
+        pixels = sum(
+            now.steps * now.shape[0] * now.shape[1] * (1 if now.tile is None else TILED) for now in self.passes
+        )
+        return dataclasses.replace(self, seconds=each * pixels)
+
+
+def parsed(text):
+    """`"6GB"`, `"800 MB"`, `"6GiB"` or a number of bytes -> bytes. UsageError otherwise."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?)B?|B)?\s*", str(text), re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise UsageError(f"max_memory: expected an amount such as 6GB or 800MB; got {text!r}.")
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** (" kmgt".index((found[2] or " ").lower())))
+
+
+def said(count):
+    """`"6.2 GB"`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def in_use():
+    """Bytes that the process holds now, of the device's memory where it has its own."""
+    return 0 if backend.accelerated() else psutil.Process().memory_info().rss
+
+
+def available():
+    """Bytes that the process may hold in all, as things are."""
+    if backend.accelerated():
+        return int(MARGIN * backend.memory()["total"])
+    return in_use() + int(MARGIN * psutil.virtual_memory().available)
+
+
+def fitted(passes, extractor, limit=None):
+    """The `Plan` of passes, whole where that fits, by tiles where it does not, at last with a shorter history.
+
+    Args:
+        passes: list of `Pass`.
+        extractor: `kstyle.models.features.Extractor`.
+        limit: bytes that the process may hold; None: what is free, less a margin.
+
+    Raises:
+        UsageError: one does not fit whatever is done; the message says the nearest size that does, or names the term
+            that needs the whole picture at once.
+    """
+    limit, base = available() if limit is None else limit, in_use()
+    taken = list(itertools.accumulate(now.steps for now in passes))
+    planned = [_fitted(now, extractor, limit, base, so_far) for now, so_far in zip(passes, taken)]
+    if None in planned:
+        now, so_far = passes[planned.index(None)], taken[planned.index(None)]
+        whole = _largest(now, extractor, limit, base, so_far, tiled=False)
+        tiling.check(now.settings, whole)
+        fits = _largest(now, extractor, limit, base, so_far)
+        needed = said(min(_peak(each, extractor, base, so_far) for each in _ways(now)))
+        near = f"--size {fits} fits" if fits else "no size fits"
+        shown = f"{now.shape[1]}×{now.shape[0]}"
+        raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
+    return Plan([way for way, _ in planned], [peak for _, peak in planned], limit)
+
+
+def smaller(now, extractor):
+    """The `Pass` in smaller tiles than it has, where memory was full against the prediction; None: there are none."""
+    largest = now.tile or max(now.shape)
+    return next((way for way in _ways(now) if way.tile and way.tile < largest and _can(way, extractor)), None)
+
+
+def told(now, peak):
+    """A pass in words."""
+    height, width = now.shape
+    tiles = "whole" if now.tile is None else f"in tiles of {now.tile} px"
+    history = now.settings.optimizer.arguments.get("history")
+    kept = f", {history} pairs of L-BFGS" if history is not None and now.settings.optimizer.name == "lbfgs" else ""
+    return f"{width}×{height}: {now.steps} steps, {tiles}{kept}, about {said(peak)}"
+
+
+def _fitted(now, extractor, limit, base, taken):
+    for way in _ways(now):
+        if (peak := _peak(way, extractor, base, taken)) <= limit and _can(way, extractor):
+            return way, peak
+    return None
+
+
+def _ways(now):
+    """The ways to paint a pass, from the fastest to that which takes least memory."""
+    yield now.divided(None)
+    yield from (now.divided(side) for side in SIDES if side < max(now.shape) + 2 * now.margin)
+    if now.settings.optimizer.name == "lbfgs":
+        for history in HISTORIES:
+            if history < now.settings.optimizer.arguments.get("history", 100):
+                yield from (now.divided(tile, history) for tile in (512, 256, 128))
+
+
+def _can(now, extractor):
+    if now.tile is None:
+        return True
+    try:
+        tiling.check(now.settings)
+        grid.of(extractor)
+    except UsageError:
+        return False
+    return True
+
+
+def _peak(now, extractor, base, taken):
+    """Bytes that the process holds at the most in a pass; `taken`: steps to its end, those of earlier passes too."""
+    shape = tuple(side + 2 * now.margin for side in now.shape)
+    pixels, size = shape[0] * shape[1], 2 if extractor.precision == "bfloat16" else 4
+    own = 12 * pixels * (ARRAYS + _of_optimizer(now.settings, taken) + 2 * bool(now.settings.average))
+    given, widest = _given(extractor)
+    held = size * (given + WIDEST * widest)
+    if now.tile is None:
+        return int(base + own + held * pixels)
+    reach = grid.of(extractor).reach if _can(now, extractor) else 0
+    seen = min(shape[0], now.tile + 2 * reach) * min(shape[1], now.tile + 2 * reach)
+    goals = size * pixels * sum(_given_by(extractor, tap) for tap in now.settings.content.layers)
+    return int(base + own + goals + held * seen)
+
+
+def _of_optimizer(settings, taken):
+    """Arrays of the picture's size that the optimiser keeps after so many steps."""
+    if settings.optimizer.name != "lbfgs":
+        return 3
+    return 2 * min(settings.optimizer.arguments.get("history", 100), taken) + 3
+
+
+def _given(extractor):
+    """Numbers that the layers of a network give for each pixel of the picture: of all, and of the largest."""
+    try:
+        grid.of(extractor)
+    except UsageError:
+        return UNKNOWN
+    total, widest, stride = 3.0, 3.0, 1
+    for layer in extractor.model.layers:
+        stride *= getattr(layer, "strides", 1) if isinstance(getattr(layer, "strides", 1), int) else 1
+        channels = layer.output.shape[-1]
+        total, widest = total + channels / stride**2, max(widest, channels / stride**2)
+    return total, widest
+
+
+def _given_by(extractor, tap):
+    try:
+        stride = grid.of(extractor).strides[tap]
+    except (UsageError, KeyError):
+        return 0
+    return extractor.model.output[extractor.taps[tap]].shape[-1] / stride**2
+
+
+def _largest(now, extractor, limit, base, taken, tiled=True):
+    """The largest long side, in steps of 64 pixels, at which a pass fits; None: there is none."""
+    longest = max(now.shape)
+    for side in range(longest // 64 * 64, 63, -64):
+        there = dataclasses.replace(now, shape=images.fit(now.shape, side))
+        if min(there.shape) < sizes.SMALLEST_SIDE:
+            return None
+        ways = _ways(there) if tiled else [dataclasses.replace(there, tile=None)]
+        if any(_peak(way, extractor, base, taken) <= limit and _can(way, extractor) for way in ways):
+            return side
+    return None
