@@ -23,7 +23,7 @@ MARGIN = 0.85
 # gradients, and what the kernels themselves need.
 WIDEST = 8
 # Arrays of the picture's size beside the optimiser's: picture, best, gradient, and what a step makes for a moment.
-ARRAYS = 14
+ARRAYS = 19
 # Numbers that layers give for a pixel, and the largest of them, of a network that nothing is known of.
 UNKNOWN = 500.0, 64.0
 # How much longer a step takes by tiles: each is looked at twice, and so is what lies around it.
@@ -50,7 +50,7 @@ class Plan:
     limit: int
     seconds: float | None = None
 
-    def timed(self, each):
+    def timed(self, each: float) -> "Plan":
         """The same with its time, of `each` seconds a step for a pixel."""
         pixels = sum(
             now.steps * now.shape[0] * now.shape[1] * (1 if now.tile is None else TILED) for now in self.passes

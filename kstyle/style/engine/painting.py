@@ -50,7 +50,7 @@ class Painting:
         anchor: Any = None,
         final_only: bool = False,
     ) -> None:
-        self.content, self.plan, self.seed, self.final_only = content, plan, seed, final_only
+        self.content, self.plan, self.seed, self.final_only = content, list(plan), seed, final_only
         self.final, self.steps = plan[-1].shape, sum(each.steps for each in plan)
         self._kept, self._masks, self._start, self._anchor = kept, masks, start, anchor
         self.number, self.history = 0, History(self.steps, told)

@@ -31,7 +31,7 @@ class Pass:
     margin: int
     tile: int | None = None
 
-    def divided(self, tile, history=None):
+    def divided(self, tile: int | None, history: int | None = None) -> "Pass":
         """The same in tiles, with so many pairs of L-BFGS where a number is given."""
         if history is None or history == self.settings.optimizer.arguments.get("history"):
             return replace(self, tile=tile)
