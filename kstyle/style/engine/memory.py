@@ -104,7 +104,7 @@ def fitted(passes, extractor, limit=None):
         whole = _largest(now, extractor, limit, base, so_far, tiled=False)
         tiling.check(now.settings, whole)
         fits = _largest(now, extractor, limit, base, so_far)
-        needed = said(min(_peak(each, extractor, base, so_far) for each in _ways(now)))
+        needed = said(min(peak(each, extractor, base, so_far) for each in _ways(now)))
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
@@ -128,8 +128,9 @@ def told(now, peak):
 
 def _fitted(now, extractor, limit, base, taken):
     for way in _ways(now):
-        if (peak := _peak(way, extractor, base, taken)) <= limit and _can(way, extractor):
-            return way, peak
+        needed = peak(way, extractor, base, taken)
+        if needed <= limit and _can(way, extractor):
+            return way, needed
     return None
 
 
@@ -154,7 +155,7 @@ def _can(now, extractor):
     return True
 
 
-def _peak(now, extractor, base, taken):
+def peak(now, extractor, base, taken):
     """Bytes that the process holds at the most in a pass; `taken`: steps to its end, those of earlier passes too."""
     shape = tuple(side + 2 * now.margin for side in now.shape)
     pixels, size = shape[0] * shape[1], 2 if extractor.precision == "bfloat16" else 4
@@ -206,6 +207,6 @@ def _largest(now, extractor, limit, base, taken, tiled=True):
         if min(there.shape) < sizes.SMALLEST_SIDE:
             return None
         ways = _ways(there) if tiled else [dataclasses.replace(there, tile=None)]
-        if any(_peak(way, extractor, base, taken) <= limit and _can(way, extractor) for way in ways):
+        if any(peak(way, extractor, base, taken) <= limit and _can(way, extractor) for way in ways):
             return side
     return None
