@@ -57,7 +57,6 @@ class Painting:
         self.canvas: Any = None
         self.course: Any = None
         self._left: starts.Left | None = None
-        self._coarse: Any = None
         self.fitted = False
         self._resumed: tuple[Mapping[str, np.ndarray], dict] | None = None
 
@@ -68,7 +67,6 @@ class Painting:
             extractor: `kstyle.models.features.Extractor` with at least the layers that the settings name.
         """
         now, coarse = self.plan[self.number], self.canvas
-        self._coarse = coarse
         if coarse is not None:
             self._left = starts.Left(coarse.result(), coarse.margin)
         here = scene.at(self.content, self._kept.styles, now, self._masks)
@@ -97,8 +95,8 @@ class Painting:
         self.plan, self.fitted = list(passes), True
 
     def again(self, now: sizes.Pass) -> None:
-        """Back to before the pass at hand, which is to be `now`."""
-        self.plan[self.number], self.canvas = now, self._coarse
+        """Back to before the pass at hand, which is to be `now`. What an optimiser knew of the size before is lost."""
+        self.plan[self.number], self.canvas, self.course = now, None, None
         self.history.back()
 
     def end(self) -> None:
