@@ -40,7 +40,7 @@ def paint(side, precision, preset, optimizer, tile):
     content = np.asarray(images.to_pil(images.read(EXAMPLES / "chelsea.jpg").rgb).resize((side, side * 3 // 4)))
     extractor, painting = painter.load(), painter.painting(content, side, steps=2)
     (now,) = painting.plan
-    predicted = memory.peak(now.divided(tile), extractor, memory.in_use(), now.steps)
+    predicted = memory.peak(now.divided(tile), memory.network_of(extractor), memory.in_use(), now.steps)
     painting.fit([now.divided(tile)])
     seconds = painter.finish(painting).history["seconds"]
     unit = 1 if sys.platform == "darwin" else 1024

@@ -17,6 +17,7 @@ from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
+from kstyle.nn.plain import NO_DESCRIPTION
 from kstyle.open_names import name_of
 from kstyle.pictures import images
 
@@ -242,7 +243,7 @@ def _cut(model, taps, name, channels):
         cut = keras.Model(model.inputs[0], {tap: model.get_layer(tap).output for tap in taps}, name=name)
         copy = keras.models.clone_model(cut, input_tensors=keras.Input((None, None, channels)))
         copy.set_weights(cut.get_weights())
-    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+    except (AttributeError, *NO_DESCRIPTION) as error:
         raise UsageError(
             f"{name} cannot be copied up to {', '.join(taps)} for pictures of any size: {one_line(error)[:300]}"
         ) from error

@@ -10,6 +10,8 @@ from kstyle.backend import keras_private
 from kstyle.nn import layers
 from kstyle.nn.torch_rules import TorchSGD
 
+# What Keras raises of a model that it cannot describe, and so not copy: one with a class of the user's in it, say.
+NO_DESCRIPTION = (NotImplementedError, TypeError, ValueError)
 _POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
 
 
@@ -63,7 +65,7 @@ def saves_plainly(model, compile):
     def save(filepath, overwrite=True, zipped=None, **options):
         try:
             copy, variables = _copied(model)
-        except (ValueError, TypeError, NotImplementedError):
+        except NO_DESCRIPTION:
             copy = None
         if copy is None:
             return as_keras_does(model, filepath, overwrite=overwrite, zipped=zipped, **options)

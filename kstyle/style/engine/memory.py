@@ -13,6 +13,7 @@ import psutil
 
 from kstyle import backend
 from kstyle.errors import UsageError
+from kstyle.nn.layers import Pool2D
 from kstyle.pictures import images
 from kstyle.style.engine import grid, tiling
 from kstyle.style.passes import sizes
@@ -32,6 +33,40 @@ TILED = 1.6
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # Shorter histories of L-BFGS are tried where tiles alone do not help.
 HISTORIES = (5, 3, 2)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a pass's memory depends on of an extractor.
+
+    Attributes:
+        given, widest: numbers that its layers give for each pixel of the picture: all of them, and the largest.
+        taps: {tap: numbers that it gives for each pixel}.
+        size: bytes of a number.
+        reach: of its `Grid`; None: it cannot be divided.
+    """
+
+    given: float
+    widest: float
+    taps: dict
+    size: int
+    reach: int | None
+
+
+def network_of(extractor):
+    """The `Network` of a `kstyle.models.features.Extractor`."""
+    size = 2 if extractor.precision == "bfloat16" else 4
+    try:
+        divided = grid.of(extractor)
+    except UsageError:
+        return Network(*UNKNOWN, {}, size, None)
+    each, stride = [3.0], 1
+    for layer in extractor.model.layers:
+        stride *= layer.strides if isinstance(layer, Pool2D) else 1
+        each.append(layer.output.shape[-1] / stride**2)
+    outputs = extractor.model.output
+    taps = {tap: outputs[layer].shape[-1] / divided.strides[tap] ** 2 for tap, layer in extractor.taps.items()}
+    return Network(sum(each), max(each), taps, size, divided.reach)
 
 
 @dataclass(frozen=True)
@@ -79,8 +114,8 @@ def in_use():
 
 def available():
     """Bytes that the process may hold in all, as things are."""
-    if backend.accelerated():
-        return int(MARGIN * backend.memory()["total"])
+    if backend.accelerated() and (total := backend.memory()["total"]):
+        return int(MARGIN * total)
     return in_use() + int(MARGIN * psutil.virtual_memory().available)
 
 
@@ -96,15 +131,15 @@ def fitted(passes, extractor, limit=None):
         UsageError: one does not fit whatever is done; the message says the nearest size that does, or names the term
             that needs the whole picture at once.
     """
-    limit, base = available() if limit is None else limit, in_use()
+    limit, base, network = available() if limit is None else limit, in_use(), network_of(extractor)
     taken = list(itertools.accumulate(now.steps for now in passes))
-    planned = [_fitted(now, extractor, limit, base, so_far) for now, so_far in zip(passes, taken)]
+    planned = [_fitted(now, network, limit, base, so_far) for now, so_far in zip(passes, taken)]
     if None in planned:
         now, so_far = passes[planned.index(None)], taken[planned.index(None)]
-        whole = _largest(now, extractor, limit, base, so_far, tiled=False)
+        whole = _largest(now, network, limit, base, so_far, tiled=False)
         tiling.check(now.settings, whole)
-        fits = _largest(now, extractor, limit, base, so_far)
-        needed = said(min(peak(each, extractor, base, so_far) for each in _ways(now)))
+        fits = _largest(now, network, limit, base, so_far)
+        needed = said(min(peak(each, network, base, so_far) for each in _ways(now)))
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
@@ -113,8 +148,8 @@ def fitted(passes, extractor, limit=None):
 
 def smaller(now, extractor):
     """The `Pass` in smaller tiles than it has, where memory was full against the prediction; None: there are none."""
-    largest = now.tile or max(now.shape)
-    return next((way for way in _ways(now) if way.tile and way.tile < largest and _can(way, extractor)), None)
+    largest, network = now.tile or max(now.shape), network_of(extractor)
+    return next((way for way in _ways(now) if way.tile and way.tile < largest and _can(way, network)), None)
 
 
 def told(now, peak):
@@ -126,10 +161,10 @@ def told(now, peak):
     return f"{width}×{height}: {now.steps} steps, {tiles}{kept}, about {said(peak)}"
 
 
-def _fitted(now, extractor, limit, base, taken):
+def _fitted(now, network, limit, base, taken):
     for way in _ways(now):
-        needed = peak(way, extractor, base, taken)
-        if needed <= limit and _can(way, extractor):
+        needed = peak(way, network, base, taken)
+        if needed <= limit and _can(way, network):
             return way, needed
     return None
 
@@ -144,29 +179,21 @@ def _ways(now):
                 yield from (now.divided(tile, history) for tile in (512, 256, 128))
 
 
-def _can(now, extractor):
-    if now.tile is None:
-        return True
-    try:
-        tiling.check(now.settings)
-        grid.of(extractor)
-    except UsageError:
-        return False
-    return True
+def _can(now, network):
+    return now.tile is None or (network.reach is not None and not tiling.undivided(now.settings))
 
 
-def peak(now, extractor, base, taken):
+def peak(now, network, base, taken):
     """Bytes that the process holds at the most in a pass; `taken`: steps to its end, those of earlier passes too."""
     shape = tuple(side + 2 * now.margin for side in now.shape)
-    pixels, size = shape[0] * shape[1], 2 if extractor.precision == "bfloat16" else 4
+    pixels = shape[0] * shape[1]
     own = 12 * pixels * (ARRAYS + _of_optimizer(now.settings, taken) + 2 * bool(now.settings.average))
-    given, widest = _given(extractor)
-    held = size * (given + WIDEST * widest)
+    held = network.size * (network.given + WIDEST * network.widest)
     if now.tile is None:
         return int(base + own + held * pixels)
-    reach = grid.of(extractor).reach if _can(now, extractor) else 0
-    seen = min(shape[0], now.tile + 2 * reach) * min(shape[1], now.tile + 2 * reach)
-    goals = size * pixels * sum(_given_by(extractor, tap) for tap in now.settings.content.layers)
+    shown = now.tile + 2 * (network.reach or 0)
+    seen = min(shape[0], shown) * min(shape[1], shown)
+    goals = network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
     return int(base + own + goals + held * seen)
 
 
@@ -177,29 +204,7 @@ def _of_optimizer(settings, taken):
     return 2 * min(settings.optimizer.arguments.get("history", 100), taken) + 3
 
 
-def _given(extractor):
-    """Numbers that the layers of a network give for each pixel of the picture: of all, and of the largest."""
-    try:
-        grid.of(extractor)
-    except UsageError:
-        return UNKNOWN
-    total, widest, stride = 3.0, 3.0, 1
-    for layer in extractor.model.layers:
-        stride *= getattr(layer, "strides", 1) if isinstance(getattr(layer, "strides", 1), int) else 1
-        channels = layer.output.shape[-1]
-        total, widest = total + channels / stride**2, max(widest, channels / stride**2)
-    return total, widest
-
-
-def _given_by(extractor, tap):
-    try:
-        stride = grid.of(extractor).strides[tap]
-    except (UsageError, KeyError):
-        return 0
-    return extractor.model.output[extractor.taps[tap]].shape[-1] / stride**2
-
-
-def _largest(now, extractor, limit, base, taken, tiled=True):
+def _largest(now, network, limit, base, taken, tiled=True):
     """The largest long side, in steps of 64 pixels, at which a pass fits; None: there is none."""
     longest = max(now.shape)
     for side in range(longest // 64 * 64, 63, -64):
@@ -207,6 +212,6 @@ def _largest(now, extractor, limit, base, taken, tiled=True):
         if min(there.shape) < sizes.SMALLEST_SIDE:
             return None
         ways = _ways(there) if tiled else [dataclasses.replace(there, tile=None)]
-        if any(peak(way, extractor, base, taken) <= limit and _can(way, extractor) for way in ways):
+        if any(peak(way, network, base, taken) <= limit and _can(way, network) for way in ways):
             return side
     return None

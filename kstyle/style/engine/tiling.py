@@ -22,6 +22,14 @@ from kstyle.style.passes import units
 ops = keras.ops
 
 
+def undivided(settings):
+    """The losses of `kstyle.style.settings.StyleSettings` that cannot be computed from tiles: a list of names."""
+    loss = settings.content.loss
+    wrong = [loss] if settings.content.weight and loss not in CONTENT_DIFFERENCES else []
+    wrong += [term.loss for term in settings.style_terms.values() if term.weight and term.loss not in SUMMED]
+    return list(dict.fromkeys(wrong))
+
+
 def check(settings, fits=None):
     """UsageError: a term cannot be computed from tiles; it is named.
 
@@ -29,13 +37,10 @@ def check(settings, fits=None):
         settings: `kstyle.style.settings.StyleSettings`.
         fits: the largest size that can be painted whole, in pixels; None: not known.
     """
-    loss = settings.content.loss
-    wrong = [loss] if settings.content.weight and loss not in CONTENT_DIFFERENCES else []
-    wrong += [term.loss for term in settings.style_terms.values() if term.weight and term.loss not in SUMMED]
-    if wrong:
+    if wrong := undivided(settings):
         said = f"; --size {fits} fits whole" if fits else ""
         raise UsageError(
-            f"{', '.join(dict.fromkeys(wrong))}: compares single places, and so needs the whole picture at once, which "
+            f"{', '.join(wrong)}: compares single places, and so needs the whole picture at once, which "
             f"takes more memory than there is{said}."
         )
 
@@ -138,6 +143,7 @@ class TiledObjective:
         self._parts = list(self._of_content()) + list(self._of_style())
         self._taps = list(dict.fromkeys(part.tap for part in self._parts))
         self._programs, self._shapes = {}, None
+        self._weights = [self._weights_in(tile) for tile in tiles.tiles]
 
     def with_settings(self, settings):
         """The same with other weights."""
@@ -217,15 +223,13 @@ class TiledObjective:
 
     def _arguments(self, number, image):
         """What differs from tile to tile: the pixels, the regions' weights and the content's features."""
-        tile = self._tiles.tiles[number]
-        weights = {
-            f"{part.region} {part.tap}": self._tiles.weights(tile, part.tap, self._regions[part.region])
-            for part in self._parts
-            if part.region is not None
-        }
-        pixels, goals = np.ascontiguousarray(image[tile.around.slices]), self._content.goals
-        tensors = [pixels, weights, goals[number] if goals else {}]
+        pixels = np.ascontiguousarray(image[self._tiles.tiles[number].around.slices])
+        tensors = [pixels, self._weights[number], self._content.goals[number] if self._content.goals else {}]
         return keras.tree.map_structure(ops.convert_to_tensor, tensors)
+
+    def _weights_in(self, tile):
+        places = dict.fromkeys((part.region, part.tap) for part in self._parts if part.region is not None)
+        return {f"{place} {tap}": self._tiles.weights(tile, tap, self._regions[place]) for place, tap in places}
 
     def _program(self, number, kind):
         """`sums` of a tile, or how the sums `pulled` move its pixels, compiled once for all tiles of one geometry."""

@@ -227,7 +227,9 @@ def _in_batches(painter, contents, record, digest, options, force, together):
 
 
 def _bytes(batch):
-    return sum(part.nbytes for _, _, picture, _ in batch for part in (picture.rgb, picture.alpha) if part is not None)
+    """Of its pictures and their opacity, as the floats that they become."""
+    parts = [part for _, _, picture, _ in batch for part in (picture.values, picture.alpha) if part is not None]
+    return sum(4 * part.size for part in parts)
 
 
 def _paint_together(painter, batch, record, options):

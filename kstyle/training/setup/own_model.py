@@ -62,6 +62,7 @@ def check(model, classes, shape):
     import keras
 
     from kstyle.backend import keras_private
+    from kstyle.nn.plain import NO_DESCRIPTION
 
     try:
         given = model.compute_output_spec(keras.KerasTensor((None, *shape), "float32"))
@@ -85,7 +86,7 @@ def check(model, classes, shape):
     try:
         with keras_private.without_tensorflow():
             return facts, model.to_json()
-    except (NotImplementedError, TypeError, ValueError):
+    except NO_DESCRIPTION:
         return facts, None  # `opened` says what that means
 
 
