@@ -16,7 +16,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
-| `gram(features)` | sum over positions of f fᵀ, accumulated in float32 |
+| `gram(features, roots)` | sum over positions of w f fᵀ, accumulated in float32; `roots` of w, or None: 1 |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |

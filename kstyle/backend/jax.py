@@ -115,7 +115,8 @@ def out_of_memory(error):
     return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)  # its exception has no class of its own
 
 
-def gram(features):
+def gram(features, roots=None):
+    features = features if roots is None else features * roots
     f = features.reshape(-1, features.shape[-1])
     return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
 

@@ -119,7 +119,8 @@ def out_of_memory(error):
     return isinstance(error, tf.errors.ResourceExhaustedError)
 
 
-def gram(features):
+def gram(features, roots=None):
+    features = features if roots is None else features * roots
     f = tf.cast(tf.reshape(features, (-1, features.shape[-1])), tf.float32)
     return tf.matmul(f, f, transpose_a=True)
 

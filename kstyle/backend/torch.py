@@ -21,7 +21,7 @@ def version():
 def value_and_grad(fn):
     def run(x):
         x = x.detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), _deferring():
             loss, aux = fn(x)
         (grad,) = torch.autograd.grad(loss, x)
         return (loss.detach(), {k: v.detach() for k, v in aux.items()}), grad
@@ -63,9 +63,10 @@ def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
         top, bottom, left, right = padding
         x, padding = F.pad(x, (0, 0, left, right, top, bottom)), 0
     y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride=strides, padding=padding)
-    if activation == "relu":
-        y = F.relu_(y)  # in place: a convolution does not need its own output for its gradient
-    return y.permute(0, 2, 3, 1)
+    # In place: a convolution does not need its own output for its gradient.
+    if activation == "relu" and _deferred and y.requires_grad:
+        return _Relu.apply(y)
+    return (F.relu_(y) if activation == "relu" else y).permute(0, 2, 3, 1)
 
 
 def max_pool(x, size, strides, padding=0):
@@ -168,12 +169,61 @@ def lay_out_kernel(variable):
     parameter.data = oihw.permute(2, 3, 1, 0)
 
 
-class _Gram(torch.autograd.Function):
-    """FᵀF of f: (N, C) in any precision, as (C, C) float32."""
+# Autograd goes back first through what was computed last. Gram matrices are: at the end of the network, of layers at its
+# beginning. Their gradients, as large as the layers, would all lie there until the way back has come to each layer:
+# at 1024 pixels a quarter of a step's memory. Within `value_and_grad` they are made at their layer instead.
+_deferred = False
+
+
+@contextlib.contextmanager
+def _deferring():
+    global _deferred
+    before, _deferred = _deferred, True
+    try:
+        yield
+    finally:
+        _deferred = before
+
+
+class _Relu(torch.autograd.Function):
+    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). In its gradient are those of the Gram matrices of
+    what it gives, which `_Gram` leaves here: (C, C) each, and the positions' roots of weights."""
 
     @staticmethod
-    def forward(ctx, f):
-        ctx.save_for_backward(f)
+    def forward(ctx, x):
+        y = torch.relu_(x.detach()).permute(0, 2, 3, 1)
+        ctx.save_for_backward(y)
+        ctx.set_materialize_grads(False)
+        ctx.grams = []
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        (y,) = ctx.saved_tensors
+        own, ctx.grams = ctx.grams, []
+        total = grad
+        for pull, roots in own:
+            part = _gram_gradient(y, pull, roots)
+            total = part if total is None else part.add_(total)
+        if total is None:
+            return None
+        if not own:
+            return torch.ops.aten.threshold_backward(total, y, 0).permute(0, 3, 1, 2)
+        torch.ops.aten.threshold_backward.grad_input(total, y, 0, grad_input=total)  # nobody else has seen it
+        return total.permute(0, 3, 1, 2)
+
+
+class _Gram(torch.autograd.Function):
+    """Σ w f fᵀ of features in any precision, (1, H, W, C), as (C, C) float32; roots: those of w, or None."""
+
+    @staticmethod
+    def forward(ctx, features, roots):
+        node = features.grad_fn if _deferred else None
+        ctx.layer = node if isinstance(node, _Relu._backward_cls) else None
+        ctx.roots = roots
+        if ctx.layer is None:
+            ctx.save_for_backward(features)
+        f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
         if f.dtype == torch.float32:
             return f.T @ f
         if f.is_cuda:
@@ -182,8 +232,18 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        (f,) = ctx.saved_tensors
-        return f @ (g + g.T).to(f.dtype)
+        pull = g + g.T
+        if ctx.layer is not None:
+            ctx.layer.grams.append((pull, ctx.roots))
+            return None, None
+        return _gram_gradient(*ctx.saved_tensors, pull, ctx.roots), None
+
+
+def _gram_gradient(features, pull, roots):
+    """Of features, (1, H, W, C), where that of their Gram matrix is half of `pull`, a symmetric (C, C)."""
+    f = features if roots is None else features * roots
+    grad = (f.reshape(-1, f.shape[-1]) @ pull.to(f.dtype)).view(features.shape)
+    return grad if roots is None else grad.mul_(roots)
 
 
 def _gram_in_chunks(f, rows=2048):
@@ -199,8 +259,8 @@ def _gram_in_chunks(f, rows=2048):
     return total
 
 
-def gram(features):
-    return _Gram.apply(features.reshape(-1, features.shape[-1]))
+def gram(features, roots=None):
+    return _Gram.apply(features, roots)
 
 
 def zeros_to_fill(shape, dtype="float32"):
@@ -257,15 +317,14 @@ def configure(deterministic, pixels=None):
 
 
 def _keep_memory(all_of_it):
-    """Lets glibc keep what is freed, up to the peak, for the next step. By default it gives every large array back to
-    the system, which then clears the same pages anew: a fifth of a training step's time on some machines. The largest
-    arrays of a painting go back all the same: kept, they leave holes that nothing else fits into, at 1024 pixels 0.7 GB
-    of 2.6, to save a twelfth of a step's time (docs/benchmarks.md)."""
+    """Lets glibc keep what is freed for the next step. By default it gives every large array back to the system, which
+    then clears the same pages anew: a fifth of a training step's time on some machines. Of a painting it keeps half a
+    gigabyte: with all of it large pictures leave holes that nothing else fits into (docs/benchmarks.md)."""
     with contextlib.suppress(OSError, AttributeError):  # another system, another C library
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-4, 0 if all_of_it else 65536)  # M_MMAP_MAX: how many arrays may have a mapping of their own
         mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: bytes from which on they have one, the largest it takes
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: bytes, the largest it takes
+        mallopt(-1, 2**31 - 1 if all_of_it else 2**29)  # M_TRIM_THRESHOLD: bytes that are kept at the heap's end
 
 
 def fast_bfloat16():

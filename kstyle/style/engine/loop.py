@@ -1,5 +1,6 @@
 """The loop at one size: steps of an optimiser on a picture, with averaging and guards."""
 
+import gc
 import logging
 from dataclasses import dataclass, field
 
@@ -238,6 +239,7 @@ def _advance(courses, step, last, between=None):
     for number in range(len(first.rows), first.steps):
         backend.adapt_threads()
         pending.append(step())
+        gc.collect(1)  # Keras, on its way through a model, leaves a circle of references that holds the whole picture
         asked = [course.on_step(losses) for course, losses in zip(courses, pending[-1]) if not course.ended]
         if len(pending) < interval and number + 1 < first.steps and not any(asked):
             continue

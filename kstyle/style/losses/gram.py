@@ -14,11 +14,10 @@ from kstyle.style.losses.scalings import GRAM_SCALINGS
 ops = keras.ops
 
 
-def weighed(features, weights):
-    """(1, H, W, C) multiplied so that in the sum of f fᵀ each position has its weight: (1, H, W, 1), or None: 1."""
-    if weights is None:
-        return features
-    return features * ops.cast(ops.sqrt(ops.convert_to_tensor(weights)), features.dtype)
+def sum_of_products(features, weights):
+    """Σ w f fᵀ over positions of (1, H, W, C), each with its weight: (1, H, W, 1), or None: 1."""
+    roots = None if weights is None else ops.cast(ops.sqrt(ops.convert_to_tensor(weights)), features.dtype)
+    return backend.gram(features, roots)
 
 
 def scaled_gram(features: Tensor, scaling: str, shift: float = 0.0, weights: Tensor | None = None) -> Tensor:
@@ -42,8 +41,7 @@ def scaled_gram(features: Tensor, scaling: str, shift: float = 0.0, weights: Ten
     positions = features.shape[1] * features.shape[2]
     if shift:
         features = features + shift
-    features = weighed(features, weights)
-    return backend.gram(features) * scale_of(scaling, channels, positions)
+    return sum_of_products(features, weights) * scale_of(scaling, channels, positions)
 
 
 def gram_loss(

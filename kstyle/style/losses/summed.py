@@ -11,7 +11,7 @@ import keras
 
 from kstyle import backend
 from kstyle.style.losses import transport
-from kstyle.style.losses.gram import gram_distance, scale_of, weighed
+from kstyle.style.losses.gram import gram_distance, scale_of, sum_of_products
 from kstyle.style.losses.moments import rows, weighed_rows
 from kstyle.style.losses.scalings import GRAM_LOSSES
 
@@ -39,7 +39,7 @@ class Summed:
 def _gram(scaling):
     def of_tile(features, weights, term, about):
         features = features + term.shift if term.shift else features
-        return (backend.gram(weighed(features, weights)),)
+        return (sum_of_products(features, weights),)
 
     def scaled(total, positions):
         return total * scale_of(scaling, total.shape[0], positions)
