@@ -95,7 +95,7 @@ def test_gram_and_its_gradient(dtype):
 
 
 def test_gram_matrices_along_a_network():
-    """Failure: the gradient of a Gram matrix, which is added where its layer is come to on the way back, is lost, counted
+    """Failure: the gradient of a Gram matrix, which is added where the way back comes to its layer, is lost, counted
     twice, or takes another layer's weights. Against the same loss written without `backend.gram`."""
     kernels = [tensor(RNG.normal(0, 0.3, shape)) for shape in ((3, 3, 3, 4), (3, 3, 4, 5))]
     pulls = [tensor(RNG.normal(0, 1, (n, n))) for n in (4, 4, 5)]

@@ -169,9 +169,9 @@ def lay_out_kernel(variable):
     parameter.data = oihw.permute(2, 3, 1, 0)
 
 
-# Autograd goes back first through what was computed last. Gram matrices are: at the end of the network, of layers at its
-# beginning. Their gradients, as large as the layers, would all lie there until the way back has come to each layer:
-# at 1024 pixels a quarter of a step's memory. Within `value_and_grad` they are made at their layer instead.
+# Autograd goes back first through what was computed last. Gram matrices are, those of the network's first layers too.
+# Their gradients, as large as the layers, would all lie there until the way back has come to each layer: at 1024 pixels
+# a quarter of a step's memory. Within `value_and_grad` they are made at their layer instead.
 _deferred = False
 
 
@@ -186,8 +186,8 @@ def _deferring():
 
 
 class _Relu(torch.autograd.Function):
-    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). In its gradient are those of the Gram matrices of
-    what it gives, which `_Gram` leaves here: (C, C) each, and the positions' roots of weights."""
+    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). Its gradient has those of its Gram matrices in it,
+    for which `_Gram` leaves here what they are made of: (C, C) each, and the positions' roots of weights."""
 
     @staticmethod
     def forward(ctx, x):
