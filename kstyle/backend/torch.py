@@ -186,8 +186,8 @@ def _deferring():
 
 
 class _Relu(torch.autograd.Function):
-    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). Its gradient has those of its Gram matrices in it,
-    for which `_Gram` leaves here what they are made of: (C, C) each, and the positions' roots of weights."""
+    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). Its gradient includes that of its Gram matrices,
+    for which `_Gram` leaves here what is needed: (C, C) each, and the positions' roots of weights."""
 
     @staticmethod
     def forward(ctx, x):

@@ -28,7 +28,7 @@ def unordered(tasks, jobs):
         jobs, return_as="generator_unordered", batch_size=1, mmap_mode="c",
         initializer=_begin, initargs=(os.getpid(), os.getcwd()),
     )  # fmt: skip
-    with _ignored():  # which the processes inherit
+    with _ignored(), _quiet():  # which the processes inherit
         return parallel(joblib.delayed(function)(*arguments) for function, arguments in tasks)
 
 
@@ -51,3 +51,15 @@ def _ignored():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """The process that clears away what stopped ones leave does so without a word: a semaphore that was given back as
+    the stop came is none of the user's business."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONWARNINGS") if before is None else os.environ.update(PYTHONWARNINGS=before)
