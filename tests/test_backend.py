@@ -128,11 +128,15 @@ def test_as_numpy():
 
 
 def test_put_row():
-    """Failure: L-BFGS overwrites the wrong pair."""
+    """Failure: L-BFGS overwrites the wrong pair, or the wrong part of one."""
     matrix = RNG.normal(0, 1, (4, 6)).astype("float32")
     variable = keras.Variable(matrix)
     backend.put_row(variable, ops.convert_to_tensor(2, "int32"), tensor(np.arange(6)))
     matrix[2] = np.arange(6)
+    assert np.array_equal(array(variable.value), matrix)
+    backend.put_row(variable, ops.convert_to_tensor(1, "int32"), tensor([7, 8]), 3)
+    backend.put(variable, 3, tensor(np.ones((1, 6))))
+    matrix[1, 3:5], matrix[3] = (7, 8), 1
     assert np.array_equal(array(variable.value), matrix)
 
 

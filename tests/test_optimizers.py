@@ -61,6 +61,7 @@ def wells(x):
     return ((x**2 - 1) ** 2).sum()
 
 
+@pytest.mark.parametrize("part", [2**24, 5])
 @pytest.mark.parametrize(
     ("function", "start", "history"),
     [
@@ -69,11 +70,13 @@ def wells(x):
         (wells, np.linspace(0.2, 0.5, 12), 4),
     ],
 )
-def test_lbfgs_takes_torchs_steps(function, start, history):
-    """Failure: pictures published with L-BFGS come out differently. 25 steps wrap the ring of stored pairs.
+def test_lbfgs_takes_torchs_steps(function, start, history, part, monkeypatch):
+    """Failure: pictures published with L-BFGS come out differently, or large ones, of which it takes a part at a time.
+    25 steps wrap the ring of stored pairs.
 
     Each step begins where torch's does, with the gradient that torch has, in float64.
     """
+    monkeypatch.setattr(optimizers, "PART", part)
     places, gradients = torchs(function, start, 25, history)
     x = keras.Variable(places[0], dtype="float32")
     optimizer = optimizers.make("lbfgs", history=history)
@@ -212,6 +215,24 @@ def test_lbfgs_is_carried(new):
     print(losses, fresh)
     assert (np.diff(losses) < 0).all()
     assert losses[1] < 0.7 * fresh[1]  # without the pairs the first step is a gradient of length 1
+
+
+def test_lbfgs_is_carried_into_a_shorter_history():
+    """Failure: a size that has memory for fewer pairs stops the painting, or keeps old ones, or takes them in another
+    order. Nine steps wrap the ring of six."""
+    shape = (24, 32)
+    _, positions, before = ours(valley(shape), np.zeros((*shape, 3)), 9, learning_rate=1.0, history=6)
+    after = optimizers.make("lbfgs", learning_rate=1.0, history=4)
+    after.build([keras.Variable(positions[-1], dtype="float32")])
+    optimizers.carry(before, after, lambda picture, kind: picture, 1.0)
+    old, new = (
+        {name: ops.convert_to_numpy(o._state[0][name].value) for name in ["s", "y", "sy", "length"]}
+        for o in (before, after)
+    )
+    newest = [(int(old["length"]) - back) % 6 for back in (4, 3, 2, 1)]
+    for name in ("s", "y"):
+        assert np.array_equal(new[name], old[name][newest])
+    assert int(new["length"]) == 4 and np.allclose(new["sy"], old["sy"][newest][:, newest], rtol=1e-3)
 
 
 def test_others_start_anew():

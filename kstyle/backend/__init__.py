@@ -18,7 +18,8 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
 | `gram(features, roots)` | sum over positions of w f fᵀ, accumulated in float32; `roots` of w, or None: 1 |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
-| `put_row(variable, index, row)` | replaces one row of a matrix, in place where that exists |
+| `put_row(variable, index, row, start)` | replaces one row of a matrix, or a part of it, in place where that exists |
+| `put(variable, start, values)` | replaces what lies from `start` on along the first axis, likewise |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; what memory is kept for a step |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
@@ -65,6 +66,7 @@ lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
 zeros_to_fill = _framework.zeros_to_fill
 put_row = _framework.put_row
+put = _framework.put
 as_numpy = _framework.as_numpy
 configure = _framework.configure
 adapt_threads = _framework.adapt_threads

@@ -125,8 +125,13 @@ def zeros_to_fill(shape, dtype="float32"):
     return jnp.zeros(shape, dtype)
 
 
-def put_row(variable, index, row):
-    variable.assign(jnp.asarray(variable.value).at[index].set(row))
+def put_row(variable, index, row, start=0):
+    variable.assign(jnp.asarray(variable.value).at[index, start : start + len(row)].set(row))
+
+
+def put(variable, start, values):
+    whole = len(values) == variable.shape[0]
+    variable.assign(values if whole else jnp.asarray(variable.value).at[start : start + len(values)].set(values))
 
 
 def as_numpy(tensor):

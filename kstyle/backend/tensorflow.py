@@ -129,8 +129,18 @@ def zeros_to_fill(shape, dtype="float32"):
     return tf.zeros(shape, dtype)
 
 
-def put_row(variable, index, row):
-    variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
+def put_row(variable, index, row, start=0):
+    if row.shape[0] == variable.shape[1]:
+        variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
+    else:
+        variable.value[index, start : start + row.shape[0]].assign(row)
+
+
+def put(variable, start, values):
+    if values.shape[0] == variable.shape[0]:
+        variable.assign(values)
+    else:
+        variable.value[start : start + values.shape[0]].assign(values)
 
 
 def as_numpy(tensor):

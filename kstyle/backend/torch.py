@@ -271,9 +271,14 @@ def zeros_to_fill(shape, dtype="float32"):
     return torch.from_numpy(np.zeros(shape, dtype))
 
 
-def put_row(variable, index, row):
+def put_row(variable, index, row, start=0):
     with torch.no_grad():
-        variable.value.index_copy_(0, index.reshape(1).long(), row[None])
+        variable.value[:, start : start + len(row)].index_copy_(0, index.reshape(1).long(), row[None])
+
+
+def put(variable, start, values):
+    with torch.no_grad():
+        variable.value[start : start + len(values)] = values
 
 
 def as_numpy(tensor):

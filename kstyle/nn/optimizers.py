@@ -17,6 +17,9 @@ from kstyle.open_names import Names, called
 
 ops = keras.ops
 
+# Numbers of a picture that L-BFGS takes at a time: those of one of 2300 pixels a side.
+PART = 2**24
+
 
 @keras.saving.register_keras_serializable("kstyle")
 class LBFGS(keras.optimizers.Optimizer):
@@ -95,56 +98,75 @@ class LBFGS(keras.optimizers.Optimizer):
         state = self._state[keras_private.place(self, variable)]
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
+        parts = parts_of(x.shape[0])
         started = state["started"].value > 0
-        # The displacement is the step, and what has changed the picture since: a clamp. The difference of the two
-        # positions alone would lose a short step to rounding.
-        moved = state["moved"].value + (x - state["position"].value)
-        self._store(state, moved, g - state["gradient"].value, started)
+        self._store(state, x, g, parts, started)
         # Without any curvature, stored here or carried over from a coarser picture, a step is a short one along the
         # gradient. torch takes only its first one so, and then the bare gradient, which can be of any size.
         cautious = state["length"].value == 0
         if self.first_step is None:
-            short = ops.minimum(1.0, 1.0 / (ops.sum(ops.abs(g)) + 1e-38))
+            short = ops.minimum(1.0, 1.0 / (_total(ops.sum(ops.abs(g[part])) for part in parts) + 1e-38))
             cautious = ops.logical_and(cautious, ops.logical_not(started))
         else:
-            short = self.first_step / (ops.sqrt(ops.mean(ops.square(g))) + 1e-38)
+            short = self.first_step / (_root_mean_square([g[part] for part in parts]) + 1e-38)
         step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
-        direction = -self._inverse_hessian_times(state, g)
+        self._write_direction(state, g, parts)
+        direction = state["moved"].value
         if self.max_step is not None:
-            length = ops.abs(step) * ops.sqrt(ops.mean(ops.square(direction)))
+            length = ops.abs(step) * _root_mean_square([direction[part] for part in parts])
             step = step * ops.minimum(1.0, self.max_step / (length + 1e-38))
         # torch stops where the direction no longer descends; so do we, until the gradient changes.
-        step = ops.where(ops.sum(g * direction) < -1e-9, step, 0.0)
-        state["moved"].assign(step * direction)
-        state["position"].assign(x + step * direction)
-        state["gradient"].assign(g)
+        slope = _total(ops.sum(g[part] * direction[part]) for part in parts)
+        step = ops.where(slope < -1e-9, step, 0.0)
+        for part in parts:
+            moved = step * direction[part]
+            backend.put(state["position"], part.start, x[part] + moved)
+            backend.put(state["moved"], part.start, moved)
+            backend.put(state["gradient"], part.start, g[part])
         state["started"].assign(ops.ones(()))
-        variable.assign(ops.cast(ops.reshape(x + step * direction, variable.shape), variable.dtype))
+        variable.assign(ops.cast(ops.reshape(state["position"].value, variable.shape), variable.dtype))
 
-    def _store(self, state, s, y, started):
-        """Writes the pair over the oldest one if it has positive curvature, and the products with it."""
+    def _store(self, state, x, g, parts, started):
+        """Writes the last step and the change of the gradient over the oldest pair, if they have positive curvature,
+        and the products with them."""
         m = self.history
-        ys = ops.sum(y * s)
+
+        def pair(part):
+            # The displacement is the step, and what has changed the picture since: a clamp. The difference of the two
+            # positions alone would lose a short step to rounding.
+            s = state["moved"].value[part] + (x[part] - state["position"].value[part])
+            return s, g[part] - state["gradient"].value[part]
+
+        ys, squares = 0.0, 0.0
+        for part in parts:
+            s, y = pair(part)
+            ys, squares = ys + ops.sum(y * s), squares + ops.sum(y * y)
         good = ops.logical_and(started, ys > 1e-10)
         row = state["length"].value % m
-        old_s, old_y = ops.take(state["s"].value, row, axis=0), ops.take(state["y"].value, row, axis=0)
-        s, y = ops.where(good, s, old_s), ops.where(good, y, old_y)
-        backend.put_row(state["s"], row, s)
-        backend.put_row(state["y"], row, y)
+        s_y, y_s = 0.0, 0.0
+        for part in parts:
+            kept = [ops.take(state[name].value[:, part], row, axis=0) for name in ("s", "y")]
+            s, y = (ops.where(good, new, old) for new, old in zip(pair(part), kept))
+            backend.put_row(state["s"], row, s, part.start)
+            backend.put_row(state["y"], row, y, part.start)
+            s_y = s_y + ops.matmul(state["s"].value[:, part], y)  # column `row` of S Yᵀ
+            # Row `row` of S Yᵀ, and of Y Yᵀ.
+            y_s = y_s + ops.matmul(state["y"].value[:, part], ops.stack([s, y], axis=1))
         here = ops.one_hot(row, m, dtype="float32")
         sy, yy = state["sy"].value, state["yy"].value
-        s_y = ops.matmul(state["s"].value, y)  # column `row` of S Yᵀ
-        y_s = ops.matmul(state["y"].value, ops.stack([s, y], axis=1))  # row `row` of S Yᵀ, and of Y Yᵀ
         keep = (1 - here)[:, None] * (1 - here)[None]
         cross = here[:, None] * y_s[None, :, 0] + (s_y * (1 - here))[:, None] * here[None]
         square = here[:, None] * y_s[None, :, 1] + (y_s[:, 1] * (1 - here))[:, None] * here[None]
         state["sy"].assign(sy * keep + cross)
         state["yy"].assign(yy * keep + square)
-        state["scale"].assign(ops.where(good, ys / (ops.sum(y * y) + 1e-38), state["scale"].value))
+        state["scale"].assign(ops.where(good, ys / (squares + 1e-38), state["scale"].value))
         state["length"].assign(state["length"].value + ops.cast(good, "int32"))
 
-    def _inverse_hessian_times(self, state, g):
-        """H g in the compact form: γ g + [Sᵀ  γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, −R⁻ᵀ], [−R⁻¹, 0]] [S g; γ Y g]."""
+    def _write_direction(self, state, g, parts):
+        """Assigns −H g to `moved`. H in the compact form:
+
+        H g = γ g + [Sᵀ  γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, −R⁻ᵀ], [−R⁻¹, 0]] [S g; γ Y g].
+        """
         m, gamma = self.history, state["scale"].value
         s, y = state["s"].value, state["y"].value
         age = (state["length"].value + ops.arange(m, dtype="int32")) % m  # oldest first
@@ -156,14 +178,16 @@ class LBFGS(keras.optimizers.Optimizer):
         diagonal = ops.diagonal(sy)
         # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is.
         upper = ops.triu(sy) + ops.diag(ops.cast(diagonal <= 0, "float32"))
-        u = ops.take(ops.matmul(s, g), age)[:, None]
-        w = ops.take(ops.matmul(y, g), age)[:, None]
+        u = ops.take(_total(ops.matmul(s[:, part], g[part]) for part in parts), age)[:, None]
+        w = ops.take(_total(ops.matmul(y[:, part], g[part]) for part in parts), age)[:, None]
         p = ops.solve_triangular(upper, u, lower=False)
         inner = diagonal[:, None] * p + gamma * ops.matmul(yy, p) - gamma * w
         a = ops.solve_triangular(ops.transpose(upper), inner, lower=True)
         back = ops.argsort(age)
         a, p = ops.take(a[:, 0], back), ops.take(p[:, 0], back)
-        return gamma * g + ops.matmul(a, s) - gamma * ops.matmul(p, y)
+        for part in parts:
+            along = gamma * g[part] + ops.matmul(a, s[:, part]) - gamma * ops.matmul(p, y[:, part])
+            backend.put(state["moved"], part.start, -along)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -172,6 +196,28 @@ class LBFGS(keras.optimizers.Optimizer):
             "first_step": self.first_step,
             "max_step": self.max_step,
         }
+
+
+def parts_of(n, size=1):
+    """Slices of n rows of `size` numbers, together all of them: what is made of one for a moment is small beside a
+    large picture.
+
+    >>> parts_of(5, PART // 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    each = max(1, PART // size)
+    return [slice(first, min(first + each, n)) for first in range(0, n, each)]
+
+
+def _total(terms):
+    first, *others = terms
+    return sum(others, first)
+
+
+def _root_mean_square(parts):
+    if len(parts) == 1:
+        return ops.sqrt(ops.mean(ops.square(parts[0])))
+    return ops.sqrt(_total(ops.sum(ops.square(part)) for part in parts) / sum(part.shape[0] for part in parts))
 
 
 def _registry():
@@ -363,24 +409,29 @@ def _carry_lbfgs(old, new, enlarge, ratio):
     def resized(row, factor):
         return enlarge(row.reshape(shape), "bicubic").reshape(-1) * np.float32(factor)
 
+    length, before, m = int(_numpy(old["length"])), old["s"].shape[0], new["s"].shape[0]
+    places = {row: row for row in range(min(length, before))}
+    if m != before:  # the newest, in their order
+        newest = range(max(0, length - min(m, before)), length)
+        places = {number % before: place for place, number in enumerate(newest)}
+        length = len(places)
     # Each row goes to its place as it is made: a second copy of a large picture's history is gigabytes.
     for name, factor in (("s", 1), ("y", ratio)):
-        before = _numpy(old[name])
-        for number in range(min(int(_numpy(old["length"])), len(before))):  # the others are 0, and are so already
-            row = ops.convert_to_tensor(resized(before[number], factor))
-            backend.put_row(new[name], ops.convert_to_tensor(number, "int32"), row)
+        for row, place in places.items():
+            values = ops.convert_to_tensor(resized(_numpy(old[name])[row], factor))
+            backend.put_row(new[name], ops.convert_to_tensor(place, "int32"), values)
     s, y = _numpy(new["s"]), _numpy(new["y"])
     curvature = np.array([(s_row * y_row).sum() for s_row, y_row in zip(s, y)])
-    if (curvature[_numpy(old["sy"]).diagonal() > 0] <= 0).any():  # resizing broke a pair: better none than a wrong one
+    if (curvature[list(places.values())] <= 0).any():  # resizing broke a pair: better none than a wrong one
         for name in ("s", "y"):
             new[name].assign(ops.zeros_like(new[name]))
         return
     for name, value in (("sy", s @ y.T), ("yy", y @ y.T)):
         new[name].assign(value)
-    new["length"].assign(old["length"])
-    newest = (int(_numpy(old["length"])) - 1) % len(s)
-    if curvature[newest] > 0:
-        new["scale"].assign(curvature[newest] / (y[newest] @ y[newest]))
+    new["length"].assign(length)
+    latest = (length - 1) % m
+    if curvature[latest] > 0:
+        new["scale"].assign(curvature[latest] / (y[latest] @ y[latest]))
 
 
 def _numpy(variable):

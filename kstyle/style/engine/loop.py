@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.nn import optimizers
 from kstyle.style.passes import pyramid
 
 ops = keras.ops
@@ -121,19 +122,27 @@ class Canvas:
 
     def take(self, loss, grad):
         """The step itself, from the loss of the picture as it is and its gradient."""
-        before = self.image.value
         better = loss < self.best_loss.value  # false for NaN
-        self.best.assign(ops.where(better, before, self.best.value))
+        for part in self._parts():
+            best = ops.where(better, self.image.value[part], self.best.value[part])
+            backend.put(self.best, part.start, best)
         self.best_loss.assign(ops.where(better, loss, self.best_loss.value))
-        before = before + 0.0  # torch's optimisers write into the picture itself
+        before = self.image.value + 0.0  # torch's optimisers write into the picture itself
         self.optimizer.apply([grad], [self.image])
-        after = before + self.shrink.value * (self.image.value - before)
-        # With `shrink` at 0 the picture stays, even if the optimiser, which still runs, comes to NaN.
-        self.image.assign(ops.where(self.shrink.value > 0, self._clamp(after), before))
         decay = self.settings.average
+        for part in self._parts():
+            after = before[part] + self.shrink.value * (self.image.value[part] - before[part])
+            # With `shrink` at 0 the picture stays, even if the optimiser, which still runs, comes to NaN.
+            after = ops.where(self.shrink.value > 0, self._clamp(after), before[part])
+            backend.put(self.image, part.start, after)
+            if decay:
+                backend.put(self.mean, part.start, decay * self.mean.value[part] + (1 - decay) * after)
         if decay:
-            self.mean.assign(decay * self.mean.value + (1 - decay) * self.image.value)
             self.mean_weight.assign(decay * self.mean_weight.value + (1 - decay))
+
+    def _parts(self):
+        rows, *row = self.image.shape
+        return optimizers.parts_of(rows, int(np.prod(row)))
 
     def _clamp(self, image):
         if self.settings.clamp is None:

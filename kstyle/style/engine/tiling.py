@@ -168,7 +168,8 @@ class TiledObjective:
 
         def evaluate(values):
             image = ops.convert_to_numpy(joined(values))
-            (loss, parts), pull = of_sums(self._totals(image))
+            (loss, found), pull = of_sums(self._totals(image))
+            parts = {part.column: found[part.column] for part in self._parts}  # JAX returns dicts sorted
             grad = np.zeros(image.shape, "float32")
             for number, tile in enumerate(self._tiles.tiles):
                 _, found = self._program(number, "pulled")(*self._arguments(number, image), pull)
