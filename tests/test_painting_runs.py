@@ -30,6 +30,7 @@ SCALES = "scales: {smallest: 32, factor: 2, steps: [4, 4, 3], carry: true, margi
 LBFGS = SHALLOW.replace("{name: adam, learning_rate: 0.03}", "{name: lbfgs, history: 4}")
 PRESETS = {
     "lbfgs": LBFGS + SCALES,
+    "tiled": LBFGS + SCALES,
     "average": SHALLOW + SCALES + "average: 0.9\n",
     "sampling": SHALLOW + SCALES + "terms: [{loss: remd, layers: {block1_conv1: 1}, weight: 1, samples: 64}]\n",
 }
@@ -54,6 +55,8 @@ def test_killed_ten_times_it_is_the_same_picture(tmp_path):
         paths = [tmp_path / f"{kind}-{name}" for name in ("whole", "killed")]
         assert paths[0].joinpath("picture.png").read_bytes() == paths[1].joinpath("picture.png").read_bytes(), said
         assert len(paths[1].joinpath("history.csv").read_text().splitlines()) == 1 + 11
+    pictures = [tmp_path.joinpath(f"{kind}-whole", "picture.png").read_bytes() for kind in ("lbfgs", "tiled")]
+    assert pictures[0] != pictures[1]  # rounded otherwise: it was painted by tiles
 
 
 @pytest.fixture

@@ -154,6 +154,7 @@ def resume(
         painter = Painter(
             pictures.styles, settings, precision=made["precision"], style_masks=pictures.style_masks,
             blend=made["blend"], weights=record["weights"], deterministic=made["deterministic"], progress=progress,
+            max_memory=record.get("max_memory"),
         )  # fmt: skip
         painter.preset = made["preset"]
         return painter

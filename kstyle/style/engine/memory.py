@@ -20,15 +20,19 @@ from kstyle.style.passes import sizes
 
 # Of memory that is free this much is planned with, where no limit is given: other programs want some too.
 MARGIN = 0.85
-# A step holds at its peak what the layers of the network give, and so many arrays as large as the largest of them:
-# gradients, and what the kernels themselves need.
-WIDEST = 8
+# A step holds at its peak what the layers of the network give, and so many arrays as large as the largest of them, by
+# the bytes of a number: gradients, and what the kernels themselves need.
+WIDEST = {4: 3.5, 2: 6}
 # Arrays of the picture's size beside the optimiser's: picture, best, gradient, and what a step makes for a moment.
-ARRAYS = 19
+ARRAYS = 9
+# Bytes that the allocator keeps for the next step.
+KEPT = 150e6
 # Numbers that layers give for a pixel, and the largest of them, of a network that nothing is known of.
 UNKNOWN = 500.0, 64.0
-# How much longer a step takes by tiles: each is looked at twice, and so is what lies around it.
-TILED = 1.6
+# How much longer a step takes for a pixel that is seen by tiles, the second look being a third of the first.
+TWICE = 1.35
+# A prediction may be this much too low, and what was planned still fits.
+SAFE = 1.08
 # Sides of tiles that are tried, from the fewest to the smallest.
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # Shorter histories of L-BFGS are tried where tiles alone do not help.
@@ -76,21 +80,20 @@ class Plan:
     Attributes:
         passes: list of `kstyle.style.passes.sizes.Pass`.
         peaks: for each the bytes that the process is predicted to take at most.
+        looks: for each the pixels that the network is shown in all of its steps, those shown twice counted so.
         limit: bytes.
         seconds: that it takes about; None: not known.
     """
 
     passes: list
     peaks: list
+    looks: list
     limit: int
     seconds: float | None = None
 
     def timed(self, each: float) -> "Plan":
         """The same with its time, of `each` seconds a step for a pixel."""
-        pixels = sum(
-            now.steps * now.shape[0] * now.shape[1] * (1 if now.tile is None else TILED) for now in self.passes
-        )
-        return dataclasses.replace(self, seconds=each * pixels)
+        return dataclasses.replace(self, seconds=each * sum(self.looks))
 
 
 def parsed(text):
@@ -143,7 +146,8 @@ def fitted(passes, extractor, limit=None):
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
-    return Plan([way for way, _ in planned], [peak for _, peak in planned], limit)
+    looks = [_looks(way, network) for way, _ in planned]
+    return Plan([way for way, _ in planned], [peak for _, peak in planned], looks, limit)
 
 
 def smaller(now, extractor):
@@ -164,7 +168,7 @@ def told(now, peak):
 def _fitted(now, network, limit, base, taken):
     for way in _ways(now):
         needed = peak(way, network, base, taken)
-        if needed <= limit and _can(way, network):
+        if needed * SAFE <= limit and _can(way, network):
             return way, needed
     return None
 
@@ -188,13 +192,23 @@ def peak(now, network, base, taken):
     shape = tuple(side + 2 * now.margin for side in now.shape)
     pixels = shape[0] * shape[1]
     own = 12 * pixels * (ARRAYS + _of_optimizer(now.settings, taken) + 2 * bool(now.settings.average))
-    held = network.size * (network.given + WIDEST * network.widest)
+    held = network.size * (network.given + WIDEST[network.size] * network.widest)
+    base = base + KEPT
     if now.tile is None:
         return int(base + own + held * pixels)
     shown = now.tile + 2 * (network.reach or 0)
     seen = min(shape[0], shown) * min(shape[1], shown)
     goals = network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
     return int(base + own + goals + held * seen)
+
+
+def _looks(now, network):
+    shape, share = [side + 2 * now.margin for side in now.shape], 1.0
+    if now.tile is not None:
+        # Each cut between two tiles shows what lies on both sides of it twice.
+        shape = [side + 2 * network.reach * (-(-side // now.tile) - 1) for side in shape]
+        share = TWICE
+    return share * now.steps * shape[0] * shape[1]
 
 
 def _of_optimizer(settings, taken):
@@ -212,6 +226,6 @@ def _largest(now, network, limit, base, taken, tiled=True):
         if min(there.shape) < sizes.SMALLEST_SIDE:
             return None
         ways = _ways(there) if tiled else [dataclasses.replace(there, tile=None)]
-        if any(peak(way, network, base, taken) <= limit and _can(way, network) for way in ways):
+        if any(peak(way, network, base, taken) * SAFE <= limit and _can(way, network) for way in ways):
             return side
     return None

@@ -87,6 +87,7 @@ class Folder:
                 "extended": 0,
                 "seed": seed,
                 "weights": painter.weights,
+                "max_memory": painter.max_memory,
                 "plugins": plugins.loaded(),
                 "pictures": sources.entries,
                 "made_with": painter.record(),
