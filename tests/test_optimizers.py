@@ -8,7 +8,7 @@ from keras import ops
 import kstyle
 from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.nn import optimizers
+from kstyle.nn import lbfgs, optimizers
 from kstyle.pictures import images
 from kstyle.style.jobs import sweep
 
@@ -76,7 +76,7 @@ def test_lbfgs_takes_torchs_steps(function, start, history, part, monkeypatch):
 
     Each step begins where torch's does, with the gradient that torch has, in float64.
     """
-    monkeypatch.setattr(optimizers, "PART", part)
+    monkeypatch.setattr(lbfgs, "PART", part)
     places, gradients = torchs(function, start, 25, history)
     x = keras.Variable(places[0], dtype="float32")
     optimizer = optimizers.make("lbfgs", history=history)

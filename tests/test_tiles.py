@@ -10,7 +10,7 @@ from kstyle.errors import UsageError
 from kstyle.models import features
 from kstyle.style import settings as style_settings
 from kstyle.style import transfer
-from kstyle.style.engine import grid, objective, targets, tiling
+from kstyle.style.engine import grid, objective, targets, tiles, tiling
 from kstyle.style.losses.scalings import GRAM_LOSSES
 from kstyle.style.losses.summed import SUMMED
 from kstyle.style.passes import regions, units
@@ -27,7 +27,7 @@ def pictures(height, width):
     return np.ascontiguousarray(crop), here, example("wave", 160)
 
 
-def both(settings, shape, side, masks=None):
+def both(settings, shape, side, masks=None, kind=tiles.Tiles):
     """(loss, parts, gradient) of the whole picture, and by tiles."""
     content, here, style = pictures(*shape)
     extractor = features.load("vgg19", settings.taps, precision="float32", pool=settings.network.pool)
@@ -37,10 +37,10 @@ def both(settings, shape, side, masks=None):
     whole = objective.Objective(
         extractor, settings, targets.content_targets(extractor, settings, content), aims, regions=seen
     )
-    tiles = tiling.Tiles(extractor, shape, side)
-    assert len(tiles.tiles) > 3
-    parts = tiling.Content(extractor, settings, content, tiles)
-    tiled = tiling.TiledObjective(extractor, settings, parts, aims, tiles, regions=seen)
+    divided = kind(extractor, shape, side)
+    assert len(divided.tiles) > 3
+    parts = tiles.Content(settings, content, divided)
+    tiled = tiling.TiledObjective(extractor, settings, parts, aims, divided, regions=seen)
     image = ops.convert_to_tensor(units.to_space(here, settings.space))
     found = []
     for each in (whole, tiled):
@@ -70,22 +70,30 @@ def settings_of(loss, content=None, weight=1.0, **more):
     return style_settings.load({**preset, **more})
 
 
+KINDS = pytest.mark.parametrize("kind", [tiles.Tiles, tiles.Halves])
+
+
+@KINDS
 @pytest.mark.parametrize("loss", SUMMED)
-def test_each_loss(loss):
+def test_each_loss(loss, kind):
     """Failure: a style term of the tiles is not that of the picture."""
-    check(both(settings_of(loss), (107, 91), 40))
+    check(both(settings_of(loss), (107, 91), 40, kind=kind))
 
 
+@KINDS
 @pytest.mark.parametrize("content", ["mse", "sum", "half_sum", "half_root", "relative"])
-def test_each_content_loss(content):
+def test_each_content_loss(content, kind):
     """Failure: a content term of the tiles is not that of the picture."""
     layers = {"block2_conv2": 1.0, "block3_conv1": 0.5}
     own = {"loss": content, "layers": layers, "weight": 2.0, "target_factor": 0.9}
-    check(both(settings_of("gatys", own, 0.0), (107, 91), 40))
+    check(both(settings_of("gatys", own, 0.0), (107, 91), 40, kind=kind))
 
 
-@pytest.mark.parametrize("shape", [(480, 640), (471, 613), (333, 1000)])
-def test_all_at_once(shape):
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((480, 640), tiles.Tiles), ((471, 613), tiles.Tiles), ((333, 1000), tiles.Tiles), ((471, 613), tiles.Halves)],
+)
+def test_all_at_once(shape, kind):
     """Failure: sizes that do not divide, several terms, average pooling, masks, total variation."""
     masks = [np.tile(np.linspace(0, 1, shape[1], dtype="float32"), (shape[0], 1)), None]
     terms = [{"loss": loss, "layers": SOME, "weight": 0.1} for loss in ("wasserstein", "batch_norm")]
@@ -98,7 +106,7 @@ def test_all_at_once(shape):
         network={"pool": "average"},
         tv={"kind": "squares", "weight": 0.01},
     )
-    check(both(settings, shape, 256, masks))
+    check(both(settings, shape, 256, masks, kind))
 
 
 def test_the_gradient_of_what_lies_around_a_tile_counts(monkeypatch):

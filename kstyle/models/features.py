@@ -4,7 +4,7 @@ trained with."""
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
+from kstyle.nn.layers import Pool2D
 from kstyle.nn.plain import NO_DESCRIPTION
 from kstyle.open_names import name_of
 from kstyle.pictures import images
@@ -25,6 +26,7 @@ ops = keras.ops
 
 Prepare = Callable[[Tensor], Tensor]
 MOST_NAMED = 40  # layers of a model, in an error
+BETWEEN = "between"  # what the first of two halves gives to the other
 GIVEN = "given by the caller"  # the origin of an extractor that was made of a user's model
 
 
@@ -133,6 +135,36 @@ class Extractor:
                 raise UsageError(f"{key}: the extractor {self.name} was given ready made; leave that away.")
             if key == "precision" and value not in ("auto", self.precision):
                 raise UsageError(f"precision: the extractor {self.name} is {self.precision}; got {value}.")
+
+    def halves(self) -> "tuple[Extractor, Extractor] | None":
+        """The same network in two, cut after its second pooling.
+
+        Returns:
+            One that gives the taps before the cut, and as `BETWEEN` what lies there; and one that gives the others, to
+            which that is the picture. None: there are no two poolings, or there is nothing after them.
+        """
+        layers = self.model.layers
+        pools = [number for number, layer in enumerate(layers) if isinstance(layer, Pool2D)]
+        if len(pools) < 2 or pools[1] == len(layers) - 1:
+            return None
+        first, then = layers[: pools[1] + 1], layers[pools[1] + 1 :]
+        names, outputs = {layer.name for layer in layers}, self.model.output
+        # Where the features before a ReLU are wanted too, it is a layer of its own.
+        given = {f"{key}_relu" if f"{key}_relu" in names else key.removesuffix("_pre"): key for key in outputs}
+        near = {given[layer.name]: outputs[given[layer.name]] for layer in first if layer.name in given}
+        x = between = keras.Input(tuple(first[-1].output.shape[1:]), dtype=self.precision)
+        far = {}
+        for layer in then:
+            x = layer(x)
+            if layer.name in given:
+                far[given[layer.name]] = x
+        taps = [{tap: key for tap, key in self.taps.items() if key in half} for half in (near, far)]
+        one = keras.Model(self.model.input, {**near, BETWEEN: first[-1].output}, name=self.name, trainable=False)
+        other = keras.Model(between, far, name=self.name, trainable=False)
+        return (
+            replace(self, model=one, taps={**taps[0], BETWEEN: BETWEEN}),
+            replace(self, model=other, taps=taps[1], preprocessing=lambda features: features),
+        )
 
     def facts(self) -> dict[str, str]:
         """Its name, and that of its preprocessing, for the record of what is painted with it."""

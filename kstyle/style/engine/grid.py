@@ -12,6 +12,7 @@ from typing import NamedTuple
 import keras
 
 from kstyle.errors import UsageError
+from kstyle.models.features import BETWEEN
 from kstyle.nn.layers import Conv2D, Pool2D
 
 
@@ -119,6 +120,7 @@ def of(extractor):
         elif not isinstance(layer, (keras.layers.InputLayer, keras.layers.ReLU)):
             raise _undivided(extractor)
         steps[layer.name] = stride
+    steps[BETWEEN] = stride  # of the first of two halves, its end
     strides = {tap: steps[layer.removesuffix("_pre")] for tap, layer in extractor.taps.items()}
     return Grid(-(-reach // stride) * stride, stride, strides, partial)
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
-from kstyle.nn import optimizers
+from kstyle.nn import lbfgs
 from kstyle.style.passes import pyramid
 
 ops = keras.ops
@@ -142,7 +142,7 @@ class Canvas:
 
     def _parts(self):
         rows, *row = self.image.shape
-        return optimizers.parts_of(rows, int(np.prod(row)))
+        return lbfgs.parts_of(rows, int(np.prod(row)))
 
     def _clamp(self, image):
         if self.settings.clamp is None:

@@ -27,14 +27,17 @@ WIDEST = {4: 3.5, 2: 6}
 ARRAYS = 9
 # Bytes that the allocator keeps for the next step.
 KEPT = 150e6
-# Numbers that layers give for a pixel, and the largest of them, of a network that nothing is known of.
-UNKNOWN = 500.0, 64.0
-# How much longer a step takes for a pixel that is seen by tiles, the second look being a third of the first.
-TWICE = 1.35
+# Numbers that layers give for a pixel, the largest of them, and the last, of a network that nothing is known of.
+UNKNOWN = 500.0, 64.0, 1.0
+# How much longer a step takes for a pixel that is seen by tiles, all of the network's layers or its first half: each is
+# looked at twice, first without a gradient.
+TWICE, HALVED = 1.35, 1.15
 # A prediction may be this much too low, and what was planned still fits.
 SAFE = 1.08
 # Sides of tiles that are tried, from the fewest to the smallest.
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+# And of the first half of a network, which sees so little around a tile that small ones cost no more.
+OF_HALVES = (1024, 512, 256)
 # Shorter histories of L-BFGS are tried where tiles alone do not help.
 HISTORIES = (5, 3, 2)
 
@@ -44,17 +47,26 @@ class Network:
     """What a pass's memory depends on of an extractor.
 
     Attributes:
-        given, widest: numbers that its layers give for each pixel of the picture: all of them, and the largest.
+        given, widest, last: numbers that its layers give for each pixel of the picture: all of them, the largest, and
+            the last.
         taps: {tap: numbers that it gives for each pixel}.
         size: bytes of a number.
         reach: of its `Grid`; None: it cannot be divided.
+        halves: the `Network` of each of its halves; None: it has none.
     """
 
     given: float
     widest: float
+    last: float
     taps: dict
     size: int
     reach: int | None
+    halves: tuple | None = None
+
+    @property
+    def held(self):
+        """Bytes that a step holds for a pixel that the network looks at."""
+        return self.size * (self.given + WIDEST[self.size] * self.widest)
 
 
 def network_of(extractor):
@@ -65,12 +77,19 @@ def network_of(extractor):
     except UsageError:
         return Network(*UNKNOWN, {}, size, None)
     each, stride = [3.0], 1
+    halves = extractor.halves()
+    first = len(halves[0].model.layers) if halves else 0
     for layer in extractor.model.layers:
         stride *= layer.strides if isinstance(layer, Pool2D) else 1
         each.append(layer.output.shape[-1] / stride**2)
     outputs = extractor.model.output
     taps = {tap: outputs[layer].shape[-1] / divided.strides[tap] ** 2 for tap, layer in extractor.taps.items()}
-    return Network(sum(each), max(each), taps, size, divided.reach)
+    both = None
+    if halves:
+        reach = grid.of(halves[0]).reach
+        parts = each[: first + 1], each[first + 1 :]
+        both = tuple(Network(sum(part), max(part), part[-1], taps, size, reach) for part in parts)
+    return Network(sum(each), max(each), each[-1], taps, size, divided.reach, both)
 
 
 @dataclass(frozen=True)
@@ -153,13 +172,17 @@ def fitted(passes, extractor, limit=None):
 def smaller(now, extractor):
     """The `Pass` in smaller tiles than it has, where memory was full against the prediction; None: there are none."""
     largest, network = now.tile or max(now.shape), network_of(extractor)
-    return next((way for way in _ways(now) if way.tile and way.tile < largest and _can(way, network)), None)
+    kinds = (False,) if now.tile and not now.halved else (True, False)
+    ways = [way for way in _ways(now) if way.tile and way.tile < largest and _can(way, network)]
+    return next((way for halved in kinds for way in ways if way.halved == halved), None)
 
 
 def told(now, peak):
     """A pass in words."""
     height, width = now.shape
     tiles = "whole" if now.tile is None else f"in tiles of {now.tile} px"
+    if now.halved:
+        tiles = f"the network's first half {tiles}"
     history = now.settings.optimizer.arguments.get("history")
     kept = f", {history} pairs of L-BFGS" if history is not None and now.settings.optimizer.name == "lbfgs" else ""
     return f"{width}×{height}: {now.steps} steps, {tiles}{kept}, about {said(peak)}"
@@ -176,7 +199,9 @@ def _fitted(now, network, limit, base, taken):
 def _ways(now):
     """The ways to paint a pass, from the fastest to that which takes least memory."""
     yield now.divided(None)
-    yield from (now.divided(side) for side in SIDES if side < max(now.shape) + 2 * now.margin)
+    sides = [side for side in SIDES if side < max(now.shape) + 2 * now.margin]
+    yield from (now.divided(side, halved=True) for side in sides if side in OF_HALVES)
+    yield from (now.divided(side) for side in sides)
     if now.settings.optimizer.name == "lbfgs":
         for history in HISTORIES:
             if history < now.settings.optimizer.arguments.get("history", 100):
@@ -184,7 +209,8 @@ def _ways(now):
 
 
 def _can(now, network):
-    return now.tile is None or (network.reach is not None and not tiling.undivided(now.settings))
+    divisible = now.tile is None or (network.reach is not None and not tiling.undivided(now.settings))
+    return divisible and not (now.halved and network.halves is None)
 
 
 def peak(now, network, base, taken):
@@ -192,19 +218,28 @@ def peak(now, network, base, taken):
     shape = tuple(side + 2 * now.margin for side in now.shape)
     pixels = shape[0] * shape[1]
     own = 12 * pixels * (ARRAYS + _of_optimizer(now.settings, taken) + 2 * bool(now.settings.average))
-    held = network.size * (network.given + WIDEST[network.size] * network.widest)
     base = base + KEPT
     if now.tile is None:
-        return int(base + own + held * pixels)
-    shown = now.tile + 2 * (network.reach or 0)
-    seen = min(shape[0], shown) * min(shape[1], shown)
+        return int(base + own + network.held * pixels)
     goals = network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
-    return int(base + own + goals + held * seen)
+    if now.halved and network.halves is not None:
+        first, other = network.halves
+        between = 8 * pixels * first.last  # what lies between the halves, and its gradient, in float32
+        return int(base + own + goals + between + max(first.held * _shown(now, first, shape), other.held * pixels))
+    return int(base + own + goals + network.held * _shown(now, network, shape))
+
+
+def _shown(now, network, shape):
+    """Pixels of the largest tile, what lies around it included."""
+    around = now.tile + 2 * (network.reach or 0)
+    return min(shape[0], around) * min(shape[1], around)
 
 
 def _looks(now, network):
     shape, share = [side + 2 * now.margin for side in now.shape], 1.0
-    if now.tile is not None:
+    if now.halved:
+        share = HALVED
+    elif now.tile is not None:
         # Each cut between two tiles shows what lies on both sides of it twice.
         shape = [side + 2 * network.reach * (-(-side // now.tile) - 1) for side in shape]
         share = TWICE

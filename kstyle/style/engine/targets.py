@@ -7,7 +7,7 @@ import numpy as np
 
 from kstyle.models import features
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import objective, strength, tiling
+from kstyle.style.engine import objective, strength, tiles, tiling
 from kstyle.style.engine.objective import features_of
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Positions
@@ -16,6 +16,9 @@ from kstyle.style.passes.sizes import Pass
 from kstyle.style.passes.styles import Styles, kept
 
 ops = keras.ops
+
+# Of a style picture all layers look at tiles, of this side at most, though only half of them look at the painting's.
+TILE_OF_STYLE = 512
 
 
 def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=False, tile=None):
@@ -45,11 +48,11 @@ def style_targets(extractor, settings, styles, blend, seed=0, seen=None, apart=F
             for name, term in wanted.items()
         }
     pairs = list(zip(views, seen or [None] * len(views)))
-    tiles = [tiling.Tiles(extractor, view.shape[:2], tile) for view in views]
+    divided = [tiles.Tiles(extractor, view.shape[:2], tile) for view in views]
     return {
         name: terms.target_of(
             term,
-            [tiling.statistics(extractor, term, *pair, each) for pair, each in zip(pairs, tiles)],
+            [tiling.statistics(extractor, term, *pair, each) for pair, each in zip(pairs, divided)],
             *(blend, apart, len(turns)),
         )
         for name, term in wanted.items()
@@ -147,15 +150,16 @@ def objective_of(
         side: long side of the finished picture in pixels.
     """
     settings, around, masks = now.settings, scene.around, scene.regions
-    style = known.of(extractor, settings, scene, seed, now.tile)
+    of_style = min(now.tile, TILE_OF_STYLE) if now.halved else now.tile
+    style = known.of(extractor, settings, scene, seed, of_style)
     if now.tile is None:
         aims = content_targets(extractor, settings, around)
         style = matched(extractor, settings, style, around, seen, seed, masks)
         aim = objective.Objective(extractor, settings, aims, style, seed, masks, held)
     else:
-        tiles = tiling.Tiles(extractor, around.shape[:2], now.tile)
-        content = tiling.Content(extractor, settings, around, tiles)
-        aim = tiling.TiledObjective(extractor, settings, content, style, tiles, masks, held)
+        divided = (tiles.Halves if now.halved else tiles.Tiles)(extractor, around.shape[:2], now.tile)
+        content = tiles.Content(settings, around, divided)
+        aim = tiling.TiledObjective(extractor, settings, content, style, divided, masks, held)
     if settings.strength is not None and settings.content.weight and settings.has_style:
         aim = strength.balanced(aim, around, side, masks)
     return aim

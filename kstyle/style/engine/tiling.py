@@ -3,6 +3,9 @@
 Pass 1 looks at each tile and adds up what the losses are functions of (`kstyle.style.losses.summed`). The loss and its
 gradient in these sums follow. Pass 2 looks at each tile again, now with a gradient: that of the sums, held fixed, times
 what the tile adds to them. What a tile was shown beyond its core has a gradient too, which is added where it belongs.
+
+Most of the memory is in the network's first layers, which see little of what lies around a tile; most of the work is in
+the later ones, which see much of it. Where memory allows, only the first are tiled (`tiles.Halves`).
 """
 
 from collections.abc import Callable
@@ -13,7 +16,7 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.style.engine import grid
+from kstyle.models.features import BETWEEN
 from kstyle.style.engine.objective import Objective, features_of
 from kstyle.style.losses.scalings import CONTENT_DIFFERENCES
 from kstyle.style.losses.summed import CONTENT_SUMMED, SUMMED, sum_of_weights
@@ -43,66 +46,6 @@ def check(settings, fits=None):
             f"{', '.join(wrong)}: compares single places, and so needs the whole picture at once, which "
             f"takes more memory than there is{said}."
         )
-
-
-class Content:
-    """The content's features, tile by tile as NumPy arrays, in the network's precision.
-
-    Attributes:
-        goals: for each tile {tap: (1, h, w, C)}, of its core.
-        elements: {tap: numbers in its features of the whole picture}.
-        squares: {tap: mean square of the target}.
-    """
-
-    def __init__(self, extractor, settings, content, tiles):
-        layers, factor = settings.content.layers, settings.content.target_factor
-        look = backend.compile(lambda image: dict(features_of(extractor, image).layers), [])
-        self.goals, totals, self.elements = [], dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
-        for tile in tiles.tiles if settings.content.weight else ():
-            seen, goals = look(ops.convert_to_tensor(content[tile.around.slices])), {}
-            for tap in layers:
-                rows, columns = tiles.own(tile, tap)
-                goals[tap] = np.ascontiguousarray(ops.convert_to_numpy(seen[tap][:, rows, columns]))
-                totals[tap] += factor**2 * float(np.sum(np.square(goals[tap], dtype="float32"), dtype="float64"))
-                self.elements[tap] += goals[tap].size
-            self.goals.append(goals)
-        self.squares = {tap: totals[tap] / max(self.elements[tap], 1) for tap in layers}
-
-
-class Tiles:
-    """The tiles of one picture for one extractor.
-
-    Args:
-        extractor: `kstyle.models.features.Extractor`.
-        shape: (height, width) of the picture, its margin included.
-        side: most pixels a side of a core.
-    """
-
-    def __init__(self, extractor, shape, side):
-        self.shape, self.grid = tuple(shape), grid.of(extractor)
-        self.tiles = self.grid.tiles(self.shape, side)
-
-    def own(self, tile, tap):
-        """Where in the tap's features of what the tile was shown those of its core are: slices of rows and columns."""
-        return self.grid.inner(tile, tap, self.shape)[0]
-
-    def positions(self, tap):
-        """How many positions the tap has in the whole picture."""
-        height, width = self.grid.size(self.shape, tap)
-        return height * width
-
-    def weights(self, tile, tap, region):
-        """The region's weights at the core's positions of a tap, (1, h, w, 1); None where there is no region."""
-        if region is None:
-            return None
-        rows, columns = self.grid.inner(tile, tap, self.shape)[1]
-        height, width = self.grid.size(self.shape, tap)
-        return np.ascontiguousarray(region.at(height, width)[None, rows, columns, None])
-
-    def geometry(self, tile, taps):
-        """What tells apart the programs that a compiler makes of tiles: their shapes, and where their cores are."""
-        size = (tile.around.bottom - tile.around.top, tile.around.right - tile.around.left)
-        return (size, *((s.start, s.stop) for tap in taps for s in self.own(tile, tap)))
 
 
 @dataclass(frozen=True)
@@ -140,8 +83,11 @@ class TiledObjective:
         self.extractor, self.settings, self._content, self._tiles = extractor, settings, content, tiles
         self._style_target, self._regions, self._anchor = style_target, regions, anchor
         self._local = Objective(extractor, settings, {}, {}, anchor=anchor)
-        self._parts = list(self._of_content()) + list(self._of_style())
-        self._taps = list(dict.fromkeys(part.tap for part in self._parts))
+        every, beyond = [*self._of_content(), *self._of_style()], tiles.far.taps if tiles.far else ()
+        self._columns = list(dict.fromkeys(part.column for part in every))
+        self._parts = [part for part in every if part.tap not in beyond]
+        self._beyond = [part for part in every if part.tap in beyond]
+        self._taps = list(dict.fromkeys([*(part.tap for part in self._parts), *([BETWEEN] if self._beyond else [])]))
         self._programs, self._shapes = {}, None
         self._weights = [self._weights_in(tile) for tile in tiles.tiles]
 
@@ -152,12 +98,16 @@ class TiledObjective:
 
     def measured(self, rgb):
         """{term: float} of a picture, (H, W, 3) float32 NumPy in [0, 1]."""
-        _, parts = self._loss(self._totals(units.to_space(rgb, self.settings.space)))
-        return {name: float(ops.convert_to_numpy(value)) for name, value in parts.items()}
+        totals, between = self._totals(units.to_space(rgb, self.settings.space))
+        found = [self._loss(totals)[1]] if self._parts else []
+        if self._beyond:
+            found.append(backend.compile(self._loss_beyond, [])(ops.convert_to_tensor(between))[1])
+        return {name: float(ops.convert_to_numpy(value)) for name, value in self._ordered(*found).items()}
 
     def gradient(self, picture, step):
         """`values -> ((loss, parts), d loss / d values)`; arguments as for `Objective.gradient`."""
         of_sums = backend.compile(backend.value_and_grad(self._loss), [])
+        of_between = backend.compile(backend.value_and_grad(self._loss_beyond), [])
         of_image = backend.compile(backend.value_and_grad(self._own_loss), [])
         joined = backend.compile(picture, [])
 
@@ -168,11 +118,16 @@ class TiledObjective:
 
         def evaluate(values):
             image = ops.convert_to_numpy(joined(values))
-            (loss, found), pull = of_sums(self._totals(image))
-            parts = {part.column: found[part.column] for part in self._parts}  # JAX returns dicts sorted
+            totals, between = self._totals(image)
+            (loss, parts), pull = of_sums(totals) if self._parts else ((0.0, {}), totals)
+            if self._beyond:
+                (more, others), found = of_between(ops.convert_to_tensor(between))
+                loss, parts, between = loss + more, self._ordered(parts, others), ops.convert_to_numpy(found)
+            parts = self._ordered(parts)
             grad = np.zeros(image.shape, "float32")
             for number, tile in enumerate(self._tiles.tiles):
-                _, found = self._program(number, "pulled")(*self._arguments(number, image), pull)
+                onward = ops.convert_to_tensor(self._tiles.between(tile, between)) if self._beyond else None
+                _, found = self._program(number, "pulled")(*self._arguments(number, image), pull, onward)
                 grad[tile.around.slices] += ops.convert_to_numpy(found)
             if self._local.looks_at_pixels:
                 (own, more), found = of_image(ops.convert_to_tensor(image))
@@ -215,12 +170,30 @@ class TiledObjective:
         parts = self._local.of_pixels(image)
         return sum(parts.values()), parts
 
+    def _ordered(self, *parts):
+        """The sum of dicts of parts, in the order of the columns: JAX returns dicts sorted."""
+        names = [name for name in self._columns if any(name in each for each in parts)]
+        return {name: sum(each[name] for each in parts if name in each) for name in names}
+
     def _totals(self, image):
-        """Everything that the losses are functions of, as one vector."""
-        total = 0.0
-        for number in range(len(self._tiles.tiles)):
-            total = total + self._program(number, "sums")(*self._arguments(number, image))
-        return total
+        """Everything that the losses of the tiled layers are functions of, as one vector, and what goes to the others:
+        an array, or None."""
+        total, between = 0.0, None
+        for number, tile in enumerate(self._tiles.tiles):
+            added, seen = self._program(number, "sums")(*self._arguments(number, image))
+            total, between = total + added, self._tiles.joined(between, seen, tile) if self._beyond else None
+        return total, between
+
+    def _loss_beyond(self, between):
+        """(loss, parts) of the layers that are not tiled."""
+        seen, parts = self._tiles.far(between), {}
+        for part in self._beyond:
+            region = None if part.region is None else self._regions[part.region]
+            weights = None if region is None else ops.convert_to_tensor(self._tiles.whole_weights(part.tap, region))
+            goal = self._content.beyond.get(part.tap)
+            own = part.of_tile(seen[part.tap], weights, None if goal is None else ops.convert_to_tensor(goal))
+            parts[part.column] = parts.get(part.column, 0.0) + part.loss(own)
+        return sum(parts.values()), parts
 
     def _arguments(self, number, image):
         """What differs from tile to tile: the pixels, the regions' weights and the content's features."""
@@ -241,23 +214,32 @@ class TiledObjective:
             def sums(pixels, weights, goals):
                 return self._sums(tile, pixels, weights, goals)
 
-            def pulled(pixels, weights, goals, pull):
-                return backend.value_and_grad(lambda x: (ops.sum(sums(x, weights, goals) * pull), {}))(pixels)
+            def pulled(pixels, weights, goals, pull, onward):
+                def reached(x):
+                    added, seen = sums(x, weights, goals)
+                    total = ops.sum(added * pull)
+                    if onward is not None:
+                        given = ops.cast(self._tiles.core(seen, tile, BETWEEN), "float32")
+                        total = total + ops.sum(given * ops.cast(onward, "float32"))
+                    return total, {}
+
+                return backend.value_and_grad(reached)(pixels)
 
             self._programs[key] = backend.compile({"sums": sums, "pulled": pulled}[kind], [])
         return self._programs[key]
 
     def _sums(self, tile, pixels, weights, goals):
-        found, seen = features_of(self.extractor, units.from_space(pixels, self.settings.space)), {}
-        for tap in self._taps:
-            rows, columns = self._tiles.own(tile, tap)
-            seen[tap] = found[tap][:, rows, columns]
+        """What a tile adds to the totals, as one vector, and {BETWEEN: its features} where there are layers beyond."""
+        found = features_of(self._tiles.extractor, units.from_space(pixels, self.settings.space))
+        seen = {tap: self._tiles.core(found, tile, tap) for tap in self._taps if tap != BETWEEN}
         added = [
             part.of_tile(seen[part.tap], weights.get(f"{part.region} {part.tap}"), goals.get(part.tap))
             for part in self._parts
         ]
         self._shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in added]
-        return ops.concatenate([ops.reshape(tensor, (-1,)) for tensors in added for tensor in tensors])
+        flat = [ops.reshape(tensor, (-1,)) for tensors in added for tensor in tensors]
+        between = {BETWEEN: found[BETWEEN]} if self._beyond else {}
+        return (ops.concatenate(flat) if flat else ops.zeros((1,))), between
 
     def _loss(self, totals):
         """(loss, parts) of the sums of all tiles."""

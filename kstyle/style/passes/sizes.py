@@ -22,6 +22,7 @@ class Pass:
         final: the picture has its final size.
         margin: pixels around the picture.
         tile: the picture is looked at in tiles of at most so many pixels a side; None: whole.
+        halved: only the network's first half looks at tiles.
     """
 
     shape: tuple[int, int]
@@ -30,14 +31,16 @@ class Pass:
     final: bool
     margin: int
     tile: int | None = None
+    halved: bool = False
 
-    def divided(self, tile: int | None, history: int | None = None) -> "Pass":
-        """The same in tiles, with so many pairs of L-BFGS where a number is given."""
+    def divided(self, tile: int | None, history: int | None = None, halved: bool = False) -> "Pass":
+        """The same in tiles, or only the network's first half in tiles; with so many pairs of L-BFGS where a number is
+        given."""
         if history is None or history == self.settings.optimizer.arguments.get("history"):
-            return replace(self, tile=tile)
+            return replace(self, tile=tile, halved=halved)
         optimizer = self.settings.optimizer
         shorter = type(optimizer)(name=optimizer.name, **{**optimizer.arguments, "history": history})
-        return replace(self, tile=tile, settings=self.settings.model_copy(update={"optimizer": shorter}))
+        return replace(self, tile=tile, halved=halved, settings=self.settings.model_copy(update={"optimizer": shorter}))
 
 
 def plan(settings, content, size, steps, final_only=False):

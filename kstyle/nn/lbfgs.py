@@ -1,0 +1,252 @@
+"""L-BFGS without a line search, on a picture of any size."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.backend import Tensor, keras_private
+from kstyle.nn.torch_rules import Rate
+
+ops = keras.ops
+
+# Numbers of a picture that L-BFGS takes at a time: those of one of 2300 pixels a side.
+PART = 2**24
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class LBFGS(keras.optimizers.Optimizer):
+    """Limited-memory BFGS (Nocedal 1980) with a fixed step: one gradient a step, no line search.
+
+    It takes the steps of `torch.optim.LBFGS(lr, max_iter=1, history_size=history)`, which is what every style
+    transfer on torch effectively runs. The two loops of the usual recursion are replaced by the compact form of Byrd,
+    Nocedal & Schnabel (1994): with the stored displacements S and gradient changes Y, (m, n), and the (m, m) products
+    SYᵀ and YYᵀ kept up to date, a direction is one pass over S and Y to multiply the gradient, two small triangular
+    solves, and one pass to combine.
+
+    Each variable has a curvature of its own; for a picture, which is one variable, that is plain L-BFGS.
+
+    Args:
+        learning_rate: length of a step in units of the quasi-Newton step.
+        history: pairs kept, m. Memory: 8 · m bytes a number of the variable.
+        first_step: root mean square of the first displacement, in the variable's units. None: torch's, at most 1 in the
+            sum of absolute values, far below a grey level for each pixel of a picture.
+        max_step: root mean square above which a displacement is shortened, in the variable's units; without a line
+            search the first pairs can promise far too much. None: torch's, no limit.
+        **kwargs: of every optimiser of Keras.
+
+    >>> import keras
+    >>> from kstyle import optimizers
+    >>> x, optimizer = keras.Variable([3.0, -2.0]), optimizers.LBFGS()
+    >>> for _ in range(8):  # of x₁² / 2 + 2 x₂² / 2
+    ...     optimizer.apply([x * keras.ops.array([1.0, 2.0])], [x])
+    >>> bool(keras.ops.max(keras.ops.abs(x)) < 1e-3)
+    True
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 1.0,
+        history: int = 10,
+        first_step: float | None = None,
+        max_step: float | None = None,
+        name: str = "lbfgs",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.history = history
+        self.first_step = first_step
+        self.max_step = max_step
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._state = []
+        for variable in variables:
+            n, m = int(np.prod(variable.shape)), self.history
+            shapes = {
+                "s": (m, n),  # displacements, a ring of rows
+                "y": (m, n),  # gradient changes
+                "sy": (m, m),  # S Yᵀ
+                "yy": (m, m),  # Y Yᵀ
+                "scale": (),  # γ, the curvature assumed outside the span of S and Y
+                "moved": (n,),  # the step before
+                "position": (n,),  # after it
+                "gradient": (n,),  # before it
+                "length": (),  # pairs stored so far, not wrapped
+                "started": (),
+            }
+            self._state.append({k: self._number(k, shape) for k, shape in shapes.items()})
+
+    def _number(self, name, shape):
+        dtype = "int32" if name == "length" else "float32"
+        # A hundred pairs of a picture of 512 pixels are half a gigabyte: they take memory as they come. What is there
+        # at first is said here and not assigned later: `Model.fit` builds inside a graph, where TensorFlow would assign
+        # it again at each step.
+        first = {"s": backend.zeros_to_fill, "y": backend.zeros_to_fill, "scale": "ones"}.get(name, "zeros")
+        return self.add_variable(shape, initializer=first, dtype=dtype, name=name)
+
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
+        state = self._state[keras_private.place(self, variable)]
+        g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
+        x = ops.reshape(ops.cast(variable, "float32"), (-1,))
+        parts = parts_of(x.shape[0])
+        started = state["started"].value > 0
+        self._store(state, x, g, parts, started)
+        # Without any curvature, stored here or carried over from a coarser picture, a step is a short one along the
+        # gradient. torch takes only its first one so, and then the bare gradient, which can be of any size.
+        cautious = state["length"].value == 0
+        if self.first_step is None:
+            short = ops.minimum(1.0, 1.0 / (_total(ops.sum(ops.abs(g[part])) for part in parts) + 1e-38))
+            cautious = ops.logical_and(cautious, ops.logical_not(started))
+        else:
+            short = self.first_step / (_root_mean_square([g[part] for part in parts]) + 1e-38)
+        step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
+        self._write_direction(state, g, parts)
+        direction = state["moved"].value
+        if self.max_step is not None:
+            length = ops.abs(step) * _root_mean_square([direction[part] for part in parts])
+            step = step * ops.minimum(1.0, self.max_step / (length + 1e-38))
+        # torch stops where the direction no longer descends; so do we, until the gradient changes.
+        slope = _total(ops.sum(g[part] * direction[part]) for part in parts)
+        step = ops.where(slope < -1e-9, step, 0.0)
+        for part in parts:
+            moved = step * direction[part]
+            backend.put(state["position"], part.start, x[part] + moved)
+            backend.put(state["moved"], part.start, moved)
+            backend.put(state["gradient"], part.start, g[part])
+        state["started"].assign(ops.ones(()))
+        variable.assign(ops.cast(ops.reshape(state["position"].value, variable.shape), variable.dtype))
+
+    def _store(self, state, x, g, parts, started):
+        """Writes the last step and the change of the gradient over the oldest pair, if they have positive curvature,
+        and the products with them."""
+        m = self.history
+
+        def pair(part):
+            # The displacement is the step, and what has changed the picture since: a clamp. The difference of the two
+            # positions alone would lose a short step to rounding.
+            s = state["moved"].value[part] + (x[part] - state["position"].value[part])
+            return s, g[part] - state["gradient"].value[part]
+
+        ys, squares = 0.0, 0.0
+        for part in parts:
+            s, y = pair(part)
+            ys, squares = ys + ops.sum(y * s), squares + ops.sum(y * y)
+        good = ops.logical_and(started, ys > 1e-10)
+        row = state["length"].value % m
+        s_y, y_s = 0.0, 0.0
+        for part in parts:
+            kept = [ops.take(state[name].value[:, part], row, axis=0) for name in ("s", "y")]
+            s, y = (ops.where(good, new, old) for new, old in zip(pair(part), kept))
+            backend.put_row(state["s"], row, s, part.start)
+            backend.put_row(state["y"], row, y, part.start)
+            s_y = s_y + ops.matmul(state["s"].value[:, part], y)  # column `row` of S Yᵀ
+            # Row `row` of S Yᵀ, and of Y Yᵀ.
+            y_s = y_s + ops.matmul(state["y"].value[:, part], ops.stack([s, y], axis=1))
+        here = ops.one_hot(row, m, dtype="float32")
+        sy, yy = state["sy"].value, state["yy"].value
+        keep = (1 - here)[:, None] * (1 - here)[None]
+        cross = here[:, None] * y_s[None, :, 0] + (s_y * (1 - here))[:, None] * here[None]
+        square = here[:, None] * y_s[None, :, 1] + (y_s[:, 1] * (1 - here))[:, None] * here[None]
+        state["sy"].assign(sy * keep + cross)
+        state["yy"].assign(yy * keep + square)
+        state["scale"].assign(ops.where(good, ys / (squares + 1e-38), state["scale"].value))
+        state["length"].assign(state["length"].value + ops.cast(good, "int32"))
+
+    def _write_direction(self, state, g, parts):
+        """Assigns −H g to `moved`. H in the compact form:
+
+        H g = γ g + [Sᵀ  γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, −R⁻ᵀ], [−R⁻¹, 0]] [S g; γ Y g].
+        """
+        m, gamma = self.history, state["scale"].value
+        s, y = state["s"].value, state["y"].value
+        age = (state["length"].value + ops.arange(m, dtype="int32")) % m  # oldest first
+
+        def by_age(matrix):
+            return ops.take(ops.take(matrix, age, axis=0), age, axis=1)
+
+        sy, yy = by_age(state["sy"].value), by_age(state["yy"].value)
+        diagonal = ops.diagonal(sy)
+        # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is.
+        upper = ops.triu(sy) + ops.diag(ops.cast(diagonal <= 0, "float32"))
+        u = ops.take(_total(ops.matmul(s[:, part], g[part]) for part in parts), age)[:, None]
+        w = ops.take(_total(ops.matmul(y[:, part], g[part]) for part in parts), age)[:, None]
+        p = ops.solve_triangular(upper, u, lower=False)
+        inner = diagonal[:, None] * p + gamma * ops.matmul(yy, p) - gamma * w
+        a = ops.solve_triangular(ops.transpose(upper), inner, lower=True)
+        back = ops.argsort(age)
+        a, p = ops.take(a[:, 0], back), ops.take(p[:, 0], back)
+        for part in parts:
+            along = gamma * g[part] + ops.matmul(a, s[:, part]) - gamma * ops.matmul(p, y[:, part])
+            backend.put(state["moved"], part.start, -along)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "history": self.history,
+            "first_step": self.first_step,
+            "max_step": self.max_step,
+        }
+
+
+def parts_of(n, size=1):
+    """Slices of n rows of `size` numbers, together all of them: what is made of one for a moment is small beside a
+    large picture.
+
+    >>> parts_of(5, PART // 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    each = max(1, PART // size)
+    return [slice(first, min(first + each, n)) for first in range(0, n, each)]
+
+
+def _total(terms):
+    first, *others = terms
+    return sum(others, first)
+
+
+def _root_mean_square(parts):
+    if len(parts) == 1:
+        return ops.sqrt(ops.mean(ops.square(parts[0])))
+    return ops.sqrt(_total(ops.sum(ops.square(part)) for part in parts) / sum(part.shape[0] for part in parts))
+
+
+def carry(old, new, enlarge, ratio):
+    """What `kstyle.nn.optimizers.carry` does, of two built `LBFGS`."""
+    (picture,) = keras_private.built_on(old)
+    shape = tuple(picture.shape)
+    old, new = old._state[0], new._state[0]
+
+    def resized(row, factor):
+        return enlarge(row.reshape(shape), "bicubic").reshape(-1) * np.float32(factor)
+
+    length, before, m = int(_numpy(old["length"])), old["s"].shape[0], new["s"].shape[0]
+    places = {row: row for row in range(min(length, before))}
+    if m != before:  # the newest, in their order
+        newest = range(max(0, length - min(m, before)), length)
+        places = {number % before: place for place, number in enumerate(newest)}
+        length = len(places)
+    # Each row goes to its place as it is made: a second copy of a large picture's history is gigabytes.
+    for name, factor in (("s", 1), ("y", ratio)):
+        for row, place in places.items():
+            values = ops.convert_to_tensor(resized(_numpy(old[name])[row], factor))
+            backend.put_row(new[name], ops.convert_to_tensor(place, "int32"), values)
+    s, y = _numpy(new["s"]), _numpy(new["y"])
+    curvature = np.array([(s_row * y_row).sum() for s_row, y_row in zip(s, y)])
+    if (curvature[list(places.values())] <= 0).any():  # resizing broke a pair: better none than a wrong one
+        for name in ("s", "y"):
+            new[name].assign(ops.zeros_like(new[name]))
+        return
+    for name, value in (("sy", s @ y.T), ("yy", y @ y.T)):
+        new[name].assign(value)
+    new["length"].assign(length)
+    latest = (length - 1) % m
+    if curvature[latest] > 0:
+        new["scale"].assign(curvature[latest] / (y[latest] @ y[latest]))
+
+
+def _numpy(variable):
+    return ops.convert_to_numpy(variable)

@@ -1,0 +1,125 @@
+"""What a picture that is looked at in tiles is divided into: its tiles, for all layers of a network or for the first of
+them, and the content's features in them."""
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.models.features import BETWEEN
+from kstyle.style.engine import grid
+from kstyle.style.engine.objective import features_of
+
+ops = keras.ops
+
+
+class Tiles:
+    """The tiles of one picture for one extractor.
+
+    Args:
+        extractor: `kstyle.models.features.Extractor`.
+        shape: (height, width) of the picture, its margin included.
+        side: most pixels a side of a core.
+
+    Attributes:
+        extractor: what looks at tiles.
+        far: the `Extractor` of the layers that are not tiled; None: all are.
+    """
+
+    far = None
+
+    def __init__(self, extractor, shape, side):
+        self.extractor, self.shape, self.grid = extractor, tuple(shape), grid.of(extractor)
+        self.tiles = self.grid.tiles(self.shape, side)
+
+    def core(self, seen, tile, tap):
+        """Of a tap's features of what the tile was shown, those of its core."""
+        rows, columns = self.own(tile, tap)
+        return seen[tap][:, rows, columns]
+
+    def joined(self, between, seen, tile):
+        """`between`, an array of the whole picture, with what a tile gives to the layers that are not tiled."""
+        return None
+
+    def own(self, tile, tap):
+        """Where in the tap's features of what the tile was shown those of its core are: slices of rows and columns."""
+        return self.grid.inner(tile, tap, self.shape)[0]
+
+    def positions(self, tap):
+        """How many positions the tap has in the whole picture."""
+        height, width = self.grid.size(self.shape, tap)
+        return height * width
+
+    def weights(self, tile, tap, region):
+        """The region's weights at the core's positions of a tap, (1, h, w, 1); None where there is no region."""
+        if region is None:
+            return None
+        rows, columns = self.grid.inner(tile, tap, self.shape)[1]
+        height, width = self.grid.size(self.shape, tap)
+        return np.ascontiguousarray(region.at(height, width)[None, rows, columns, None])
+
+    def geometry(self, tile, taps):
+        """What tells apart the programs that a compiler makes of tiles: their shapes, and where their cores are."""
+        size = (tile.around.bottom - tile.around.top, tile.around.right - tile.around.left)
+        return (size, *((s.start, s.stop) for tap in taps for s in self.own(tile, tap)))
+
+
+class Halves(Tiles):
+    """`Tiles` for the first half of a network (`Extractor.halves`): to the other half, which begins with a sixteenth of
+    the positions, the picture is whole."""
+
+    def __init__(self, extractor, shape, side):
+        near, self.far = extractor.halves()
+        super().__init__(near, shape, side)
+        self._every = grid.of(extractor)
+
+    def joined(self, between, seen, tile):
+        core = ops.convert_to_numpy(self.core(seen, tile, BETWEEN))
+        if between is None:
+            between = np.zeros((1, *self.grid.size(self.shape, BETWEEN), core.shape[-1]), core.dtype)
+        rows, columns = self.grid.inner(tile, BETWEEN, self.shape)[1]
+        between[:, rows, columns] = core
+        return between
+
+    def between(self, tile, array):
+        """The core's part of an array of what lies between the halves."""
+        rows, columns = self.grid.inner(tile, BETWEEN, self.shape)[1]
+        return np.ascontiguousarray(array[:, rows, columns])
+
+    def positions(self, tap):
+        return int(np.prod(self._every.size(self.shape, tap)))
+
+    def whole_weights(self, tap, region):
+        """The region's weights at the positions of a tap that is not tiled, (1, h, w, 1)."""
+        return np.ascontiguousarray(region.at(*self._every.size(self.shape, tap))[None, ..., None])
+
+
+class Content:
+    """The content's features, tile by tile as NumPy arrays, in the network's precision.
+
+    Attributes:
+        goals: for each tile {tap: (1, h, w, C)}, of its core.
+        beyond: {tap: (1, H, W, C)} of the layers that are not tiled.
+        elements: {tap: numbers in its features of the whole picture}.
+        squares: {tap: mean square of the target}.
+    """
+
+    def __init__(self, settings, content, tiles):
+        layers, self._factor = settings.content.layers, settings.content.target_factor
+        look = backend.compile(lambda image: dict(features_of(tiles.extractor, image).layers), [])
+        self.goals, self.beyond = [], {}
+        self._totals, self.elements = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
+        between = None
+        for tile in tiles.tiles if settings.content.weight else ():
+            seen = look(ops.convert_to_tensor(content[tile.around.slices]))
+            self.goals.append({tap: self._taken(tap, tiles.core(seen, tile, tap)) for tap in layers if tap in seen})
+            between = tiles.joined(between, seen, tile)
+        if between is not None:
+            seen = tiles.far(ops.convert_to_tensor(between))
+            self.beyond = {tap: self._taken(tap, seen[tap]) for tap in layers if tap in seen}
+        self.squares = {tap: self._totals[tap] / max(self.elements[tap], 1) for tap in layers}
+
+    def _taken(self, tap, features):
+        goal = np.ascontiguousarray(ops.convert_to_numpy(features))
+        self._totals[tap] += self._factor**2 * float(np.sum(np.square(goal, dtype="float32"), dtype="float64"))
+        self.elements[tap] += goal.size
+        return goal
