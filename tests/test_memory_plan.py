@@ -38,11 +38,11 @@ def test_what_is_no_amount(text):
         memory.parsed(text)
 
 
-def test_the_larger_the_limit_the_larger_the_tiles(monkeypatch):
+def test_the_larger_the_limit_the_less_is_tiled(monkeypatch):
     """Failure: a picture that fits is painted by tiles, or one that does not is begun whole and killed."""
-    plans = [planned(monkeypatch, 1024, limit, optimizer={"name": "adam"}) for limit in ("20GB", "2.5GB", "1.5GB")]
-    tiles = [plan.passes[-1].tile for plan in plans]
-    assert tiles[0] is None and tiles[1] > tiles[2] >= 128
+    plans = [planned(monkeypatch, 1024, limit, optimizer={"name": "adam"}) for limit in ("20GB", "2.2GB", "1.4GB")]
+    whole, half, tiled = (plan.passes[-1] for plan in plans)
+    assert whole.tile is None and half.halved and half.tile > tiled.tile >= 128 and not tiled.halved
     for plan in plans:
         assert max(plan.peaks) <= plan.limit and [now.steps for now in plan.passes] == [500]
 

@@ -21,8 +21,9 @@ from kstyle.style.passes import sizes
 # Of memory that is free this much is planned with, where no limit is given: other programs want some too.
 MARGIN = 0.85
 # A step holds at its peak what the layers of the network give, and so many arrays as large as the largest of them, by
-# the bytes of a number: gradients, and what the kernels themselves need.
-WIDEST = {4: 3.5, 2: 6}
+# the bytes of a number: gradients, and what the kernels themselves need. Of a tile's features only the core counts in
+# the losses, and the gradients of a part are as large as all.
+WIDEST, WIDEST_OF_TILE = {4: 2, 2: 6}, {4: 8, 2: 6}
 # Arrays of the picture's size beside the optimiser's: picture, best, gradient, and what a step makes for a moment.
 ARRAYS = 9
 # Bytes that the allocator keeps for the next step.
@@ -31,7 +32,7 @@ KEPT = 150e6
 UNKNOWN = 500.0, 64.0, 1.0
 # How much longer a step takes for a pixel that is seen by tiles, all of the network's layers or its first half: each is
 # looked at twice, first without a gradient.
-TWICE, HALVED = 1.35, 1.15
+TWICE, HALVED = 1.5, 1.3
 # A prediction may be this much too low, and what was planned still fits.
 SAFE = 1.08
 # Sides of tiles that are tried, from the fewest to the smallest.
@@ -63,10 +64,9 @@ class Network:
     reach: int | None
     halves: tuple | None = None
 
-    @property
-    def held(self):
+    def held(self, tile=False):
         """Bytes that a step holds for a pixel that the network looks at."""
-        return self.size * (self.given + WIDEST[self.size] * self.widest)
+        return self.size * (self.given + (WIDEST_OF_TILE if tile else WIDEST)[self.size] * self.widest)
 
 
 def network_of(extractor):
@@ -220,13 +220,15 @@ def peak(now, network, base, taken):
     own = 12 * pixels * (ARRAYS + _of_optimizer(now.settings, taken) + 2 * bool(now.settings.average))
     base = base + KEPT
     if now.tile is None:
-        return int(base + own + network.held * pixels)
+        return int(base + own + network.held() * pixels)
     goals = network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
     if now.halved and network.halves is not None:
         first, other = network.halves
         between = 8 * pixels * first.last  # what lies between the halves, and its gradient, in float32
-        return int(base + own + goals + between + max(first.held * _shown(now, first, shape), other.held * pixels))
-    return int(base + own + goals + network.held * _shown(now, network, shape))
+        return int(
+            base + own + goals + between + max(first.held(True) * _shown(now, first, shape), other.held() * pixels)
+        )
+    return int(base + own + goals + network.held(True) * _shown(now, network, shape))
 
 
 def _shown(now, network, shape):
