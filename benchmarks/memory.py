@@ -2,7 +2,10 @@
 
     python benchmarks/memory.py [--points 4] [--json]
 
-Each line is a process of its own that takes two steps at one size. Measured is its highest resident memory.
+Each line is a process of its own that takes two steps at one size. Measured is its highest resident memory. The last
+lines are a loop written by hand in PyTorch with checkpoints, the usual answer to full memory: of each of the network's
+blocks only what goes in is kept, and its Gram matrices and features are computed again on the way back. Its objective
+is that of the preset gatys, with Adam.
 """
 
 import json
@@ -29,6 +32,8 @@ POINTS = [
     (2048, "float32", "kstyle", None, 512, False),
 ]
 
+BY_HAND = [1024, 2048]
+
 
 def paint(side, precision, preset, optimizer, tile, halved):
     """{"predicted", "measured"} bytes, {"step"} seconds, of this process."""
@@ -44,9 +49,71 @@ def paint(side, precision, preset, optimizer, tile, halved):
     predicted = memory.peak(now.divided(tile, halved=halved), memory.network_of(extractor), memory.in_use(), now.steps)
     painting.fit([now.divided(tile, halved=halved)])
     seconds = painter.finish(painting).history["seconds"]
-    unit = 1 if sys.platform == "darwin" else 1024
-    measured = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {"predicted": predicted, "measured": measured, "step": float(seconds.iloc[-1] - seconds.iloc[0])}
+    return {"predicted": predicted, "measured": _highest(), "step": float(seconds.iloc[-1] - seconds.iloc[0])}
+
+
+def by_hand(side):
+    """As `paint`, without a prediction: PyTorch in float32, channels_last, a checkpoint a block."""
+    import time
+
+    import torch
+    from style import GOAL, TAPS, _weights
+    from torch.utils.checkpoint import checkpoint
+
+    from kstyle.pictures import images
+
+    F, last = torch.nn.functional, torch.channels_last
+    names, arrays = _weights((2, 2, 4, 4, 1))
+    net = {}
+    for name in names:
+        kernel, bias = (torch.tensor(arrays.pop(f"{name}/{part}")) for part in ("kernel", "bias"))
+        net.setdefault(name[: len("block1")], {})[name] = (
+            kernel.permute(3, 2, 0, 1).contiguous(memory_format=last),
+            bias,
+        )
+    mean = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
+
+    def block(x, number):
+        grams, goal = [], None
+        x = F.max_pool2d(x, 2) if number != "block1" else x
+        for name, (kernel, bias) in net[number].items():
+            x = F.relu_(F.conv2d(x, kernel, bias, padding=1))
+            if name in TAPS:
+                rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+                grams.append(rows.T @ rows / rows.shape[0])
+            goal = x if name == GOAL else goal
+        return x, grams, goal
+
+    def run(image):
+        x, grams, goal = (image.flip(1) - mean).contiguous(memory_format=last), [], None
+        for number in net:
+            x, found, here = checkpoint(block, x, number, use_reentrant=False)
+            grams, goal = grams + found, here if goal is None else goal
+        return grams, goal
+
+    def tensor(name):
+        rgb = np.asarray(images.to_pil(images.read(EXAMPLES / name).rgb).resize((side, side * 3 // 4)), "float32")
+        return torch.tensor(rgb.transpose(2, 0, 1)[None])
+
+    with torch.no_grad():
+        (wanted, _), (_, goal) = run(tensor("night.jpg")), run(tensor("chelsea.jpg"))
+    image, times = tensor("chelsea.jpg").requires_grad_(), []
+    optimizer = torch.optim.Adam([image], lr=1.0)
+    for _ in range(2):
+        begun = time.perf_counter()
+        optimizer.zero_grad()
+        grams, reached = run(image)
+        loss = F.mse_loss(reached, goal)
+        for a, b in zip(grams, wanted):
+            loss = loss + 1000 / a.shape[0] ** 2 * F.mse_loss(a, b)
+        loss.backward()
+        optimizer.step()
+        times.append(time.perf_counter() - begun)
+    return {"predicted": None, "measured": _highest(), "step": times[-1]}
+
+
+def _highest():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @click.command(help=__doc__)
@@ -55,16 +122,20 @@ def paint(side, precision, preset, optimizer, tile, halved):
 @click.option("--one", type=int, hidden=True)
 def main(points, as_json, one):
     if one is not None:
-        print(json.dumps(paint(*POINTS[one])))
+        print(json.dumps(paint(*POINTS[one]) if one < len(POINTS) else by_hand(BY_HAND[one - len(POINTS)])))
         return
     rows = []
-    for number, point in enumerate(POINTS[:points]):
+    hand = [(side, "float32", "PyTorch", "adam", None, None) for side in BY_HAND]
+    chosen = [*enumerate(POINTS[:points]), *enumerate(hand, len(POINTS))]
+    for number, point in chosen:
         command = [sys.executable, __file__, "--one", str(number)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
         rows.append({**dict(zip(("side", "precision", "preset", "optimizer", "tile", "halved"), point)), **found})
         if not as_json:
-            off = found["predicted"] / found["measured"] - 1
-            numbers = f"{found['predicted'] / 1e9:.2f} GB, {found['measured'] / 1e9:.2f} GB, {off:+.0%}"
+            numbers = f"{found['measured'] / 1e9:.2f} GB"
+            if found["predicted"]:
+                off = found["predicted"] / found["measured"] - 1
+                numbers = f"{found['predicted'] / 1e9:.2f} GB, {numbers}, {off:+.0%}"
             print(
                 *(str(part or "-") for part in point), numbers, f"{found['step']:.1f} s a step", sep=" | ", flush=True
             )

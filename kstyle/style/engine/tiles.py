@@ -106,16 +106,17 @@ class Content:
     def __init__(self, settings, content, tiles):
         layers, self._factor = settings.content.layers, settings.content.target_factor
         look = backend.compile(lambda image: dict(features_of(tiles.extractor, image).layers), [])
+        near = [tap for tap in layers if tiles.far is None or tap not in tiles.far.taps]
         self.goals, self.beyond = [], {}
         self._totals, self.elements = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
         between = None
         for tile in tiles.tiles if settings.content.weight else ():
             seen = look(ops.convert_to_tensor(content[tile.around.slices]))
-            self.goals.append({tap: self._taken(tap, tiles.core(seen, tile, tap)) for tap in layers if tap in seen})
-            between = tiles.joined(between, seen, tile)
+            self.goals.append({tap: self._taken(tap, tiles.core(seen, tile, tap)) for tap in near})
+            between = tiles.joined(between, seen, tile) if len(near) < len(layers) else None
         if between is not None:
             seen = tiles.far(ops.convert_to_tensor(between))
-            self.beyond = {tap: self._taken(tap, seen[tap]) for tap in layers if tap in seen}
+            self.beyond = {tap: self._taken(tap, features) for tap, features in seen.items() if tap in layers}
         self.squares = {tap: self._totals[tap] / max(self.elements[tap], 1) for tap in layers}
 
     def _taken(self, tap, features):
