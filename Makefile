@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py public.py regions.py tiles.py transfer.py)
+SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py public.py regions.py transfer.py)
 TRAJECTORIES := $(addprefix tests/test_,presets.py optimizers.py crowson.py transfer.py)
 # Tests run side by side, a process for each core but not more than this; each takes about 2 GB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 # (tests/parity, part of `make test`, compares whole runs on all three.)
 parity: $(VENV)/.dev
 	KERAS_BACKEND=tensorflow $(PYTEST) $(SHARED_TESTS)
-	KERAS_BACKEND=jax $(PYTEST) $(SHARED_TESTS)
+	KERAS_BACKEND=jax $(PYTEST) $(SHARED_TESTS) tests/test_tiles.py
 
 # The tests that follow an optimiser, on what other processors have: shorter vectors, one core.
 processors: $(VENV)/.dev
