@@ -57,7 +57,7 @@ def main():
     for preset, ended in lives.items():
         for name, kills in (("whole", 0), ("killed", task["kills"])):
             for number in range(kills + 1):
-                deadly = moments.randint(1, 9) if number < kills else 0
+                deadly = moments.randint(1, 5) if number < kills else 0
                 child = os.fork()
                 if not child:
                     live(preset, f"{preset}-{name}", deadly)
