@@ -36,7 +36,7 @@ def live(preset, name, deadly):
     os.replace = struck
     checkpoint.SHARE = 1e9  # saved after each step
     if preset == "tiled":
-        memory._ways = lambda now: iter([now.divided(48)])
+        memory._ways = lambda now, network: iter([now.divided(48)])
     options = {"save_seconds": 0, "callback": moment}
     try:
         if os.path.exists(f"{name}/painting.json"):

@@ -143,24 +143,16 @@ class Extractor:
             One that gives the taps before the cut, and as `BETWEEN` what lies there; and one that gives the others, to
             which that is the picture. None: there are no two poolings, or there is nothing after them.
         """
-        layers = self.model.layers
+        layers, outputs = self.model.layers, self.model.output
         pools = [number for number, layer in enumerate(layers) if isinstance(layer, Pool2D)]
         if len(pools) < 2 or pools[1] == len(layers) - 1:
             return None
-        first, then = layers[: pools[1] + 1], layers[pools[1] + 1 :]
-        names, outputs = {layer.name for layer in layers}, self.model.output
-        # Where the features before a ReLU are wanted too, it is a layer of its own.
-        given = {f"{key}_relu" if f"{key}_relu" in names else key.removesuffix("_pre"): key for key in outputs}
-        near = {given[layer.name]: outputs[given[layer.name]] for layer in first if layer.name in given}
-        x = between = keras.Input(tuple(first[-1].output.shape[1:]), dtype=self.precision)
-        far = {}
-        for layer in then:
-            x = layer(x)
-            if layer.name in given:
-                far[given[layer.name]] = x
-        taps = [{tap: key for tap, key in self.taps.items() if key in half} for half in (near, far)]
-        one = keras.Model(self.model.input, {**near, BETWEEN: first[-1].output}, name=self.name, trainable=False)
+        between, before = layers[pools[1]].output, {id(layer.output) for layer in layers[: pools[1] + 1]}
+        near = {key: tensor for key, tensor in outputs.items() if id(tensor) in before}
+        far = {key: tensor for key, tensor in outputs.items() if key not in near}
+        one = keras.Model(self.model.input, {**near, BETWEEN: between}, name=self.name, trainable=False)
         other = keras.Model(between, far, name=self.name, trainable=False)
+        taps = [{tap: key for tap, key in self.taps.items() if key in half} for half in (near, far)]
         return (
             replace(self, model=one, taps={**taps[0], BETWEEN: BETWEEN}),
             replace(self, model=other, taps=taps[1], preprocessing=lambda features: features),

@@ -99,18 +99,18 @@ class LBFGS(keras.optimizers.Optimizer):
         # gradient. torch takes only its first one so, and then the bare gradient, which can be of any size.
         cautious = state["length"].value == 0
         if self.first_step is None:
-            short = ops.minimum(1.0, 1.0 / (_total(ops.sum(ops.abs(g[part])) for part in parts) + 1e-38))
+            short = ops.minimum(1.0, 1.0 / (sum(ops.sum(ops.abs(g[part])) for part in parts) + 1e-38))
             cautious = ops.logical_and(cautious, ops.logical_not(started))
         else:
-            short = self.first_step / (_root_mean_square([g[part] for part in parts]) + 1e-38)
+            short = self.first_step / (_root_mean_square(g, parts) + 1e-38)
         step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
         self._write_direction(state, g, parts)
         direction = state["moved"].value
         if self.max_step is not None:
-            length = ops.abs(step) * _root_mean_square([direction[part] for part in parts])
+            length = ops.abs(step) * _root_mean_square(direction, parts)
             step = step * ops.minimum(1.0, self.max_step / (length + 1e-38))
         # torch stops where the direction no longer descends; so do we, until the gradient changes.
-        slope = _total(ops.sum(g[part] * direction[part]) for part in parts)
+        slope = sum(ops.sum(g[part] * direction[part]) for part in parts)
         step = ops.where(slope < -1e-9, step, 0.0)
         for part in parts:
             moved = step * direction[part]
@@ -172,8 +172,8 @@ class LBFGS(keras.optimizers.Optimizer):
         diagonal = ops.diagonal(sy)
         # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is.
         upper = ops.triu(sy) + ops.diag(ops.cast(diagonal <= 0, "float32"))
-        u = ops.take(_total(ops.matmul(s[:, part], g[part]) for part in parts), age)[:, None]
-        w = ops.take(_total(ops.matmul(y[:, part], g[part]) for part in parts), age)[:, None]
+        u = ops.take(sum(ops.matmul(s[:, part], g[part]) for part in parts), age)[:, None]
+        w = ops.take(sum(ops.matmul(y[:, part], g[part]) for part in parts), age)[:, None]
         p = ops.solve_triangular(upper, u, lower=False)
         inner = diagonal[:, None] * p + gamma * ops.matmul(yy, p) - gamma * w
         a = ops.solve_triangular(ops.transpose(upper), inner, lower=True)
@@ -203,15 +203,8 @@ def parts_of(n, size=1):
     return [slice(first, min(first + each, n)) for first in range(0, n, each)]
 
 
-def _total(terms):
-    first, *others = terms
-    return sum(others, first)
-
-
-def _root_mean_square(parts):
-    if len(parts) == 1:
-        return ops.sqrt(ops.mean(ops.square(parts[0])))
-    return ops.sqrt(_total(ops.sum(ops.square(part)) for part in parts) / sum(part.shape[0] for part in parts))
+def _root_mean_square(vector, parts):
+    return ops.sqrt(sum(ops.sum(ops.square(vector[part])) for part in parts) / vector.shape[0])
 
 
 def carry(old, new, enlarge, ratio):

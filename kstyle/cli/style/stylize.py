@@ -153,7 +153,14 @@ def _say_plan(plan, as_json):
 
     if as_json:
         rows = [
-            {"width": now.shape[1], "height": now.shape[0], "steps": now.steps, "tile": now.tile, "bytes": peak}
+            {
+                "width": now.shape[1],
+                "height": now.shape[0],
+                "steps": now.steps,
+                "tile": now.tile,
+                "halved": now.halved,
+                "bytes": peak,
+            }  # fmt: skip
             for now, peak in zip(plan.passes, plan.peaks)
         ]
         click.echo(json_text({"passes": rows, "bytes": max(plan.peaks), "limit": plan.limit, "seconds": plan.seconds}))

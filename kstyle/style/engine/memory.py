@@ -161,7 +161,7 @@ def fitted(passes, extractor, limit=None):
         whole = _largest(now, network, limit, base, so_far, tiled=False)
         tiling.check(now.settings, whole)
         fits = _largest(now, network, limit, base, so_far)
-        needed = said(min(peak(each, network, base, so_far) for each in _ways(now)))
+        needed = said(min(peak(each, network, base, so_far) for each in _ways(now, network)))
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
@@ -172,9 +172,9 @@ def fitted(passes, extractor, limit=None):
 def smaller(now, extractor):
     """The `Pass` in smaller tiles than it has, where memory was full against the prediction; None: there are none."""
     largest, network = now.tile or max(now.shape), network_of(extractor)
-    kinds = (False,) if now.tile and not now.halved else (True, False)
-    ways = [way for way in _ways(now) if way.tile and way.tile < largest and _can(way, network)]
-    return next((way for halved in kinds for way in ways if way.halved == halved), None)
+    tiled = now.tile is not None and not now.halved  # all layers are: halves would take more
+    ways = (way for way in _ways(now, network) if way.tile and not (tiled and way.halved))
+    return next((way for way in ways if way.tile < largest), None)
 
 
 def told(now, peak):
@@ -189,28 +189,26 @@ def told(now, peak):
 
 
 def _fitted(now, network, limit, base, taken):
-    for way in _ways(now):
+    for way in _ways(now, network):
         needed = peak(way, network, base, taken)
-        if needed * SAFE <= limit and _can(way, network):
+        if needed * SAFE <= limit:
             return way, needed
     return None
 
 
-def _ways(now):
+def _ways(now, network):
     """The ways to paint a pass, from the fastest to that which takes least memory."""
     yield now.divided(None)
+    if network.reach is None or tiling.undivided(now.settings):
+        return
     sides = [side for side in SIDES if side < max(now.shape) + 2 * now.margin]
-    yield from (now.divided(side, halved=True) for side in sides if side in OF_HALVES)
+    if network.halves is not None:
+        yield from (now.divided(side, halved=True) for side in sides if side in OF_HALVES)
     yield from (now.divided(side) for side in sides)
     if now.settings.optimizer.name == "lbfgs":
         for history in HISTORIES:
             if history < now.settings.optimizer.arguments.get("history", 100):
                 yield from (now.divided(tile, history) for tile in (512, 256, 128))
-
-
-def _can(now, network):
-    divisible = now.tile is None or (network.reach is not None and not tiling.undivided(now.settings))
-    return divisible and not (now.halved and network.halves is None)
 
 
 def peak(now, network, base, taken):
@@ -222,7 +220,7 @@ def peak(now, network, base, taken):
     if now.tile is None:
         return int(base + own + network.held() * pixels)
     goals = network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
-    if now.halved and network.halves is not None:
+    if now.halved:
         first, other = network.halves
         between = 8 * pixels * first.last  # what lies between the halves, and its gradient, in float32
         return int(
@@ -233,7 +231,7 @@ def peak(now, network, base, taken):
 
 def _shown(now, network, shape):
     """Pixels of the largest tile, what lies around it included."""
-    around = now.tile + 2 * (network.reach or 0)
+    around = now.tile + 2 * network.reach
     return min(shape[0], around) * min(shape[1], around)
 
 
@@ -262,7 +260,7 @@ def _largest(now, network, limit, base, taken, tiled=True):
         there = dataclasses.replace(now, shape=images.fit(now.shape, side))
         if min(there.shape) < sizes.SMALLEST_SIDE:
             return None
-        ways = _ways(there) if tiled else [dataclasses.replace(there, tile=None)]
-        if any(peak(way, network, base, taken) * SAFE <= limit and _can(way, network) for way in ways):
+        ways = _ways(there, network) if tiled else [there.divided(None)]
+        if any(peak(way, network, base, taken) * SAFE <= limit for way in ways):
             return side
     return None

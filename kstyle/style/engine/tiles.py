@@ -23,39 +23,37 @@ class Tiles:
     Attributes:
         extractor: what looks at tiles.
         far: the `Extractor` of the layers that are not tiled; None: all are.
+        grid_of_all: the `Grid` of all layers.
     """
 
     far = None
 
     def __init__(self, extractor, shape, side):
         self.extractor, self.shape, self.grid = extractor, tuple(shape), grid.of(extractor)
+        self.grid_of_all = self.grid
         self.tiles = self.grid.tiles(self.shape, side)
 
     def core(self, seen, tile, tap):
         """Of a tap's features of what the tile was shown, those of its core."""
-        rows, columns = self.own(tile, tap)
-        return seen[tap][:, rows, columns]
-
-    def joined(self, between, seen, tile):
-        """`between`, an array of the whole picture, with what a tile gives to the layers that are not tiled."""
-        return None
+        return seen[tap][:, *self.own(tile, tap)]
 
     def own(self, tile, tap):
         """Where in the tap's features of what the tile was shown those of its core are: slices of rows and columns."""
         return self.grid.inner(tile, tap, self.shape)[0]
 
+    def place(self, tile, tap):
+        """Where in the tap's features of the whole picture those of the tile's core are, likewise."""
+        return self.grid.inner(tile, tap, self.shape)[1]
+
     def positions(self, tap):
         """How many positions the tap has in the whole picture."""
-        height, width = self.grid.size(self.shape, tap)
+        height, width = self.grid_of_all.size(self.shape, tap)
         return height * width
 
-    def weights(self, tile, tap, region):
-        """The region's weights at the core's positions of a tap, (1, h, w, 1); None where there is no region."""
-        if region is None:
-            return None
-        rows, columns = self.grid.inner(tile, tap, self.shape)[1]
-        height, width = self.grid.size(self.shape, tap)
-        return np.ascontiguousarray(region.at(height, width)[None, rows, columns, None])
+    def weights(self, tap, region, tile=None):
+        """The region's weights at the positions of a tap: of the tile's core, or of the whole picture, (1, h, w, 1)."""
+        weights = region.at(*self.grid_of_all.size(self.shape, tap))
+        return np.ascontiguousarray(weights[() if tile is None else self.place(tile, tap)][None, ..., None])
 
     def geometry(self, tile, taps):
         """What tells apart the programs that a compiler makes of tiles: their shapes, and where their cores are."""
@@ -70,27 +68,19 @@ class Halves(Tiles):
     def __init__(self, extractor, shape, side):
         near, self.far = extractor.halves()
         super().__init__(near, shape, side)
-        self._every = grid.of(extractor)
+        self.grid_of_all = grid.of(extractor)
 
     def joined(self, between, seen, tile):
+        """`between`, an array of the whole picture or None as yet, with what a tile gives to the layers beyond."""
         core = ops.convert_to_numpy(self.core(seen, tile, BETWEEN))
         if between is None:
             between = np.zeros((1, *self.grid.size(self.shape, BETWEEN), core.shape[-1]), core.dtype)
-        rows, columns = self.grid.inner(tile, BETWEEN, self.shape)[1]
-        between[:, rows, columns] = core
+        between[:, *self.place(tile, BETWEEN)] = core
         return between
 
     def between(self, tile, array):
         """The core's part of an array of what lies between the halves."""
-        rows, columns = self.grid.inner(tile, BETWEEN, self.shape)[1]
-        return np.ascontiguousarray(array[:, rows, columns])
-
-    def positions(self, tap):
-        return int(np.prod(self._every.size(self.shape, tap)))
-
-    def whole_weights(self, tap, region):
-        """The region's weights at the positions of a tap that is not tiled, (1, h, w, 1)."""
-        return np.ascontiguousarray(region.at(*self._every.size(self.shape, tap))[None, ..., None])
+        return np.ascontiguousarray(array[:, *self.place(tile, BETWEEN)])
 
 
 class Content:

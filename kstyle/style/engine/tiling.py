@@ -89,7 +89,11 @@ class TiledObjective:
         self._beyond = [part for part in every if part.tap in beyond]
         self._taps = list(dict.fromkeys([*(part.tap for part in self._parts), *([BETWEEN] if self._beyond else [])]))
         self._programs, self._shapes = {}, None
-        self._weights = [self._weights_in(tile) for tile in tiles.tiles]
+        self._weights = [self._weights_at(self._parts, tile) for tile in tiles.tiles]
+        # Of the layers that are not tiled; on the device already, as all of them is used there at once.
+        self._weights_beyond, self._goals_beyond = keras.tree.map_structure(
+            ops.convert_to_tensor, (self._weights_at(self._beyond), content.beyond)
+        )
 
     def with_settings(self, settings):
         """The same with other weights."""
@@ -102,7 +106,7 @@ class TiledObjective:
         found = [self._loss(totals)[1]] if self._parts else []
         if self._beyond:
             found.append(backend.compile(self._loss_beyond, [])(ops.convert_to_tensor(between))[1])
-        return {name: float(ops.convert_to_numpy(value)) for name, value in self._ordered(*found).items()}
+        return {name: float(ops.convert_to_numpy(value)) for name, value in self._ordered(found).items()}
 
     def gradient(self, picture, step):
         """`values -> ((loss, parts), d loss / d values)`; arguments as for `Objective.gradient`."""
@@ -119,11 +123,15 @@ class TiledObjective:
         def evaluate(values):
             image = ops.convert_to_numpy(joined(values))
             totals, between = self._totals(image)
-            (loss, parts), pull = of_sums(totals) if self._parts else ((0.0, {}), totals)
+            loss, found, pull = 0.0, [], totals
+            if self._parts:
+                (loss, parts), pull = of_sums(totals)
+                found.append(parts)
             if self._beyond:
-                (more, others), found = of_between(ops.convert_to_tensor(between))
-                loss, parts, between = loss + more, self._ordered(parts, others), ops.convert_to_numpy(found)
-            parts = self._ordered(parts)
+                (more, parts), pull_between = of_between(ops.convert_to_tensor(between))
+                loss, between = loss + more, ops.convert_to_numpy(pull_between)
+                found.append(parts)
+            parts = self._ordered(found)
             grad = np.zeros(image.shape, "float32")
             for number, tile in enumerate(self._tiles.tiles):
                 onward = ops.convert_to_tensor(self._tiles.between(tile, between)) if self._beyond else None
@@ -170,8 +178,8 @@ class TiledObjective:
         parts = self._local.of_pixels(image)
         return sum(parts.values()), parts
 
-    def _ordered(self, *parts):
-        """The sum of dicts of parts, in the order of the columns: JAX returns dicts sorted."""
+    def _ordered(self, parts):
+        """The sums of dicts of parts, in the order of the columns: JAX returns dicts sorted."""
         names = [name for name in self._columns if any(name in each for each in parts)]
         return {name: sum(each[name] for each in parts if name in each) for name in names}
 
@@ -186,14 +194,8 @@ class TiledObjective:
 
     def _loss_beyond(self, between):
         """(loss, parts) of the layers that are not tiled."""
-        seen, parts = self._tiles.far(between), {}
-        for part in self._beyond:
-            region = None if part.region is None else self._regions[part.region]
-            weights = None if region is None else ops.convert_to_tensor(self._tiles.whole_weights(part.tap, region))
-            goal = self._content.beyond.get(part.tap)
-            own = part.of_tile(seen[part.tap], weights, None if goal is None else ops.convert_to_tensor(goal))
-            parts[part.column] = parts.get(part.column, 0.0) + part.loss(own)
-        return sum(parts.values()), parts
+        seen = self._tiles.far(between)
+        return _loss_of(self._beyond, _added(self._beyond, seen, self._weights_beyond, self._goals_beyond))
 
     def _arguments(self, number, image):
         """What differs from tile to tile: the pixels, the regions' weights and the content's features."""
@@ -201,9 +203,9 @@ class TiledObjective:
         tensors = [pixels, self._weights[number], self._content.goals[number] if self._content.goals else {}]
         return keras.tree.map_structure(ops.convert_to_tensor, tensors)
 
-    def _weights_in(self, tile):
-        places = dict.fromkeys((part.region, part.tap) for part in self._parts if part.region is not None)
-        return {f"{place} {tap}": self._tiles.weights(tile, tap, self._regions[place]) for place, tap in places}
+    def _weights_at(self, parts, tile=None):
+        places = dict.fromkeys((part.region, part.tap) for part in parts if part.region is not None)
+        return {f"{place} {tap}": self._tiles.weights(tap, self._regions[place], tile) for place, tap in places}
 
     def _program(self, number, kind):
         """`sums` of a tile, or how the sums `pulled` move its pixels, compiled once for all tiles of one geometry."""
@@ -232,10 +234,7 @@ class TiledObjective:
         """What a tile adds to the totals, as one vector, and {BETWEEN: its features} where there are layers beyond."""
         found = features_of(self._tiles.extractor, units.from_space(pixels, self.settings.space))
         seen = {tap: self._tiles.core(found, tile, tap) for tap in self._taps if tap != BETWEEN}
-        added = [
-            part.of_tile(seen[part.tap], weights.get(f"{part.region} {part.tap}"), goals.get(part.tap))
-            for part in self._parts
-        ]
+        added = _added(self._parts, seen, weights, goals)
         self._shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in added]
         flat = [ops.reshape(tensor, (-1,)) for tensors in added for tensor in tensors]
         between = {BETWEEN: found[BETWEEN]} if self._beyond else {}
@@ -243,15 +242,30 @@ class TiledObjective:
 
     def _loss(self, totals):
         """(loss, parts) of the sums of all tiles."""
-        parts, begin = {}, 0
-        for part, shapes in zip(self._parts, self._shapes):
+        sums, begin = [], 0
+        for shapes in self._shapes:
             own = []
             for shape in shapes:
                 end = begin + int(np.prod(shape))
                 own.append(ops.reshape(totals[begin:end], shape))
                 begin = end
-            parts[part.column] = parts.get(part.column, 0.0) + part.loss(own)
-        return sum(parts.values()), parts
+            sums.append(own)
+        return _loss_of(self._parts, sums)
+
+
+def _added(parts, seen, weights, goals):
+    """For each `_Part` what the features seen add to its sums."""
+    return [
+        part.of_tile(seen[part.tap], weights.get(f"{part.region} {part.tap}"), goals.get(part.tap)) for part in parts
+    ]
+
+
+def _loss_of(parts, sums):
+    """(loss, {column: its share}) of the sums of each `_Part`."""
+    found = {}
+    for part, own in zip(parts, sums):
+        found[part.column] = found.get(part.column, 0.0) + part.loss(own)
+    return sum(found.values()), found
 
 
 def _style_part(column, term, tap, region, aim, factor, tiles, pixels):
@@ -283,9 +297,8 @@ def statistics(extractor, term, picture, region, tiles):
         for tile in tiles.tiles:
             found = features_of(extractor, ops.convert_to_tensor(np.ascontiguousarray(picture[tile.around.slices])))
             for tap in term.layers:
-                rows, columns = tiles.own(tile, tap)
-                weights = None if region is None else tiles.weights(tile, tap, region)
-                own = of_tile(tap, found[tap][:, rows, columns], weights)
+                weights = None if region is None else tiles.weights(tap, region, tile)
+                own = of_tile(tap, tiles.core(found, tile, tap), weights)
                 totals[tap] = [a + b for a, b in zip(totals[tap], own)] if tap in totals else list(own)
         return totals
 
