@@ -160,7 +160,7 @@ def _say_plan(plan, as_json):
                 "tile": now.tile,
                 "halved": now.halved,
                 "bytes": peak,
-            }  # fmt: skip
+            }
             for now, peak in zip(plan.passes, plan.peaks)
         ]
         click.echo(json_text({"passes": rows, "bytes": max(plan.peaks), "limit": plan.limit, "seconds": plan.seconds}))
