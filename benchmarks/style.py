@@ -77,9 +77,9 @@ def _weights(blocks=(2, 2, 4, 4, 4)):
     return names, weights.layer_arrays(path, row.name, {name: row.layers[name] for name in names})
 
 
-def by_hand(precision, channels_last, narrow_gram=False):
+def by_hand(precision, channels_last, narrow_gram=False, lbfgs=False):
     """What a careful person writes: targets once, frozen weights, one picture, ReLU in place. `narrow_gram`: Gram
-    matrices are products in the features' precision and not float32 ones."""
+    matrices are products in the features' precision and not float32 ones. `lbfgs`: in place of Adam."""
     torch, device = _torch()
     F = torch.nn.functional
     dtype, memory = getattr(torch, precision), torch.channels_last if channels_last else torch.contiguous_format
@@ -116,17 +116,26 @@ def by_hand(precision, channels_last, narrow_gram=False):
             goal = run(tensor(scene))[GOAL].float()
             grams = {tap: gram(f) for tap, f in run(tensor(painting)).items() if tap != GOAL}
         image = tensor(scene).requires_grad_()
-        optimizer = torch.optim.Adam([image], lr=1.0)
+        if lbfgs:
+            optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=100)
+        else:
+            optimizer = torch.optim.Adam([image], lr=1.0)
 
-        def step():
+        def evaluate():
             optimizer.zero_grad()
             found = run(image)
             loss = F.mse_loss(found[GOAL].float(), goal)
             for tap in TAPS:
                 loss = loss + 1000 / found[tap].shape[1] ** 2 * F.mse_loss(gram(found[tap]), grams[tap])
             loss.backward()
-            optimizer.step()
             return loss.detach()
+
+        def step():
+            if lbfgs:
+                return optimizer.step(evaluate)
+            loss = evaluate()
+            optimizer.step()
+            return loss
 
         return step
 

@@ -4,9 +4,11 @@ Keras and OpenMP read the environment as they are loaded, so that later would be
 but to know what is installed.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
+import re
 import sys
 
 from kstyle.errors import UsageError, unknown
@@ -68,6 +70,48 @@ def _keras_file():
     return path, found.get("backend") if isinstance(found, dict) and found != _KERAS_DEFAULT else None
 
 
+def use_device(name):
+    """Has the framework, which is not imported yet, compute on a device.
+
+    Args:
+        name: `"auto"`: a GPU if there is one; `"cpu"`; `"cuda"` or `"cuda:1"`, NVIDIA's, or AMD's by ROCm; with torch
+            `"mps"` (Apple) and `"xpu"` (Intel) too. Whether there is such a device is seen when the framework is
+            imported.
+
+    Raises:
+        UsageError: no such name, not one for this backend, or Keras is imported and has settled on a device.
+
+    >>> use_device("cuda:x")
+    Traceback (most recent call last):
+    ...
+    kstyle.errors.UsageError: device: expected auto, cpu, cuda, cuda:1, mps or xpu; got 'cuda:x'.
+    """
+    kind, number = device_named(name)
+    if kind == "auto":
+        return
+    if "keras" in sys.modules:
+        raise UsageError("device: Keras is imported and has settled on one; --device comes before --plugin.")
+    if choose()[0] == "torch":
+        os.environ["KERAS_TORCH_DEVICE"] = str(name)
+        return
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"device: '{name}' is for KERAS_BACKEND=torch; JAX and TensorFlow take cpu, cuda or cuda:1.")
+    if kind == "cpu":
+        os.environ["JAX_PLATFORMS"], os.environ["CUDA_VISIBLE_DEVICES"] = "cpu", "-1"
+    else:
+        os.environ["JAX_PLATFORMS"] = "cuda"
+        if number:
+            os.environ["CUDA_VISIBLE_DEVICES"] = number
+
+
+def device_named(name):
+    """`"cuda:1"` -> ("cuda", "1"); raises UsageError if no device is called so."""
+    found = re.fullmatch(r"(auto|cpu|mps|cuda|xpu)(?::(\d+))?", str(name))
+    if not found or (found[2] and found[1] not in ("cuda", "xpu")):
+        raise UsageError(f"device: expected auto, cpu, cuda, cuda:1, mps or xpu; got '{name}'.")
+    return found.groups()
+
+
 def share_cores():
     """Lets waiting threads give their core up soon, unless the environment says how threads wait. OpenMP reads this as
     it is loaded: where torch was imported before kstyle, it is too late."""
@@ -84,6 +128,12 @@ def settle():
     except UsageError:
         return None, None
     os.environ["KERAS_BACKEND"] = name
+    if "KSTYLE_DEVICE" in os.environ and "keras" not in sys.modules:
+        with contextlib.suppress(UsageError):  # told by kstyle.backend
+            use_device(os.environ["KSTYLE_DEVICE"])
+    if name == "torch" and sys.platform == "darwin":
+        # What Apple's GPU lacks is computed on the processor; torch says so, once for each operation.
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     if name == "tensorflow":
         # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

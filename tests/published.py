@@ -174,7 +174,7 @@ class Steps:
 
 def drawn(available, samples=SAMPLES, step=0):
     found = Positions(0, np.int32(step)).draw(available, 1, samples)
-    return np.arange(available) if found is None else np.array(found)
+    return np.arange(available) if found is None else ops.convert_to_numpy(found)
 
 
 def nearest(x, turned, pixels):

@@ -122,7 +122,7 @@ def _loss_inside(preset, content, style, mask, rgb):
     loss = objective.Objective(extractor, settings, aims, styles, regions=[region])
     picture = ops.convert_to_tensor(rgb)
     aim, found = (ops.convert_to_numpy(f["relu2_1"]) for f in (aims, backend.compile(lambda: extractor(picture), [])()))
-    own = region.weights(found) * region.share
+    own = ops.convert_to_numpy(region.weights(found)) * region.share
     style_loss = backend.value_and_grad(loss)(picture)[0][1]["style"]
     return float(ops.convert_to_numpy(style_loss)) + float(np.mean(own * (found - aim) ** 2) / np.mean(aim**2))
 

@@ -17,6 +17,8 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
 | `gram(features, roots)` | sum over positions of w f fᵀ, accumulated in float32; `roots` of w, or None: 1 |
+| `constant(values, dtype)` | a few numbers as a tensor that nobody changes, copied to a GPU once |
+| `placed(array)` | an array that does not change and is kept, as what costs nothing to use at each step |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row, start)` | replaces one row of a matrix, or a part of it, in place where that exists |
 | `put(variable, start, values)` | replaces what lies from `start` on along the first axis, likewise |
@@ -24,12 +26,13 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; what memory is kept for a step |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
-| `accelerated()`, `device()` | whether a GPU or TPU runs it, and its name |
+| `accelerated()`, `device()`, `devices()` | whether a GPU or TPU runs it, its name; all that there are |
 | `out_of_memory(error)` | whether an exception says that memory is full |
 | `memory()`, `synchronize()` | bytes in use; wait for the queue |
 """
 
 import importlib
+import os
 import platform
 import random
 import resource
@@ -48,6 +51,8 @@ NAME, WHY = startup.choose()  # again, as KERAS_BACKEND may have been changed si
 if NAME == kstyle.BACKEND:
     WHY = kstyle.BACKEND_WHY
 
+startup.device_named(os.environ.get("KSTYLE_DEVICE", "auto"))
+
 _framework = importlib.import_module(f"kstyle.backend.{NAME}")
 
 value_and_grad = _framework.value_and_grad
@@ -65,6 +70,8 @@ reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
 zeros_to_fill = _framework.zeros_to_fill
+constant = _framework.constant
+placed = _framework.placed
 put_row = _framework.put_row
 put = _framework.put
 as_numpy = _framework.as_numpy
@@ -73,6 +80,7 @@ adapt_threads = _framework.adapt_threads
 fast_bfloat16 = _framework.fast_bfloat16
 accelerated = _framework.accelerated
 device = _framework.device
+devices = _framework.devices
 synchronize = _framework.synchronize
 version = _framework.version
 
@@ -108,13 +116,13 @@ def precision(name):
 
 
 def memory():
-    """Bytes: `{"peak": ..., "total": ...}` of the GPU or TPU if there is one, of this process if not; an unknown total
-    is None."""
+    """Bytes: `{"peak": …, "total": …, "free": …}` of the GPU or TPU if there is one, of this process if not; what is
+    not known is None."""
     accelerator = _framework.memory()
     if accelerator is not None:
         return accelerator
     unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None}
+    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None, "free": None}
 
 
 def seed(number):

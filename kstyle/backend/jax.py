@@ -121,6 +121,14 @@ def gram(features, roots=None):
     return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
 
 
+def placed(array):
+    return array  # what is compiled has it as a constant
+
+
+def constant(values, dtype="float32"):
+    return jnp.asarray(np.asarray(values, dtype))
+
+
 def zeros_to_fill(shape, dtype="float32"):
     return jnp.zeros(shape, dtype)
 
@@ -163,11 +171,25 @@ def device():
     return "CPU" if d.platform == "cpu" else d.device_kind
 
 
+def devices():
+    fast = fast_bfloat16()
+    return [
+        {
+            "name": d.platform if d.platform == "cpu" else f"{d.platform}:{d.id}",
+            "device": d.device_kind,
+            "memory_bytes": (d.memory_stats() or {}).get("bytes_limit"),
+            "bfloat16": fast,
+        }
+        for d in jax.devices()
+    ]
+
+
 def memory():
     stats = jax.devices()[0].memory_stats()
-    if stats:
-        return {"peak": stats.get("peak_bytes_in_use"), "total": stats.get("bytes_limit")}
-    return None
+    if not stats:
+        return None
+    total, used = stats.get("bytes_limit"), stats.get("bytes_in_use", 0)
+    return {"peak": stats.get("peak_bytes_in_use"), "total": total, "free": total and total - used}
 
 
 def synchronize():

@@ -5,9 +5,11 @@ tests/test_keras_private.py looks for others, and fails where a new Keras lacks 
 
 import contextlib
 import sys
+import types
 from typing import Any
 
 import keras
+import numpy as np
 
 from kstyle.errors import KStyleError
 
@@ -73,6 +75,44 @@ def _lazy_tensorflow():
     """Keras' stand-in for TensorFlow, which loads it where it is asked anything; None in a Keras that has no such."""
     module = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
     return module if hasattr(module, "_available") else None
+
+
+def fill_numbers_on_device(torch):
+    """Has Keras make its tensors of single numbers where they are used, on a GPU.
+
+    Keras on torch copies each number there, four bytes, and the host waits until the GPU has done all that was asked
+    of it before: some ten times a step. Its module gets a torch of its own, whose `as_tensor` fills them in place. A
+    Keras that makes them in another way is left to do so: slow, and right.
+    """
+    core = sys.modules.get("keras.src.backend.torch.core")
+    if getattr(core, "torch", None) is not torch:
+        return
+
+    def as_tensor(data, dtype=None, device=None):
+        number = data.item() if isinstance(data, np.ndarray) and data.ndim == 0 else data
+        if device is not None and dtype is not None and isinstance(number, (bool, int, float)):
+            return torch.full((), number, dtype=dtype, device=device)
+        return torch.as_tensor(data, dtype=dtype, device=device)
+
+    own = types.ModuleType("torch", torch.__doc__)
+    own.__dict__.update(torch.__dict__)
+    own.__getattr__ = lambda name: getattr(torch, name)  # what torch loads when it is asked for
+    own.as_tensor = as_tensor
+    core.torch = own
+
+
+def keep_rate_on_device(torch):
+    """Has Keras' SGD on torch multiply the gradients by the rate where both are. Its own way, which gives the same,
+    reads the rate as a number, and the host waits. A Keras with another SGD is left as it is."""
+    module = sys.modules.get("keras.src.backend.torch.optimizers.torch_sgd")
+    step = getattr(getattr(module, "SGD", None), "_parallel_update_step", None)
+    if step is None or step.__module__ == __name__:
+        return
+
+    def scaled(self, grads, variables, learning_rate):
+        return step(self, torch._foreach_mul(grads, learning_rate), variables, 1.0)
+
+    module.SGD._parallel_update_step = scaled
 
 
 class AllAtOnce(keras.optimizers.Optimizer):

@@ -125,6 +125,14 @@ def gram(features, roots=None):
     return tf.matmul(f, f, transpose_a=True)
 
 
+def placed(array):
+    return array  # what is compiled has it as a constant
+
+
+def constant(values, dtype="float32"):
+    return tf.constant(np.asarray(values, dtype))
+
+
 def zeros_to_fill(shape, dtype="float32"):
     return tf.zeros(shape, dtype)
 
@@ -177,9 +185,18 @@ def device():
     return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU"
 
 
+def devices():
+    gpus, fast = tf.config.list_physical_devices("GPU"), fast_bfloat16()
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    found = [
+        {"name": f"cuda:{i}", "device": name, "memory_bytes": None, "bfloat16": fast} for i, name in enumerate(names)
+    ]
+    return [*found, {"name": "cpu", "device": "CPU", "memory_bytes": None, "bfloat16": False}]
+
+
 def memory():
     if tf.config.list_physical_devices("GPU"):
-        return {"peak": tf.config.experimental.get_memory_info("GPU:0")["peak"], "total": None}
+        return {"peak": tf.config.experimental.get_memory_info("GPU:0")["peak"], "total": None, "free": None}
     return None
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 
@@ -10,8 +11,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kstyle.backend import keras_private
+from kstyle.backend import keras_private, torch_device
 from kstyle.backend.neighbours import Neighbours, cores
+from kstyle.backend.torch_device import is_cuda, on_cpu, settled
+
+accelerated = torch_device.accelerated
+device = torch_device.device
+devices = torch_device.devices
+fast_bfloat16 = torch_device.fast_bfloat16
+memory = torch_device.memory
+out_of_memory = torch_device.out_of_memory
+synchronize = torch_device.synchronize
+
+# torch.mm can return the float32 sums of a bfloat16 product, on CUDA, since this version.
+_SUMS_IN_FLOAT32 = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
 
 
 def version():
@@ -112,10 +125,10 @@ def update(variables, keep, tensors, factor):
     if keep != 1:
         torch._foreach_mul_(values, keep)
     if isinstance(factor, torch.Tensor):
-        if factor.is_cuda:  # as a number it would make the host wait
-            tensors, factor = torch._foreach_mul(tensors, factor), 1.0
-        else:
+        if on_cpu():
             factor = float(factor)
+        else:  # as a number it would make the host wait
+            tensors, factor = torch._foreach_mul(tensors, factor), 1.0
     torch._foreach_add_(values, tensors, alpha=factor)
 
 
@@ -139,7 +152,7 @@ def sample_affine(images, matrix, mode, value):
 
 class Random:
     def __init__(self, seed):
-        self._device = _device()
+        self._device = settled()
         self._generator = torch.Generator(self._device)
         self._generator.manual_seed(int(seed))
 
@@ -155,10 +168,6 @@ class Random:
 
     def permutation(self, n):
         return torch.randperm(n, generator=self._generator, device=self._device, dtype=torch.int32)
-
-
-def _device():
-    return keras.ops.empty(()).device
 
 
 def lay_out_kernel(variable):
@@ -226,7 +235,7 @@ class _Gram(torch.autograd.Function):
         f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
         if f.dtype == torch.float32:
             return f.T @ f
-        if f.is_cuda:
+        if _SUMS_IN_FLOAT32 and is_cuda(f):
             return torch.mm(f.T, f, out_dtype=torch.float32)
         return _gram_in_chunks(f)
 
@@ -247,7 +256,7 @@ def _gram_gradient(features, pull, roots):
 
 
 def _gram_in_chunks(f, rows=2048):
-    # The CPU's bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32
+    # A bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32
     # keeps the error near 1e-3, half of what one rounding costs, and still takes a fifteenth of the time of a product
     # in float32.
     chunks = f.shape[0] // rows
@@ -263,9 +272,24 @@ def gram(features, roots=None):
     return _Gram.apply(features, roots)
 
 
+def placed(array):
+    return torch.from_numpy(np.ascontiguousarray(array)).to(settled())
+
+
+def constant(values, dtype="float32"):
+    values = np.asarray(values, dtype)
+    return _constant(values.tobytes(), values.shape, dtype)
+
+
+@functools.lru_cache(512)
+def _constant(values, shape, dtype):
+    array = np.frombuffer(values, dtype).reshape(shape).copy()
+    return torch.from_numpy(array).to(settled())
+
+
 def zeros_to_fill(shape, dtype="float32"):
-    if torch.cuda.is_available():
-        return torch.zeros(shape, dtype=getattr(torch, dtype), device=_device())
+    if not on_cpu():
+        return torch.zeros(shape, dtype=getattr(torch, dtype), device=settled())
     # torch writes its zeros. NumPy asks the system for cleared memory, which of a large array comes page by page with
     # the first writing: reading it before takes none.
     return torch.from_numpy(np.zeros(shape, dtype))
@@ -301,7 +325,7 @@ _neighbours, _threads = Neighbours(), torch.get_num_threads()
 
 
 def adapt_threads():
-    if torch.cuda.is_available() or torch.are_deterministic_algorithms_enabled() or "OMP_NUM_THREADS" in os.environ:
+    if not on_cpu() or torch.are_deterministic_algorithms_enabled() or "OMP_NUM_THREADS" in os.environ:
         return
     others = _neighbours.cores()
     if others is not None:
@@ -311,13 +335,18 @@ def adapt_threads():
 
 
 def configure(deterministic, pixels=None):
+    if deterministic:  # cuBLAS reads it as its first product begins
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     if deterministic and torch.get_num_threads() != _threads:
         torch.set_num_threads(_threads)
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.allow_tf32 = not deterministic
     torch.set_float32_matmul_precision("highest" if deterministic else "high")
-    if not torch.cuda.is_available():
+    if not on_cpu():
+        keras_private.fill_numbers_on_device(torch)
+        keras_private.keep_rate_on_device(torch)
+    else:
         _keep_memory(all_of_it=pixels is None)
 
 
@@ -330,47 +359,3 @@ def _keep_memory(all_of_it):
         mallopt(-4, 0 if all_of_it else 65536)  # M_MMAP_MAX: how many arrays may have a mapping of their own
         mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: bytes from which on they have one, the largest it takes
         mallopt(-1, 2**31 - 1 if all_of_it else 2**29)  # M_TRIM_THRESHOLD: bytes that are kept at the heap's end
-
-
-def fast_bfloat16():
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_capability() >= (8, 0)
-    if sys.platform == "darwin":
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
-# What the processor's allocator, C++, cuBLAS and cuDNN say of it.
-FULL_MEMORY = (
-    "can't allocate memory", "not enough memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-)  # fmt: skip
-
-
-def out_of_memory(error):
-    # The processor's allocator has no exception of its own; a layer's error may be Keras' copy with the same text.
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in FULL_MEMORY)
-    )
-
-
-def accelerated():
-    return torch.cuda.is_available()
-
-
-def device():
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
-
-
-def memory():
-    if torch.cuda.is_available():
-        return {"peak": torch.cuda.max_memory_allocated(), "total": torch.cuda.get_device_properties(0).total_memory}
-    return None
-
-
-def synchronize():
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

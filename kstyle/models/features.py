@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kstyle import backend
 from kstyle.backend import Tensor, keras_private
 from kstyle.errors import UsageError, did_you_mean, unknown
 from kstyle.io.files import listed, one_line
@@ -185,7 +186,7 @@ def preprocess(image, mode, dtype="float32"):
         image = ops.flip(image, axis=-1)
     deviation = np.asarray(wanted.deviation, "float32")
     scale, shift = np.float32(wanted.factor) / deviation, np.asarray(wanted.mean, "float32") / deviation
-    return ops.cast(image * ops.convert_to_tensor(scale) - ops.convert_to_tensor(shift), dtype)
+    return ops.cast(image * backend.constant(scale) - backend.constant(shift), dtype)
 
 
 def tap_name(row, name):

@@ -39,6 +39,20 @@ seed = click.option("--seed", default=0, show_default=True)
 max_memory = click.option(
     "--max-memory", metavar="AMOUNT", help="Paint by tiles where it takes more: 6GB.  [default: what is free]"
 )
+
+
+def _use_device(context, option, name):
+    from kstyle import startup
+
+    if name is not None:
+        startup.use_device(name)
+
+
+# Eager: a framework chooses its device as it is imported.
+device = click.option(
+    "--device", is_eager=True, expose_value=False, callback=_use_device, envvar="KSTYLE_DEVICE",
+    metavar="auto|cpu|cuda:1|mps|xpu", help="What computes.  [default: KSTYLE_DEVICE, a GPU if there is one]",
+)  # fmt: skip
 deterministic = click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
 data_folder = click.option(
     "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"

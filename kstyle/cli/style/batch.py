@@ -37,6 +37,7 @@ MOST_NAMED = 5  # files that were left out
 @painting.extractor
 @painting.weights
 @painting.precision
+@painting.device
 @painting.seed
 @painting.deterministic
 @painting.max_memory

@@ -2,7 +2,7 @@
 
 import click
 
-from kstyle.cli.common.options import PATH
+from kstyle.cli.common.options import PATH, device
 from kstyle.io.files import json_text
 
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -18,6 +18,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 )
 @click.option("--weights", type=PATH, metavar="FILE", help="Its weights: .h5, .npz, .pth or .safetensors.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@device
 def compare(pictures, as_json, **options):
     """Measure two or more PICTUREs: faults, and with --content and --style how much of each is in them.
 

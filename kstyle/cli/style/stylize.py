@@ -54,6 +54,7 @@ _WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "pre
 @painting.extractor
 @painting.weights
 @painting.precision
+@painting.device
 @painting.seed
 @painting.deterministic
 @painting.max_memory

@@ -27,6 +27,7 @@ OPEN, CLOSE, QUOTES = "[{(", "]})", "'\""
 @painting.extractor
 @painting.weights
 @painting.precision
+@painting.device
 @painting.seed
 @click.option("--most", default=64, show_default=True, metavar="N", help="Refuse to paint more combinations than this.")
 @painting.plugin

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH, data_folder, plugin
+from kstyle.cli.common.options import PATH, data_folder, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -14,6 +14,7 @@ from kstyle.io.files import json_text
 @click.option(
     "--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones."
 )
+@device
 @plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run, data, sheet, as_json):

@@ -2,7 +2,7 @@
 
 import click
 
-from kstyle.cli.common.options import PATH, plugin
+from kstyle.cli.common.options import PATH, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -17,6 +17,7 @@ from kstyle.io.files import json_text
     help="The file.  [default: RUN/model.onnx, RUN/model.safetensors, RUN/export.keras]",
 )
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
+@device
 @plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run, format_, output, check, as_json):

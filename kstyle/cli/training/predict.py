@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH, plugin
+from kstyle.cli.common.options import PATH, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -12,6 +12,7 @@ from kstyle.io.files import json_text
 @click.argument("run", type=PATH, metavar="RUN")
 @click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
+@device
 @plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")

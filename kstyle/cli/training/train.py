@@ -2,7 +2,7 @@
 
 import click
 
-from kstyle.cli.common.options import PATH, data_folder, plugin
+from kstyle.cli.common.options import PATH, data_folder, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -16,6 +16,7 @@ from kstyle.io.files import json_text
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
+@device
 @plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")

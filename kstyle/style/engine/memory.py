@@ -136,8 +136,8 @@ def in_use():
 
 def available():
     """Bytes that the process may hold in all, as things are."""
-    if backend.accelerated() and (total := backend.memory()["total"]):
-        return int(MARGIN * total)
+    if backend.accelerated() and (free := backend.memory()["free"]):
+        return int(MARGIN * free)
     return in_use() + int(MARGIN * psutil.virtual_memory().available)
 
 

@@ -16,7 +16,7 @@ ops = keras.ops
 
 def sum_of_products(features, weights):
     """Σ w f fᵀ over positions of (1, H, W, C), each with its weight: (1, H, W, 1), or None: 1."""
-    roots = None if weights is None else ops.cast(ops.sqrt(ops.convert_to_tensor(weights)), features.dtype)
+    roots = None if weights is None else ops.cast(ops.sqrt(weights), features.dtype)
     return backend.gram(features, roots)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from kstyle import backend
 from kstyle.style.losses.moments import rows
 
 ops = keras.ops
@@ -69,14 +70,16 @@ class Positions:
         among = None if region is None else region.inside(height, width, rim)
         available = (height - 2 * rim) * (width - 2 * rim) if among is None else len(among)
         if available <= samples:
-            return among
-        moving = redraw and self.step is not None
-        table = _sets(self.seed, available, samples, DRAWS if moving else 1)
-        table = table if among is None else among[table]
-        if not moving:
-            return table[0]
-        key = (height, width, samples, region, rim)
-        return self._once(key, lambda: ops.take(ops.convert_to_tensor(table), self._number(), axis=0))
+            return None if among is None else region.placed_inside(height, width, rim)
+        if not redraw or self.step is None:
+            drawn = _sets(self.seed, available, samples, 1)[0]
+            return backend.constant(drawn if among is None else among[drawn], "int32")
+
+        def take():
+            drawn = ops.take(_placed_sets(self.seed, available, samples, DRAWS), self._number(), axis=0)
+            return drawn if region is None else ops.take(region.placed_inside(height, width, rim), drawn, axis=0)
+
+        return self._once((height, width, samples, region, rim), take)
 
     def columns(self, features, layers, samples, redraw=True, region=None):
         """Activations of all layers at sampled positions of the picture.
@@ -110,10 +113,15 @@ def _sets(seed, available, samples, count):
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _placed_sets(seed, available, samples, count):
+    return backend.placed(_sets(seed, available, samples, count))
+
+
 def _read(features, layers, places):
     height, width = features.shape
     if places is None:
-        places = np.arange(height * width, dtype="int32")
+        places = ops.arange(height * width, dtype="int32")
     top, left = places // width, places % width
     parts = []
     for layer, factor in layers.items():
@@ -161,7 +169,7 @@ class Look:
 
     def inside(self, height, width):
         """Positions in the region; None: all."""
-        return None if self.region is None else self.region.inside(height, width)
+        return None if self.region is None else self.region.placed_inside(height, width)
 
     def of_layer(self, height, width, rim=0):
         """As `Positions.draw`, as many as the term takes of a layer."""

@@ -168,7 +168,7 @@ def remd(columns, target):
 def palette(colours, target):
     """The same of colours, RGB (n, 3) and (m, 3), on decorrelated axes, under the sum of cosine and Euclidean
     distance / √3."""
-    turn = ops.convert_to_tensor(PALETTE.T)
+    turn = backend.constant(PALETTE.T)
     x, y = ops.matmul(colours, turn), ops.matmul(target, turn)
     square = (
         ops.sum(ops.square(x), axis=1)[:, None]

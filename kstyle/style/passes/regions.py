@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kstyle import backend
+from kstyle.backend import Tensor
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import bands, images
 
@@ -37,6 +39,8 @@ class Region:
         # one has drawn from it is there for the others (`kstyle.style.losses.positions`).
         self.at = functools.lru_cache(maxsize=None)(self.at)
         self.inside = functools.lru_cache(maxsize=None)(self.inside)
+        self.placed_at = functools.lru_cache(maxsize=None)(self.placed_at)
+        self.placed_inside = functools.lru_cache(maxsize=None)(self.placed_inside)
 
     def turned(self, turns: int) -> "Region":
         """The region of the picture turned anticlockwise by so many quarters, as `numpy.rot90` does."""
@@ -47,9 +51,17 @@ class Region:
         small = np.clip(images.resize(self.mask, (height, width), "area"), 0, 1)
         return small / max(float(small.mean()), 1e-12)
 
-    def weights(self, features: Any) -> np.ndarray:
-        """(1, H, W, 1) float32 NumPy of mean 1 for features (1, H, W, C)."""
-        return self.at(*features.shape[1:3])[None, :, :, None]
+    def placed_at(self, height: int, width: int) -> Tensor:
+        """`at` as (1, height, width, 1), by `backend.placed`."""
+        return backend.placed(self.at(height, width)[None, :, :, None])
+
+    def placed_inside(self, height: int, width: int, rim: int = 0) -> Tensor:
+        """`inside` by `backend.placed`."""
+        return backend.placed(self.inside(height, width, rim))
+
+    def weights(self, features: Any) -> Tensor:
+        """(1, H, W, 1) float32 of mean 1 for features (1, H, W, C)."""
+        return self.placed_at(*features.shape[1:3])
 
     def inside(self, height: int, width: int, rim: int = 0) -> np.ndarray:
         """Positions of an (height, width) layer without a rim of so many, counted row by row: those in the region; at

@@ -4,8 +4,8 @@ Adam's learning rate, L-BFGS' first step and total variation depend on them, so 
 """
 
 import numpy as np
-from keras import ops
 
+from kstyle import backend
 from kstyle.models.preprocessing import PREPROCESSINGS
 
 _MEAN, _DEVIATION = (np.array(numbers, "float32") for numbers in PREPROCESSINGS["torch"].rgb)
@@ -34,4 +34,4 @@ def from_space(values, space):
     inverse = np.asarray(1 / factor, "float32")
     if isinstance(values, np.ndarray):
         return (values - np.float32(offset)) * inverse
-    return (values - ops.convert_to_tensor(np.float32(offset))) * ops.convert_to_tensor(inverse)
+    return (values - backend.constant(offset)) * backend.constant(inverse)

@@ -63,7 +63,7 @@ def resized_crop(random, batch, height, width, scale, ratio, strength):
     area, log_ratio = 1.0 - strength * (1.0 - area), strength * (log_ratio - own)
     w, h = ops.sqrt(area * ops.exp(log_ratio)), ops.sqrt(area * ops.exp(-log_ratio))
     fits = ops.cast(ops.logical_and(w <= 1.0, h <= 1.0), "float32")
-    first = ops.argmax(fits * ops.convert_to_tensor(np.arange(10, 0, -1, dtype="float32")), axis=1)
+    first = ops.argmax(fits * backend.constant(np.arange(10, 0, -1)), axis=1)
     pick = ops.one_hot(first, 10, dtype="float32") * fits
     found = ops.sum(pick, axis=1)
     best = min(max(own, math.log(ratio[0])), math.log(ratio[1])) - own
@@ -75,7 +75,7 @@ def resized_crop(random, batch, height, width, scale, ratio, strength):
 
 
 def _centred(length):
-    return ops.convert_to_tensor((np.arange(length) - (length - 1) / 2).astype("float32"))
+    return backend.constant(np.arange(length) - (length - 1) / 2)
 
 
 def _per_sample(values, batch):
@@ -85,8 +85,8 @@ def _per_sample(values, batch):
 
 def _rows(index, batch, rows):
     """`index` within one picture to an index within the batch of pictures of `rows` rows."""
-    first = np.arange(batch, dtype="int32") * rows
-    return index + ops.convert_to_tensor(first.reshape(-1, *[1] * (len(index.shape) - 1)))
+    first = np.arange(batch) * rows
+    return index + backend.constant(first.reshape(-1, *[1] * (len(index.shape) - 1)), "int32")
 
 
 def _fold(x, length):
@@ -164,7 +164,7 @@ def move(images, matrix, mode="constant", value=0.0):
     table = ops.reshape(images, (-1, channels))
     if mode == "constant":
         # One more row, of the fill value, is cheaper than a mask over the result.
-        table = ops.concatenate([table, ops.full((1, channels), value, "float32")], axis=0)
+        table = ops.concatenate([table, backend.constant(np.full((1, channels), value))], axis=0)
         inside = ops.logical_and(inside_y[:, :, None], inside_x[:, None, :])
         index = ops.where(inside, index, batch * height * width)
     return ops.reshape(ops.take(table, ops.reshape(index, (-1,)), axis=0), images.shape)

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from keras import ops
 
+from kstyle import backend
+
 
 def beta(random, alpha, shape):
     """Numbers of the distribution Beta(alpha, alpha), without rejection.
@@ -22,7 +24,7 @@ def beta(random, alpha, shape):
 
 def _between(length, low, high):
     """(B, length) float32: 1 for pixels from `low` (B,) up to but without `high` (B,)."""
-    at = ops.convert_to_tensor(np.arange(length, dtype="float32"))
+    at = backend.constant(np.arange(length))
     return ops.cast(ops.logical_and(at >= low[:, None], at < high[:, None]), "float32")
 
 

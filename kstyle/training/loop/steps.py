@@ -39,7 +39,7 @@ class Normalise:
         scale, shift = _alike(scale, shift)
         if isinstance(scale, float):
             return images * scale + shift
-        return images * ops.convert_to_tensor(scale) + ops.convert_to_tensor(shift)
+        return images * backend.constant(scale) + backend.constant(shift)
 
 
 def _alike(scale, shift):
@@ -136,7 +136,7 @@ class TrainStep:
         else:
             losses = self.aim.losses(aims, logits)
         if self.class_weights is not None:
-            losses = losses * ops.sum(targets * ops.convert_to_tensor(self.class_weights), axis=-1)
+            losses = losses * ops.sum(targets * backend.constant(self.class_weights), axis=-1)
         right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1)), "float32")
         sums = ops.stack([ops.sum(losses), ops.sum(right), ops.cast(x.shape[0], "float32")])
         return ops.mean(losses), {"sums": sums, "logits": logits} if self.aim.metrics else {"sums": sums}
