@@ -22,7 +22,6 @@ from kstyle import backend, config  # noqa: E402
 from kstyle.data.batches.arrays import Split  # noqa: E402
 from kstyle.models import classifiers, features, weights  # noqa: E402
 from kstyle.models.networks import feature_layers, vgg  # noqa: E402
-from kstyle.style import settings as style_settings  # noqa: E402
 from kstyle.style.engine import memory  # noqa: E402
 from kstyle.training.augment import policy  # noqa: E402
 from kstyle.training.loop import batches, optimizers, steps  # noqa: E402

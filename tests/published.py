@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import pytest
+from keras import ops
 from weight_files import resolve
 
 from kstyle.models.networks import feature_layers

@@ -26,6 +26,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; what memory is kept for a step |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
 | `fast_bfloat16()` | whether this processor or GPU multiplies bfloat16 in hardware |
+| `tf32()` | whether products of float32 numbers are rounded to TF32 first, as GPUs do where they may |
 | `accelerated()`, `device()`, `devices()` | whether a GPU or TPU runs it, its name; all that there are |
 | `out_of_memory(error)` | whether an exception says that memory is full |
 | `memory()`, `synchronize()` | bytes in use; wait for the queue |
@@ -78,6 +79,7 @@ as_numpy = _framework.as_numpy
 configure = _framework.configure
 adapt_threads = _framework.adapt_threads
 fast_bfloat16 = _framework.fast_bfloat16
+tf32 = _framework.tf32
 accelerated = _framework.accelerated
 device = _framework.device
 devices = _framework.devices

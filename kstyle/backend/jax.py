@@ -162,6 +162,10 @@ def fast_bfloat16():
     return jax.default_backend() in ("gpu", "tpu")
 
 
+def tf32():
+    return accelerated() and jax.config.jax_default_matmul_precision is None
+
+
 def accelerated():
     return jax.default_backend() != "cpu"
 

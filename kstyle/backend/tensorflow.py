@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from kstyle.backend import portable
@@ -174,6 +175,10 @@ def fast_bfloat16():
     if not gpus:
         return False
     return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
+
+
+def tf32():
+    return accelerated() and tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def accelerated():

@@ -4,9 +4,7 @@ import contextlib
 import ctypes
 import functools
 import os
-import sys
 
-import keras
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -285,6 +283,10 @@ def constant(values, dtype="float32"):
 def _constant(values, shape, dtype):
     array = np.frombuffer(values, dtype).reshape(shape).copy()
     return torch.from_numpy(array).to(settled())
+
+
+def tf32():
+    return settled().type == "cuda" and torch.get_float32_matmul_precision() != "highest" and fast_bfloat16()
 
 
 def zeros_to_fill(shape, dtype="float32"):

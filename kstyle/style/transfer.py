@@ -319,6 +319,7 @@ class Painter:
             **({"network": self.given.facts()} if self.given else {}),
             "blend": self.styles.blend,
             "precision": self.precision,
+            "tf32": backend.tf32(),
             "deterministic": self.deterministic,
             "backend": backend.NAME,
             "device": backend.device(),

@@ -145,5 +145,6 @@ def facts(recipe, parts, model, normalise, precision):
         "backend": backend.NAME,
         "device": backend.device(),
         "precision": precision,
+        "tf32": backend.tf32(),
         "versions": backend.versions(),
     }
