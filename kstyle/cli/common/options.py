@@ -39,6 +39,10 @@ seed = click.option("--seed", default=0, show_default=True)
 max_memory = click.option(
     "--max-memory", metavar="AMOUNT", help="Paint by tiles where it takes more: 6GB.  [default: what is free]"
 )
+cluster = click.option(
+    "--cluster", metavar="auto|HOST:PORT",
+    help="Paint on the nodes of a Ray cluster; --jobs is then for each GPU, or each node without.",
+)  # fmt: skip
 deterministic = click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
 data_folder = click.option(
     "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"

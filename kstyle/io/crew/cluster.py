@@ -1,0 +1,237 @@
+"""Processes on the nodes of a Ray cluster. Ray is imported when a cluster is asked for, and not before."""
+
+import contextlib
+import importlib.util
+import itertools
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+
+import kstyle
+from kstyle.errors import DataError, UsageError
+from kstyle.io import signals
+from kstyle.io.crew import schedule
+from kstyle.io.files import one_line, plain
+
+log = logging.getLogger("kstyle")
+
+ANSWER = 10.0  # seconds that an address has to take a connection
+
+
+def check(address):
+    """UsageError where Ray is missing, or `address` is neither `"auto"` nor `HOST:PORT`."""
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("Working on a cluster takes Ray: pip install 'kstyle[ray]'.")
+    host, _, port = str(address).rpartition(":")
+    if address != "auto" and not (host and port.isdecimal() and "/" not in host):
+        raise UsageError(f"A cluster is auto or HOST:PORT, as ray start --head says it; got {one_line(address)!r}.")
+
+
+def unordered(work, tasks, address, jobs=1):
+    """As `kstyle.io.crew.local.unordered`, on the nodes of a cluster.
+
+    A worker that ends costs only the task that it has, which another does; nodes that join get workers. The order and
+    the number of tries are those of `kstyle.io.crew.schedule.unordered`.
+
+    Args:
+        work: a `kstyle.io.crew.Work`.
+        tasks: {key: the arguments of a task}.
+        address: `"auto"`, the cluster that this machine is a node of, or `HOST:PORT` of its head.
+        jobs: workers for each GPU, or, in a cluster without any, for each node.
+
+    Returns:
+        A generator of `(key, result)`, or `(key, kstyle.io.crew.Lost)` of a task whose workers ended twice.
+
+    Raises:
+        UsageError: as `check`; no cluster answers, or it has another version of Python or Ray.
+        DataError: no worker is left.
+    """
+    check(address)
+    with _joined(address) as ray:
+        crew = _Crew(ray, work, jobs)
+        try:
+            yield from schedule.unordered(crew, tasks)
+        finally:
+            crew.end()
+
+
+@contextlib.contextmanager
+def _joined(address):
+    import ray
+
+    if ray.is_initialized():  # by a Python program that goes on using it
+        yield ray
+        return
+    _knock(address)
+    before = os.environ.get("RAY_ADDRESS")
+    with _quiet(), _signals():
+        try:
+            if address != "auto":  # Ray would take the environment's in its place
+                os.environ.pop("RAY_ADDRESS", None)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:
+            log.debug("", exc_info=True)
+            raise UsageError(f"The cluster {one_line(address)} cannot be joined: {plain(error, 300)}") from error
+        finally:
+            if before is not None:
+                os.environ["RAY_ADDRESS"] = before
+    with _quiet():
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _knock(address):
+    """Ray itself asks for minutes, and may end the process then."""
+    if address == "auto" and not (address := os.environ.get("RAY_ADDRESS")):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"No cluster answers at {one_line(address)} ({plain(error)}): start one with ray start --head."
+        ) from error
+
+
+@contextlib.contextmanager
+def _signals():
+    """What handles signals stays as it was: Ray takes SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in signals.STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """What happens to nodes and workers goes to kstyle's log. Ray prints it, on standard output, and has no option for
+    that: a thread calls this function of its."""
+    from ray._private import worker
+
+    before = getattr(worker, "print_to_stdstream", None)
+    worker.print_to_stdstream = lambda data, *_, **__: log.debug("Ray: %s", plain(data.get("lines"), 500))
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
+
+
+class _Crew:
+    """What `schedule` wants, of Ray's actors. A place is a node."""
+
+    def __init__(self, ray, work, jobs):
+        self._ray, self._work, self._jobs = ray, work, jobs
+        self._data = ray.put(work.data)
+        self._actor = ray.remote(Worker)
+        self._numbers = itertools.count()
+        self._nodes, self._actors = {}, {}  # {its number: a node as Ray describes it}, {number of a worker: its actor}
+        self._expected = {}  # {what Ray gives for a call: (number of the worker, what it tells by its end)}
+
+    def places(self):
+        nodes = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
+        nodes = {name: resources for name, resources in nodes.items() if resources.get("CPU")}
+        accelerated = any(resources.get("GPU") for resources in nodes.values())
+        if accelerated:  # a node without would take fifty times as long for a picture
+            nodes = {name: resources for name, resources in nodes.items() if resources.get("GPU")}
+        self._nodes = nodes
+        return {name: self._jobs * max(int(resources.get("GPU", 0)), 1) for name, resources in nodes.items()}
+
+    def start(self, place):
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        resources = self._nodes[place]
+        cores, gpus = resources["CPU"], int(resources.get("GPU", 0))
+        workers = self._jobs * max(gpus, 1)
+        actor = self._actor.options(
+            # Whole cores where there are enough: Ray gives a worker as many threads.
+            num_cpus=cores // workers or cores / workers,
+            num_gpus=gpus and 1 / self._jobs,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=False),
+            runtime_env={"env_vars": {"KERAS_BACKEND": os.environ["KERAS_BACKEND"]}},
+        ).remote(os.getcwd(), kstyle.__version__)
+        number = next(self._numbers)
+        self._actors[number] = actor
+        # A process sees the GPUs that it is given, but all memory of its node.
+        sharing = self._jobs if gpus else workers
+        self._expect(number, schedule.READY, actor.begin.remote(self._work.prepare, self._data, sharing))
+        return number
+
+    def give(self, worker, key, task):
+        call = self._actors[worker].do.remote(self._work.function, task)
+        self._expect(worker, schedule.DONE, call)
+
+    def _expect(self, worker, what, call):
+        self._expected[call] = worker, what
+
+    def wait(self, seconds):
+        if not self._expected:
+            time.sleep(min(seconds, 1.0))
+            return []
+        calls = list(self._expected)
+        ready, _ = self._ray.wait(calls, timeout=seconds)
+        if ready:  # and all others that are: to look at a thousand calls for each of them takes long
+            ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
+        return [self._told(call, *self._expected.pop(call)) for call in ready]
+
+    def _told(self, call, worker, what):
+        try:
+            value = self._ray.get(call)
+        except self._ray.exceptions.RayTaskError as error:
+            log.debug("", exc_info=True)
+            if what == schedule.DONE:
+                return worker, schedule.FAILED, error.cause
+            return self._gone(worker, error.cause)  # there may be other nodes on which it can begin
+        except self._ray.exceptions.RayError as error:
+            log.debug("", exc_info=True)
+            return self._gone(worker, error)
+        return worker, what, value
+
+    def _gone(self, worker, error):
+        self._kill(worker)  # one that only does not answer would go on
+        return worker, schedule.GONE, _said(error)
+
+    def _kill(self, worker):
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._actors.pop(worker))
+
+    def end(self):
+        """Ends all workers, whatever they do."""
+        for worker in list(self._actors):
+            self._kill(worker)
+
+
+def _said(error):
+    """The line of Ray's page that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    of_interest = [line for line in lines if "dead because" in line or "Error:" in line]
+    return plain((of_interest or lines or [type(error).__name__])[0], 200)
+
+
+class Worker:
+    """In a process of the cluster: what it was given to begin with, and what it does."""
+
+    def __init__(self, folder, version):
+        with contextlib.suppress(OSError):  # relative paths are found where all nodes have the same folders
+            os.chdir(folder)
+        self._version, self._prepared = version, None
+
+    def begin(self, prepare, data, sharing):
+        """`sharing`: see `kstyle.io.crew.Work`. DataError: this node has another kstyle."""
+        if self._version != kstyle.__version__:
+            raise DataError(f"{socket.gethostname()} has kstyle {kstyle.__version__}, not {self._version}.")
+        self._prepared = prepare(data, sharing)
+
+    def do(self, function, task):
+        """`kstyle.io.crew.Work.function` of a task."""
+        return function(self._prepared, *task)
