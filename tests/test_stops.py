@@ -16,6 +16,7 @@ from PIL import Image
 
 from kstyle import cli
 from kstyle.cli.common import progress as cli_progress
+from kstyle.io.crew import local
 from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.jobs import batch
@@ -211,7 +212,7 @@ def test_a_batch_uses_such_jobs(painter, monkeypatch):
         started.append((len(tasks), jobs))
         yield from ()
 
-    monkeypatch.setattr(batch.local, "unordered", unordered)
+    monkeypatch.setattr(local, "unordered", unordered)
     picture("in/a.png"), picture("in/b.png")
     list(batch.stylize_all(painter, "in", "out", 32, 1, jobs=2))
     assert started == [(2, 2)]

@@ -39,6 +39,10 @@ seed = click.option("--seed", default=0, show_default=True)
 max_memory = click.option(
     "--max-memory", metavar="AMOUNT", help="Paint by tiles where it takes more: 6GB.  [default: what is free]"
 )
+jobs = click.option(
+    "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
+    help="Pictures painted at the same time, each by a process of its own.",
+)  # fmt: skip
 cluster = click.option(
     "--cluster", metavar="auto|HOST:PORT",
     help="Paint on the nodes of a Ray cluster; --jobs is then for each GPU, or each node without.",

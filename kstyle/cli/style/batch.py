@@ -8,6 +8,7 @@ import click
 
 from kstyle.cli.common import options as painting
 from kstyle.errors import DataError, UsageError
+from kstyle.io import crew
 from kstyle.io.files import json_text, listed, one_line
 
 MOST_NAMED = 5  # files that were left out
@@ -40,10 +41,7 @@ MOST_NAMED = 5  # files that were left out
 @painting.seed
 @painting.deterministic
 @painting.max_memory
-@click.option(
-    "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
-    help="Pictures painted at the same time, each by a process of its own.",
-)  # fmt: skip
+@painting.jobs
 @painting.cluster
 @click.option(
     "--together", metavar="N", type=click.IntRange(1, 256),
@@ -67,6 +65,7 @@ def batch(
     settings, blend = painting.settings_and_blend(
         preset, len(styles), style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
     )
+    crew.chosen(jobs, cluster)
 
     # Everything above answers at once; from here on a framework is loaded.
     from kstyle.cli.common.progress import PicturesProgress

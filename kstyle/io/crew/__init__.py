@@ -3,6 +3,7 @@
 Both do a `Work` and have one function for it, `unordered`.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,3 +30,22 @@ class Lost:
     """In place of a result: each process that had the task ended before it was done. `why`: what is known of that."""
 
     why: str
+
+
+def chosen(jobs: int = 1, cluster: str | None = None) -> Callable[[Work, dict], Any] | None:
+    """`unordered(work, tasks)` of `local` or of `cluster`; None where this process alone is wanted.
+
+    Args:
+        jobs: processes; in a cluster for each GPU, or for each node where there are none.
+        cluster: its address.
+
+    Raises:
+        UsageError: there can be no work at this address.
+    """
+    from kstyle.io.crew import cluster as clusters  # here, as both use what is above
+    from kstyle.io.crew import local
+
+    if cluster is not None:
+        clusters.check(cluster)
+        return functools.partial(clusters.unordered, address=cluster, jobs=jobs)
+    return functools.partial(local.unordered, jobs=jobs) if jobs > 1 else None

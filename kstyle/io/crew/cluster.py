@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ import kstyle
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.io.crew import schedule
-from kstyle.io.files import one_line, plain
+from kstyle.io.files import one_line, plain, reason
 
 log = logging.getLogger("kstyle")
 
@@ -22,12 +23,25 @@ ANSWER = 10.0  # seconds that an address has to take a connection
 
 
 def check(address):
-    """UsageError where Ray is missing, or `address` is neither `"auto"` nor `HOST:PORT`."""
+    """Whether there can be work at `address`, asked before anything else is done; Ray is not loaded for it.
+
+    Raises:
+        UsageError: Ray is missing, it is neither `"auto"` nor `HOST:PORT`, or nothing answers there.
+    """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("Working on a cluster takes Ray: pip install 'kstyle[ray]'.")
-    host, _, port = str(address).rpartition(":")
-    if address != "auto" and not (host and port.isdecimal() and "/" not in host):
+    address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else str(address)
+    if address == "auto":  # Ray knows what runs on this machine
+        return
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and "/" not in host):
         raise UsageError(f"A cluster is auto or HOST:PORT, as ray start --head says it; got {one_line(address)!r}.")
+    try:  # Ray itself asks for minutes, and may end the process then
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"No cluster answers at {one_line(address)} ({reason(error)}): start one with ray start --head."
+        ) from error
 
 
 def unordered(work, tasks, address, jobs=1):
@@ -39,17 +53,16 @@ def unordered(work, tasks, address, jobs=1):
     Args:
         work: a `kstyle.io.crew.Work`.
         tasks: {key: the arguments of a task}.
-        address: `"auto"`, the cluster that this machine is a node of, or `HOST:PORT` of its head.
+        address: of a cluster that this machine is a node of, as `check` takes it: `"auto"`, or `HOST:PORT` of the head.
         jobs: workers for each GPU, or, in a cluster without any, for each node.
 
     Returns:
         A generator of `(key, result)`, or `(key, kstyle.io.crew.Lost)` of a task whose workers ended twice.
 
     Raises:
-        UsageError: as `check`; no cluster answers, or it has another version of Python or Ray.
+        UsageError: this machine is no node of it, or it has another version of Python or Ray.
         DataError: no worker is left.
     """
-    check(address)
     with _joined(address) as ray:
         crew = _Crew(ray, work, jobs)
         try:
@@ -65,7 +78,6 @@ def _joined(address):
     if ray.is_initialized():  # by a Python program that goes on using it
         yield ray
         return
-    _knock(address)
     before = os.environ.get("RAY_ADDRESS")
     with _quiet(), _signals():
         try:
@@ -83,19 +95,6 @@ def _joined(address):
             yield ray
         finally:
             ray.shutdown()
-
-
-def _knock(address):
-    """Ray itself asks for minutes, and may end the process then."""
-    if address == "auto" and not (address := os.environ.get("RAY_ADDRESS")):
-        return
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"No cluster answers at {one_line(address)} ({plain(error)}): start one with ray start --head."
-        ) from error
 
 
 @contextlib.contextmanager
@@ -214,8 +213,9 @@ class _Crew:
 def _said(error):
     """The line of Ray's page that says what happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    of_interest = [line for line in lines if "dead because" in line or "Error:" in line]
-    return plain((of_interest or lines or [type(error).__name__])[0], 200)
+    raised = [line for line in lines if re.match(r"[\w.]*Error: ", line)][-1:]
+    ended = [line for line in lines if "dead because" in line]
+    return plain((raised or ended or lines or [type(error).__name__])[0], 200)
 
 
 class Worker:

@@ -21,7 +21,7 @@ def unordered(work, tasks, jobs):
     Args:
         work: a `kstyle.io.crew.Work`.
         tasks: {key: the arguments of a task}, of what can be sent to another process.
-        jobs: how many processes.
+        jobs: how many processes; no more than there are tasks.
 
     Returns:
         A generator of `(key, result)`. An error of a task ends it.
@@ -31,6 +31,7 @@ def unordered(work, tasks, jobs):
     """
     import joblib  # here: for several jobs only
 
+    jobs = min(jobs, len(tasks))
     with scratch.folder("working in several processes") as apart:
         # Through a file, so that each process reads it once and not with every task.
         shared = os.path.join(apart, "work.pickle")

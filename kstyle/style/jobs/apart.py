@@ -20,7 +20,7 @@ from kstyle.style.keeping.beside import InWork
 log = logging.getLogger("kstyle")
 
 
-def paint(painter, contents, record, digest, options, force, crew):
+def paint(painter, contents, record, digest, options, force, others):
     """A generator of `(Content, Outcome)`: those that are done before, then the others as they get done.
 
     Args:
@@ -30,7 +30,7 @@ def paint(painter, contents, record, digest, options, force, crew):
         digest: of the settings, from `Record.settings`.
         options: size, steps and seed, as for `Painter.paint`.
         force: paint what is done before, too.
-        crew: `crew(work, tasks)`, one of the `unordered` of `kstyle.io.crew`.
+        others: the processes, `unordered(work, tasks)` as `kstyle.io.crew.chosen` gives it.
     """
     stamps = {}
     for name, content in contents.items():
@@ -46,7 +46,7 @@ def paint(painter, contents, record, digest, options, force, crew):
     tasks = {name: (_located(contents[name]), folder / name, stamp, force, options) for name, stamp in stamps.items()}
     # The painter by itself, as it may be of classes that a plugin has.
     data = pickle.dumps((plugins.loaded(), folder, locks.holder(folder), pickle.dumps(painter)))
-    with contextlib.closing(crew(Work(_prepare, data, _paint), tasks)) as results:
+    with contextlib.closing(others(Work(_prepare, data, _paint), tasks)) as results:
         for name, result in results:
             content = contents[name]
             if isinstance(result, Lost):

@@ -11,9 +11,7 @@ from typing import Any
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.io import locks, signals
-from kstyle.io.crew import cluster as clusters
-from kstyle.io.crew import local
+from kstyle.io import crew, locks, signals
 from kstyle.io.files import one_line
 from kstyle.pictures import images
 from kstyle.style import arguments, transfer
@@ -99,12 +97,10 @@ def stylize_all(
         raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
     if jobs < 1 or (jobs > 1 and motion is not None):
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
-    if cluster is not None:
-        clusters.check(cluster)
-        if motion is not None:
-            raise UsageError("A film is painted on one machine, as its frames follow each other: leave cluster out.")
-    alone = jobs == 1 and cluster is None
-    together = _together(together, size, alone and motion is None, painter.deterministic)
+    if cluster is not None and motion is not None:
+        raise UsageError("A film is painted on one machine, as its frames follow each other: leave cluster out.")
+    others = crew.chosen(jobs, cluster)
+    together = _together(together, size, others is None and motion is None, painter.deterministic)
     arguments.check_numbers(size, steps, seed)
     given: Any = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
@@ -124,12 +120,8 @@ def stylize_all(
         stack.close()
         raise
     contents, options = dict(zip(names, given)), (size, steps, seed)
-    if cluster is not None:
-        crew = functools.partial(clusters.unordered, address=cluster, jobs=jobs)
-        outcomes = apart.paint(painter, contents, record, digest, options, force, crew)
-    elif jobs > 1:
-        crew = functools.partial(local.unordered, jobs=jobs)
-        outcomes = apart.paint(painter, contents, record, digest, options, force, crew)
+    if others is not None:
+        outcomes = apart.paint(painter, contents, record, digest, options, force, others)
     elif together > 1:
         outcomes = _in_batches(painter, contents, record, digest, (*options, callback), force, together)
     else:
