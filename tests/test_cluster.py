@@ -1,12 +1,28 @@
 """Pictures on a cluster: who paints which, and what dies on the way."""
 
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
 
+import psutil
 import pytest
+from batches import STYLE, picture
+from waiting import until
 
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import crew
 from kstyle.io.crew import Lost, cluster, schedule
+from kstyle.style.target import Elsewhere
+
+ROOT = Path(__file__).parents[1]
 
 
 class Fake:
@@ -42,7 +58,7 @@ class Fake:
         self.due[worker] = (schedule.GONE, "ended") if key in self.deadly else (schedule.DONE, (key, *task))
 
     def wait(self, seconds):
-        told = {}
+        told = []
         while self.due:
             worker = next(iter(self.due))
             event = (worker, *self.due.pop(worker))
@@ -51,8 +67,8 @@ class Fake:
                 event = self.at.get(self.results, lambda *_: None)(self, worker) or event
             if event[1] == schedule.GONE:
                 self.place_of.pop(worker)
-            told[worker] = event
-        return list(told.values())
+            told.append(event)
+        return told
 
     def end(self, worker):
         return worker, schedule.GONE, "ended"
@@ -129,6 +145,7 @@ def test_an_error_ends_it():
     assert len([next(results) for _ in range(2)]) == 2
     with pytest.raises(UsageError, match="layers"):
         list(results)
+    assert str(pickle.loads(pickle.dumps(Elsewhere("out: cannot be written.", None)))).startswith("out: cannot be wri")
 
 
 def test_who_works_is_said_before_anything_is_loaded(monkeypatch):
@@ -148,3 +165,101 @@ def test_who_works_is_said_before_anything_is_loaded(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(UsageError, match=r"No cluster answers at 127\.0\.0\.1:1"):
         crew.chosen(cluster="auto")
+
+
+# ---------------------------------------------------------------------------------------------------- with Ray itself
+
+PLUGIN = """
+import os
+from kstyle.style import transfer
+
+finish = transfer.Painter.finish
+
+
+def noted(self, painting, between=None):
+    with open({log!r}, "a") as file:
+        file.write(f"{{painting.content.name}} {{os.getpid()}}\\n")
+    return finish(self, painting, between)
+
+
+transfer.Painter.finish = noted
+"""
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """A cluster of two nodes of one core each, `(cluster, second node)`; at the end all its processes are gone."""
+    pytest.importorskip("ray", reason="kstyle[ray] is not installed")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # pytest's own are too long for a socket's name
+    small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    before = psutil.Process().children(recursive=True)
+    found = None
+    try:
+        found = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": folder})
+        second = found.add_node(**small)
+        yield found, second
+    finally:
+        started = [each for each in psutil.Process().children(recursive=True) if each not in before]
+        if found is not None:
+            found.shutdown()
+        _, left = psutil.wait_procs(started, 30)
+        for process in left:
+            process.kill()
+        assert not left
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Ray on one machine, and its processes, are tried on Linux")
+@pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")
+def test_a_cluster_of_two_nodes(place, nodes):
+    """Failure: Ctrl-C, a killed worker or a dead node costs more than what was in work, or changes a picture."""
+    count = int(os.environ.get("KSTYLE_TEST_PICTURES", 20))
+    for number in range(count):
+        picture(f"in/p{number}.png", number)
+    Path("plugin.py").write_text(PLUGIN.format(log=str(Path("begun").resolve())))
+    command = [sys.executable, str(ROOT / "cli.py"), "batch", "in", "--style", STYLE, "--plugin", "plugin.py", "--json"]
+    command += ["-p", str(place / "shallow.yaml"), "--size", "48", "--steps", "40", "--deterministic"]
+    environment = {**os.environ, **dict.fromkeys(cluster.THREADS, "1")}  # as many as a worker of one core has
+
+    def started(*options):
+        return subprocess.Popen([*command, *options], stdout=-1, stderr=-1, text=True, env=environment)
+
+    def begun():
+        lines = Path("begun").read_text().split("\n")[:-1] if Path("begun").exists() else []
+        return [line.split() for line in lines]
+
+    with started("-o", "plain") as alone:
+        printed, errors = alone.communicate(timeout=150)
+        assert (alone.returncode, json.loads(printed)["done"], errors) == (0, count, "")
+    Path("begun").unlink()
+
+    on = ["-o", "out", "--cluster", nodes[0].address]
+    with started(*on) as stopped:
+        until(lambda: len(begun()) >= count // 4, stopped, 150)
+        stopped.send_signal(signal.SIGINT)
+        printed, errors = stopped.communicate(timeout=60)
+        first = json.loads(printed)
+        assert (stopped.returncode, first["interrupted"], first["failed"], errors) == (130, True, [], "")
+        assert count // 4 - 2 <= first["done"] < count
+    before = len(begun())
+    assert before - first["done"] <= 2  # what was in work
+
+    with started(*on) as running:
+        until(lambda: len(begun()) >= before + count // 4, running, 150)
+        os.kill(int(begun()[-1][1]), signal.SIGKILL)
+        until(lambda: len(begun()) >= before + count // 2, running)
+        nodes[0].remove_node(nodes[1], allow_graceful=False)
+        printed, errors = running.communicate(timeout=150)
+        second = json.loads(printed)
+        assert (running.returncode, second["failed"], errors) == (0, [], "")
+        assert (second["skipped"], second["done"]) == (first["done"], count - first["done"])
+    times = Counter(name for name, _ in begun()[before:])
+    assert max(times.values()) <= 2 and sum(times.values()) <= second["done"] + 2
+    for number in range(count):
+        name = f"p{number}.png"
+        assert Path("out", name).read_bytes() == Path("plain", name).read_bytes(), name
+    entries = json.loads(Path("out/batch.json").read_text())["results"]
+    assert sum("settings" in entry for entry in entries.values()) == count

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import itertools
 import logging
+import math
 import os
 import re
 import signal
@@ -20,6 +21,8 @@ from kstyle.io.files import one_line, plain, reason
 log = logging.getLogger("kstyle")
 
 ANSWER = 10.0  # seconds that an address has to take a connection
+# By these the frameworks learn how many cores are theirs; Ray only counts them.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PJRT_NPROC")
 
 
 def check(address):
@@ -152,12 +155,13 @@ class _Crew:
         resources = self._nodes[place]
         cores, gpus = resources["CPU"], int(resources.get("GPU", 0))
         workers = self._jobs * max(gpus, 1)
+        threads = str(max(1, int(cores // workers)))
+        environment = {"KERAS_BACKEND": os.environ["KERAS_BACKEND"], **dict.fromkeys(THREADS, threads)}
         actor = self._actor.options(
-            # Whole cores where there are enough: Ray gives a worker as many threads.
-            num_cpus=cores // workers or cores / workers,
-            num_gpus=gpus and 1 / self._jobs,
+            num_cpus=_share(cores, workers),
+            num_gpus=_share(1, self._jobs) if gpus else 0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(place, soft=False),
-            runtime_env={"env_vars": {"KERAS_BACKEND": os.environ["KERAS_BACKEND"]}},
+            runtime_env={"env_vars": environment},
         ).remote(os.getcwd(), kstyle.__version__)
         number = next(self._numbers)
         self._actors[number] = actor
@@ -208,6 +212,11 @@ class _Crew:
         """Ends all workers, whatever they do."""
         for worker in list(self._actors):
             self._kill(worker)
+
+
+def _share(amount, workers):
+    """As Ray counts: in ten thousandths, and rounded down, or the last worker would have no room."""
+    return math.floor(10_000 * amount / workers) / 10_000
 
 
 def _said(error):
