@@ -6,11 +6,11 @@ import itertools
 import logging
 import math
 import os
+import queue
 import re
 import signal
 import socket
 import threading
-import time
 
 import kstyle
 from kstyle.errors import DataError, UsageError
@@ -138,7 +138,7 @@ class _Crew:
         self._actor = ray.remote(Worker)
         self._numbers = itertools.count()
         self._nodes, self._actors = {}, {}  # {its number: a node as Ray describes it}, {number of a worker: its actor}
-        self._expected = {}  # {what Ray gives for a call: (number of the worker, what it tells by its end)}
+        self._told = queue.SimpleQueue()  # of (number of the worker, what it tells, the future with the rest)
 
     def places(self):
         nodes = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
@@ -175,21 +175,20 @@ class _Crew:
         self._expect(worker, schedule.DONE, call)
 
     def _expect(self, worker, what, call):
-        self._expected[call] = worker, what
+        # Not by ray.wait: to look at a thousand calls for each that ends takes long.
+        call.future().add_done_callback(lambda future: self._told.put((worker, what, future)))
 
     def wait(self, seconds):
-        if not self._expected:
-            time.sleep(min(seconds, 1.0))
-            return []
-        calls = list(self._expected)
-        ready, _ = self._ray.wait(calls, timeout=seconds)
-        if ready:  # and all others that are: to look at a thousand calls for each of them takes long
-            ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
-        return [self._told(call, *self._expected.pop(call)) for call in ready]
+        with contextlib.suppress(queue.Empty):
+            told = [self._told.get(timeout=seconds)]
+            while not self._told.empty():
+                told.append(self._told.get())
+            return [self._event(*each) for each in told if each[0] in self._actors]
+        return []
 
-    def _told(self, call, worker, what):
+    def _event(self, worker, what, future):
         try:
-            value = self._ray.get(call)
+            return worker, what, future.result()
         except self._ray.exceptions.RayTaskError as error:
             log.debug("", exc_info=True)
             if what == schedule.DONE:
@@ -198,7 +197,6 @@ class _Crew:
         except self._ray.exceptions.RayError as error:
             log.debug("", exc_info=True)
             return self._gone(worker, error)
-        return worker, what, value
 
     def _gone(self, worker, error):
         self._kill(worker)  # one that only does not answer would go on
