@@ -140,17 +140,18 @@ class Painter:
 
 
 def batch(crew, contents, folder):
-    """Seconds that looking at the contents, and that giving out, collecting and noting of all take."""
+    """Seconds that looking at the contents takes, and that giving out, collecting and noting all of them do: by the
+    clock, and of a core."""
     from kstyle.io.crew import schedule
     from kstyle.style.jobs import apart
     from kstyle.style.jobs.record import Record
 
     looked = time.perf_counter()
-    begun = None
+    begun = core = None
 
     def others(work, tasks):
-        nonlocal begun
-        begun = time.perf_counter()
+        nonlocal begun, core
+        begun, core = time.perf_counter(), time.process_time()
         yield from schedule.unordered(crew, tasks)
 
     record = Record(folder)
@@ -160,7 +161,7 @@ def batch(crew, contents, folder):
     for _ in apart.paint(Painter(), dict(zip(names, contents)), record, "digest", (512, None, 0), False, others):
         pass
     record.save()
-    return begun - looked, time.perf_counter() - begun
+    return begun - looked, time.perf_counter() - begun, time.process_time() - core
 
 
 @click.group()
@@ -174,33 +175,32 @@ def main():
 @click.option("--seconds", multiple=True, type=float, default=[20, 10, 5, 2, 1], show_default=True, help="A picture's.")
 def driver(workers, count, seconds):
     """How many pictures a second one driver gives out and notes."""
+    from kstyle.io.crew import cluster
     from kstyle.style.jobs.contents import collect
 
-    click.echo(f"{processor()}; {workers:,} workers, {count:,} pictures\n", err=True)
-    rows = []
+    before, rows = processor(), []
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         pictures(place / "in", count, 64)
         begun = time.perf_counter()
         contents = collect(place / "in")
         found = time.perf_counter() - begun
-        looking, giving = batch(Waiting(workers), contents, place / "bare")
-        rows.append(("finding the pictures", "", f"{count / found:,.0f}"))
-        rows.append(("names and SHA-256, before the first is given out (files of 5 kB)", "", f"{count / looking:,.0f}"))
-        rows.append(("giving out, collecting, record, without Ray", "at once", f"{count / giving:,.0f}"))
+        looking, giving, core = batch(Waiting(workers), contents, place / "bare")
+        rows.append(("finding the pictures", "", f"{count / found:,.0f}", ""))
+        rows.append(("their names and SHA-256, files of 5 kB", "", f"{count / looking:,.0f}", ""))
+        took = f"{1000 * core / count:.2f} ms"
+        rows.append(("giving out, collecting, record, without Ray", "any number", f"{count / giving:,.0f}", took))
         with ray_of(2) as address:
-            from kstyle.io.crew import cluster
-
             for each in seconds:
-                some = min(count, round(20 * workers / each))  # twenty seconds' worth
-                some = max(some, 3 * workers)
+                some = min(count, max(3 * workers, round(20 * workers / each)))  # twenty seconds' worth
                 with cluster._joined(address) as ray:
-                    _, took = batch(ray_crew(ray, workers, each), contents[:some], place / f"ray-{each}")
-                most = workers / each
-                rows.append((f"with Ray, {each:g} s a picture", f"{most:,.0f}", f"{some / took:,.0f}"))
-                click.echo(f"{rows[-1]}", err=True)
-    click.echo(f"{processor()}; {workers:,} workers\n")
-    click.echo("| | what the workers could do, pictures/s | pictures/s |\n| --- | --- | --- |")
+                    _, giving, core = batch(ray_crew(ray, workers, each), contents[:some], place / f"ray-{each}")
+                took = f"{1000 * core / some:.2f} ms"
+                most = f"{workers / each:,.0f}"
+                rows.append((f"with Ray, {each:g} s a picture", most, f"{some / giving:,.0f}", took))
+                click.echo(", ".join(rows[-1]), err=True)
+    click.echo(f"{before}; {workers:,} workers\n")
+    click.echo("| | the workers could | pictures/s | of a core, a picture |\n| --- | --- | --- | --- |")
     for row in rows:
         click.echo(f"| {' | '.join(row)} |")
 

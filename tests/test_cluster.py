@@ -18,8 +18,10 @@ from waiting import until
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.io import crew
+from kstyle.io import crew, locks
 from kstyle.io.crew import Lost, cluster, schedule
+from kstyle.style.jobs import apart, batch
+from kstyle.style.jobs.films import frames
 from kstyle.style.target import Elsewhere
 
 ROOT = Path(__file__).parents[1]
@@ -165,6 +167,46 @@ def test_who_works_is_said_before_anything_is_loaded(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(UsageError, match=r"No cluster answers at 127\.0\.0\.1:1"):
         crew.chosen(cluster="auto")
+
+
+def test_a_batch_says_what_was_lost(painter, monkeypatch):
+    """Failure: a picture that ends its workers is counted as painted, or the next run does not try it again."""
+    picture("in/a.png"), picture("in/b.png")
+
+    def unordered(work, tasks, address, jobs):
+        assert (address, jobs) == ("auto", 3)
+        prepared = work.prepare(work.data, 1)
+        yield "a.png", work.function(prepared, *tasks["a.png"])
+        yield "b.png", Lost("memory is full")
+
+    monkeypatch.setattr(cluster, "check", lambda address: None)
+    monkeypatch.setattr(cluster, "unordered", unordered)
+    for state in ("done", "skipped"):
+        found = {
+            content.name: outcome
+            for content, outcome in batch.stylize_all(painter, "in", "out", 32, 1, cluster="auto", jobs=3)
+        }
+        assert (found["a"].state, found["a"].path) == (state, Path("out/a.png"))
+        assert found["b"].state == "failed" and "and so was the next (memory is full)" in found["b"].error
+        monkeypatch.setattr(
+            cluster, "unordered", lambda work, tasks, **_: ((key, Lost("memory is full")) for key in tasks)
+        )
+    with pytest.raises(UsageError, match="one machine"):
+        batch.stylize_all(painter, "in", "out", 32, 1, cluster="auto", motion=frames.Motion())
+    with pytest.raises(UsageError, match="together must be 1"):
+        batch.stylize_all(painter, "in", "out", 32, 1, cluster="auto", together=2)
+
+
+def test_a_node_without_the_folder_paints_nothing(tmp_path, monkeypatch):
+    """Failure: a node where the folder is not mounted makes it, paints into it, and the pictures are nowhere."""
+    for name in ("driver", "node"):
+        (tmp_path / name).mkdir()
+    with locks.held(tmp_path / "driver", "painting"):
+        holder = locks.holder(tmp_path / "driver")
+        for folder in ("node", "gone"):
+            data = pickle.dumps(([], tmp_path / folder, holder, b""))
+            with pytest.raises(DataError, match="is not shared"):
+                apart._prepare(data, 1)
 
 
 # ---------------------------------------------------------------------------------------------------- with Ray itself
