@@ -14,6 +14,7 @@ between the first and the last ones, so that starting does not count.
 """
 
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -41,7 +42,8 @@ def processor():
 @contextlib.contextmanager
 def ray_of(cores):
     """The address of a Ray on this machine that ends with the block."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # By itself Ray has its workers give way to all other programs: beside others' work they would lose.
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
     from ray.cluster_utils import Cluster
 
     options = {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
@@ -208,21 +210,45 @@ def driver(workers, count, seconds):
 # ---------------------------------------------------------------------------------------------------- efficiency
 
 
-def command(contents, output, size, steps):
+# A plugin for each of the processes: when each painting began and ended, and what it took of a core.
+NOTED = """
+import os, time
+from kstyle.style import transfer
+
+finish = transfer.Painter.finish
+
+
+def noted(self, painting, between=None):
+    began, core = time.time(), time.process_time()
+    result = finish(self, painting, between)
+    with open(f"{folder}/{{os.getpid()}}", "a") as file:
+        file.write(f"{{began}} {{time.time()}} {{time.process_time() - core}}\\n")
+    return result
+
+
+transfer.Painter.finish = noted
+"""
+
+
+def command(contents, output, size, steps, plugin):
     run = [sys.executable, "-m", "kstyle", "batch", *map(str, contents), "--style", str(EXAMPLES / "night.jpg")]
-    return [*run, "-o", str(output), "--size", str(size), "--steps", str(steps), "--together", "1", "-q"]
+    run += ["-o", str(output), "--size", str(size), "--steps", str(steps), "--together", "1"]
+    return [*run, "--plugin", str(plugin), "-q"]
 
 
-def rate(folders, commands):
-    """Pictures a second of all commands together, once each has made `EDGES` and until one ends."""
+def run(folder, commands):
+    """Of all commands together: pictures a second while both paint; of a core, the seconds that the painting of a
+    picture takes; the seconds from the end of one to the beginning of the next, medians."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
     running = [subprocess.Popen(each, env=environment) for each in commands]
     for process in running:
         if process.wait():
             raise click.ClickException("a batch failed")
-    times = sorted(path.stat().st_mtime for folder in folders for path in folder.glob("*.png"))
-    times = times[EDGES : len(times) - EDGES]
-    return (len(times) - 1) / (times[-1] - times[0])
+    noted = [[tuple(map(float, line.split())) for line in path.read_text().splitlines()] for path in folder.iterdir()]
+    ends = sorted(end for of in noted for _, end, _ in of)[EDGES:-EDGES]
+    cores = [core for of in noted for _, _, core in of[1:]]
+    between = [after[0] - before[1] for of in noted for before, after in itertools.pairwise(of)]
+    return (len(ends) - 1) / (ends[-1] - ends[0]), statistics.median(cores), statistics.median(between)
 
 
 @main.command()
@@ -232,25 +258,33 @@ def rate(folders, commands):
 @click.option("--rounds", default=3, show_default=True)
 def efficiency(count, size, steps, rounds):
     """Two workers against two runs of their own."""
-    before, rates = processor(), {"two separate runs": [], "two workers of a cluster": []}
+    before, found = processor(), {"two separate runs": [], "two workers of a cluster": []}
     with tempfile.TemporaryDirectory() as place, ray_of(2) as address:
         place = Path(place)
         pictures(place / "in", count, 2 * size)
         every = sorted((place / "in").iterdir())
         for number in range(rounds):
-            alone = [place / f"alone-{number}-{half}" for half in range(2)]
-            commands = [command(every[half::2], folder, size, steps) for half, folder in enumerate(alone)]
-            rates["two separate runs"].append(rate(alone, commands))
-            output = place / f"cluster-{number}"
-            together = [*command(every, output, size, steps), "--cluster", address, "--jobs", "2"]
-            rates["two workers of a cluster"].append(rate([output], [together]))
-            click.echo(f"round {number + 1}: {', '.join(f'{of[-1]:.2f}/s' for of in rates.values())}", err=True)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    base = medians["two separate runs"]
+            for name, way in zip(found, ("alone", "cluster")):
+                noted, plugin = place / f"noted-{way}-{number}", place / f"{way}-{number}.py"
+                noted.mkdir()
+                plugin.write_text(NOTED.format(folder=noted))
+                output = place / f"out-{way}-{number}"
+                if way == "alone":
+                    commands = [command(every[h::2], f"{output}-{h}", size, steps, plugin) for h in range(2)]
+                else:
+                    whole = command(every, output, size, steps, plugin)
+                    commands = [[*whole, "--cluster", address, "--jobs", "2"]]
+                found[name].append(run(noted, commands))
+                rate, core, between = found[name][-1]
+                said = f"{rate:.2f} pictures/s, {core:.3f} s of a core, {1000 * between:.0f} ms between"
+                click.echo(f"round {number + 1}, {name}: {said}", err=True)
+    medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in found.items()}
+    base = medians["two separate runs"][0]
     click.echo(f"{before}; {count} pictures of {size} px, {steps} steps, medians of {rounds} rounds\n")
-    click.echo("| | pictures/s | ratio |\n| --- | --- | --- |")
-    for name, found in medians.items():
-        click.echo(f"| {name} | {found:.2f} | {found / base:.2f} |")
+    click.echo("| | pictures/s | ratio | of a core, a painting | between two |\n| --- | --- | --- | --- | --- |")
+    for name, (rate, core, between) in medians.items():
+        cells = f"{rate:.2f} | {rate / base:.2f} | {core:.3f} s | {1000 * between:.0f} ms"
+        click.echo(f"| {name} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -235,6 +235,7 @@ def nodes(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # they would give way to all that runs beside the test
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # pytest's own are too long for a socket's name
     small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
     before = psutil.Process().children(recursive=True)

@@ -81,23 +81,27 @@ def _joined(address):
     if ray.is_initialized():  # by a Python program that goes on using it
         yield ray
         return
-    before = os.environ.get("RAY_ADDRESS")
-    with _quiet(), _signals():
-        try:
-            if address != "auto":  # Ray would take the environment's in its place
-                os.environ.pop("RAY_ADDRESS", None)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        except Exception as error:
-            log.debug("", exc_info=True)
-            raise UsageError(f"The cluster {one_line(address)} cannot be joined: {plain(error, 300)}") from error
-        finally:
-            if before is not None:
-                os.environ["RAY_ADDRESS"] = before
     with _quiet():
+        with _signals():
+            _join(ray, address)
         try:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _join(ray, address):
+    before = os.environ.get("RAY_ADDRESS")
+    try:
+        if address != "auto":  # Ray would take the environment's in its place
+            os.environ.pop("RAY_ADDRESS", None)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except Exception as error:
+        log.debug("", exc_info=True)
+        raise UsageError(f"The cluster {one_line(address)} cannot be joined: {plain(error, 300)}") from error
+    finally:
+        if before is not None:
+            os.environ["RAY_ADDRESS"] = before
 
 
 @contextlib.contextmanager
