@@ -18,7 +18,7 @@ import kstyle
 from kstyle import backend, cli
 from kstyle.cli.common import progress as cli_progress
 from kstyle.errors import DataError, UsageError
-from kstyle.io import pool
+from kstyle.io.crew import Work, local
 from kstyle.style import transfer
 from kstyle.style.jobs import batch, contents
 
@@ -112,7 +112,8 @@ def test_jobs_work_where_they_are_started(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        assert set(pool.unordered([(os.getcwd, ())] * 2, 2)) == {str(tmp_path / name)}
+        work = Work(lambda *_: None, b"", lambda *_: os.getcwd())
+        assert {folder for _, folder in local.unordered(work, {1: (), 2: ()}, 2)} == {str(tmp_path / name)}
 
 
 @torch_only

@@ -16,6 +16,7 @@ from PIL import Image
 
 from kstyle import cli
 from kstyle.cli.common import progress as cli_progress
+from kstyle.io.crew import local
 from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.jobs import batch
@@ -186,7 +187,12 @@ def test_a_film_leaves_no_folder_behind(run, monkeypatch, tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="no sessions elsewhere")
 def test_jobs_end_with_who_started_them():
     """Failure: painting goes on for minutes, in processes of a gigabyte, after the command was killed."""
-    code = "from kstyle.io import pool; import time; list(pool.unordered([(print, ('on', )), (time.sleep, (60,))], 2))"
+    code = """
+import time
+from kstyle.io.crew import Work, local
+work = Work(lambda *_: None, b"", lambda _, seconds: time.sleep(seconds) or print("on", flush=True))
+list(local.unordered(work, {1: (0,), 2: (60,)}, 2))
+"""
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=-1, text=True, start_new_session=True)
     assert process.stdout.readline() == "on\n"
     process.kill()
@@ -201,8 +207,12 @@ def test_jobs_end_with_who_started_them():
 def test_a_batch_uses_such_jobs(painter, monkeypatch):
     """Failure: as above, in the command itself."""
     started = []
-    monkeypatch.setattr(batch.pool, "unordered", lambda tasks, jobs: started.append((len(tasks), jobs)) or iter(()))
+
+    def unordered(work, tasks, jobs):
+        started.append((len(tasks), jobs))
+        yield from ()
+
+    monkeypatch.setattr(local, "unordered", unordered)
     picture("in/a.png"), picture("in/b.png")
-    with pytest.raises(AttributeError):  # a bare iterator has no close
-        list(batch.stylize_all(painter, "in", "out", 32, 1, jobs=2))
+    list(batch.stylize_all(painter, "in", "out", 32, 1, jobs=2))
     assert started == [(2, 2)]

@@ -14,7 +14,7 @@ from pictures import SHALLOW
 from PIL import Image
 
 import kstyle
-from kstyle import cli
+from kstyle import backend, cli
 from kstyle.cli.common import progress as cli_progress
 from kstyle.cli.style.sweep import parse_vary
 from kstyle.errors import DataError, UsageError
@@ -186,6 +186,32 @@ def test_ctrl_c_keeps_what_is_done(run, monkeypatch):
     with open("sheet.csv", newline="") as file:
         assert [line["state"] for line in csv.DictReader(file)] == ["done", "done", "open", "open"]
     assert sorted(os.listdir("sheet-pictures")) == ["001.png", "002.png"]
+
+
+@pytest.mark.skipif(backend.NAME != "torch", reason="a compiled step a shape takes seconds")
+def test_several_at_once(run):
+    """Failure: other pictures than one by one, or in other places."""
+    vary = ["--vary", "style.weight=1,100,3", "--precision", "float32", "--json"]
+    code, printed, errors = run(*vary, "--jobs", "2")
+    assert (code, errors) == (0, "")
+    together = json.loads(printed)["rows"]
+    shown = [np.asarray(Image.open(f"sheet-pictures/{number:03d}.png")).astype(int) for number in range(1, 4)]
+    alone = json.loads(run(*vary)[1])["rows"]
+    assert [(row["style.weight"], row["command"]) for row in together] == [
+        (row["style.weight"], row["command"]) for row in alone
+    ]
+    for number, (one, other) in enumerate(zip(together, alone)):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        again = np.asarray(Image.open(f"sheet-pictures/{number + 1:03d}.png")).astype(int)
+        assert np.abs(shown[number] - again).max() <= 1
+
+    def flat(features, style):
+        return 0.0
+
+    with pytest.raises(UsageError, match="Other processes do not know"):
+        kstyle.sweep(CONTENT, STYLE, {"seed": [0, 1]}, size=48, steps=1, terms=flat, jobs=2)
+    with pytest.raises(UsageError, match=r"auto or HOST:PORT|takes Ray"):
+        kstyle.sweep(CONTENT, STYLE, {"seed": [0, 1]}, size=48, steps=1, cluster="here")
 
 
 def test_one_network_for_what_looks_at_the_same_layers(tmp_path, monkeypatch):

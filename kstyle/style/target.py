@@ -84,6 +84,9 @@ class Elsewhere(DataError):
         super().__init__(f"{reason}; {where}.")
         self.path = path
 
+    def __reduce__(self):  # from one process to another goes what it says
+        return DataError, (str(self),)
+
 
 def put(result, target):
     """Writes a `kstyle.style.result.Result`, `result.write(target)`. It may have taken hours, so that a full disk or a

@@ -52,6 +52,13 @@ def _use_device(context, option, name):
 device = click.option(
     "--device", is_eager=True, expose_value=False, callback=_use_device, envvar="KSTYLE_DEVICE",
     metavar="auto|cpu|cuda:1|mps|xpu", help="What computes.  [default: KSTYLE_DEVICE, a GPU if there is one]",
+jobs = click.option(
+    "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
+    help="Pictures painted at the same time, each by a process of its own.",
+)  # fmt: skip
+cluster = click.option(
+    "--cluster", metavar="auto|HOST:PORT",
+    help="Paint on the nodes of a Ray cluster; --jobs is then for each GPU, or each node without.",
 )  # fmt: skip
 deterministic = click.option("--deterministic", is_flag=True, help="The same bits every time, more slowly.")
 data_folder = click.option(

@@ -8,6 +8,7 @@ import click
 
 from kstyle.cli.common import options as painting
 from kstyle.errors import DataError, UsageError
+from kstyle.io import crew
 from kstyle.io.files import json_text, listed, one_line
 
 MOST_NAMED = 5  # files that were left out
@@ -41,10 +42,8 @@ MOST_NAMED = 5  # files that were left out
 @painting.seed
 @painting.deterministic
 @painting.max_memory
-@click.option(
-    "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
-    help="Pictures painted at the same time, each by a process of its own.",
-)  # fmt: skip
+@painting.jobs
+@painting.cluster
 @click.option(
     "--together", metavar="N", type=click.IntRange(1, 256),
     help="Pictures of one shape painted as one batch.  [default: by size]",
@@ -57,7 +56,7 @@ MOST_NAMED = 5  # files that were left out
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def batch(
     contents, styles, output, form, recursive, force, preset, overrides, strength, style_weight, colour, init,
-    extractor, size, steps, seed, jobs, together, frames, frame_steps, temporal, as_json, quiet, **options,
+    extractor, size, steps, seed, jobs, cluster, together, frames, frame_steps, temporal, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint every CONTENT, pictures and folders of them, in one style.
 
@@ -67,6 +66,7 @@ def batch(
     settings, blend = painting.settings_and_blend(
         preset, len(styles), style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
     )
+    crew.chosen(jobs, cluster)
 
     # Everything above answers at once; from here on a framework is loaded.
     from kstyle.cli.common.progress import PicturesProgress
@@ -89,7 +89,7 @@ def batch(
                 list(styles), preset, blend=blend, progress=progress.download, **options, **settings
             )
             numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
-            how.update(motion=motion, jobs=jobs, together=together)
+            how.update(motion=motion, jobs=jobs, together=together, cluster=cluster)
             if film:
                 work = stack.enter_context(films.taken_apart(film, output, size, [*styles, init]))
                 found, left, target = work.contents, (), work.target

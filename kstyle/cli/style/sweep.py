@@ -30,10 +30,14 @@ OPEN, CLOSE, QUOTES = "[{(", "]})", "'\""
 @painting.device
 @painting.seed
 @click.option("--most", default=64, show_default=True, metavar="N", help="Refuse to paint more combinations than this.")
+@painting.jobs
+@painting.cluster
 @painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
-def sweep(content, styles, varied, output, overrides, extractor, weights, most, as_json, quiet, **options):
+def sweep(
+    content, styles, varied, output, overrides, extractor, weights, most, jobs, cluster, as_json, quiet, **options
+):  # fmt: skip
     """Paint CONTENT in the style of STYLE pictures with every combination of settings, to choose from.
 
     Beside the sheet are a page (.html), a table (.csv), both with the command for each picture at full size, and a
@@ -41,7 +45,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     """
     from kstyle import config
     from kstyle.cli.common.progress import PicturesProgress
-    from kstyle.io import names, signals
+    from kstyle.io import crew, names, signals
     from kstyle.pictures import images, sheet
     from kstyle.style.jobs import sweep_files, sweep_page
 
@@ -50,6 +54,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
     page, table, folder = sweep_files.beside(target)
     names.check_spares([target, page, table], [content, *styles])
     sweep_files.check_own(page, table, folder)
+    crew.chosen(jobs, cluster)  # a cluster that does not answer is told at once
     with PicturesProgress(quiet=quiet or as_json) as progress:
         from kstyle.style.jobs import sweep as sweeps
 
@@ -69,7 +74,7 @@ def sweep(content, styles, varied, output, overrides, extractor, weights, most, 
         interrupted = False
         try:
             painted = sweeps.paint(
-                cells, content, styles, progress.step, weights=weights, progress=progress.download
+                cells, content, styles, progress.step, jobs, cluster, weights=weights, progress=progress.download
             )  # fmt: skip
             while True:
                 with signals.kept():  # from the end of a painting until it is written

@@ -4,30 +4,24 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import logging.handlers
 import os
-import pickle
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kstyle import backend, plugins
+from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.io import locks, pool, scratch, signals
-from kstyle.io.files import one_line, reason
+from kstyle.io import crew, locks, signals
+from kstyle.io.files import one_line
 from kstyle.pictures import images
 from kstyle.style import arguments, transfer
-from kstyle.style.engine import memory
 from kstyle.style.engine.loop import Step
+from kstyle.style.jobs import apart
 from kstyle.style.jobs.contents import Content, Paths, collect
 from kstyle.style.jobs.films import frames
+from kstyle.style.jobs.outcomes import Outcome, failed, look, paint, paint_in_work
 from kstyle.style.jobs.record import Record, made, made_with
 from kstyle.style.keeping.beside import InWork
-from kstyle.style.target import put
 
 log = logging.getLogger("kstyle")
 
@@ -37,23 +31,6 @@ log = logging.getLogger("kstyle")
 AT_ONCE, AT_ONCE_ACCELERATED, MOST_TOGETHER = 512**2, 1024**2, 16
 # Bytes of decoded pictures that wait for others of their shape; one of 9 megapixels is 108 million.
 MOST_WAITING = 1 << 30
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a content.
-
-    Attributes:
-        state: `"done"`, `"skipped"` (it was done before) or `"failed"`.
-        path: of the result; None where it failed.
-        error: why it failed, in one line without the file's name; "" otherwise.
-        seconds: that it took.
-    """
-
-    state: str
-    path: Path | None = None
-    error: str = ""
-    seconds: float = 0.0
 
 
 def stylize_all(
@@ -71,6 +48,7 @@ def stylize_all(
     motion: frames.Motion | None = None,
     jobs: int = 1,
     together: int | None = None,
+    cluster: str | None = None,
 ) -> Generator[tuple[Content, Outcome], None, None]:
     """Paints many contents in one style: a generator of what became of each.
 
@@ -93,6 +71,8 @@ def stylize_all(
             own; small pictures leave cores idle. `callback` is not called then.
         together: pictures of one shape that are painted as a batch. None: as many as keep the machine busy; but 1 for a
             film, with several jobs, and for a deterministic painter, as rounding depends on what else is in the batch.
+        cluster: `"auto"` or `"HOST:PORT"` of a Ray cluster whose nodes paint, and see contents and folder under the
+            same paths; `jobs` are then those for each GPU, or for each node where there are none.
 
     Returns:
         A generator of `(Content, Outcome)`: in natural order, or, where several are painted at a time, in the order in
@@ -101,9 +81,10 @@ def stylize_all(
 
     Raises:
         UsageError: contents as `collect`, a suffix that is not written, `jobs` or `together` above 1 for a film, both
-            above 1, settings that no content can be painted with, and a folder that another process paints into.
+            above 1, settings that no content can be painted with, a folder that another process paints into, and a
+            cluster that does not answer.
         DataError: the folder or a result cannot be written, the record is damaged, no weights can be had, or a job
-            ended, for want of memory most likely.
+            ended, for want of memory most likely, or all nodes of a cluster did.
         Interrupted, KeyboardInterrupt: Ctrl-C, as `Painter.paint`; of a picture in work that has taken over a minute a
             checkpoint is kept, which the next run goes on from, of others nothing.
 
@@ -116,7 +97,10 @@ def stylize_all(
         raise UsageError(f"Pictures are written as {', '.join(images.FORMATS)}, not '{suffix}'.")
     if jobs < 1 or (jobs > 1 and motion is not None):
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
-    together = _together(together, size, jobs == 1 and motion is None, painter.deterministic)
+    if cluster is not None and motion is not None:
+        raise UsageError("A film is painted on one machine, as its frames follow each other: leave cluster out.")
+    others = crew.chosen(jobs, cluster)
+    together = _together(together, size, others is None and motion is None, painter.deterministic)
     arguments.check_numbers(size, steps, seed)
     given: Any = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
@@ -136,8 +120,8 @@ def stylize_all(
         stack.close()
         raise
     contents, options = dict(zip(names, given)), (size, steps, seed)
-    if jobs > 1:
-        outcomes = _at_once(painter, contents, record, digest, options, force, jobs)
+    if others is not None:
+        outcomes = apart.paint(painter, contents, record, digest, options, force, others)
     elif together > 1:
         outcomes = _in_batches(painter, contents, record, digest, (*options, callback), force, together)
     else:
@@ -161,16 +145,16 @@ def _until(outcomes, record, stack):
 def _one_by_one(painter, contents, record, digest, options, force, motion):
     chain = None if motion is None else frames.Chain(painter, motion, *options[:2])
     for name, content in contents.items():
-        stamp, outcome = _look(content, name, record, digest, force, chain)
+        stamp, outcome = look(content, name, record, digest, force, chain)
         if outcome is None:
             painter.load()  # here: no content can be painted without weights, so that ends the batch
             target = record.folder / name
             with signals.kept():
                 if chain:
-                    outcome, result = _paint(functools.partial(chain.paint, *options, content), content, target)
+                    outcome, result = paint(functools.partial(chain.paint, *options, content), content, target)
                 else:
                     work = InWork(painter, options, target, stamp, force)
-                    outcome, result = _work(work, content.path, content, target)
+                    outcome, result = paint_in_work(work, content.path, content, target)
                 if result is not None:
                     record.keep(name, {**stamp, **(chain.facts(result) if chain else {})})
         if chain and outcome.path:
@@ -197,7 +181,7 @@ def _in_batches(painter, contents, record, digest, options, force, together):
             for name, content, picture, stamp in batch:
                 target = record.folder / name
                 with signals.kept():
-                    outcome, _ = _work(InWork(painter, options, target, stamp, force), picture, content, target)
+                    outcome, _ = paint_in_work(InWork(painter, options, target, stamp, force), picture, content, target)
                     if outcome.state == "done":
                         record.keep(name, stamp)
                 yield content, outcome
@@ -206,12 +190,12 @@ def _in_batches(painter, contents, record, digest, options, force, together):
 
     for name, content in contents.items():
         begun = time.perf_counter()
-        stamp, outcome = _look(content, name, record, digest, force)
+        stamp, outcome = look(content, name, record, digest, force)
         if outcome is None:
             try:
                 picture = images.read(content.path)
             except Exception as error:
-                outcome = _failed(content, error, begun)
+                outcome = failed(content, error, begun)
         if outcome is not None:
             yield content, outcome
             continue
@@ -249,7 +233,7 @@ def _paint_together(painter, batch, record, options):
         seconds = (time.perf_counter() - begun) / len(batch)
         for result, (name, content, _, stamp) in zip(results, batch):
             try:
-                outcome, _ = _paint(lambda result=result: result, content, record.folder / name)
+                outcome, _ = paint(lambda result=result: result, content, record.folder / name)
             except DataError as error:  # the others are painted too: they are written before this ends the run
                 if fault:
                     log.warning("%s", error)
@@ -260,123 +244,3 @@ def _paint_together(painter, batch, record, options):
         if fault:
             raise fault
     return outcomes
-
-
-def _at_once(painter, contents, record, digest, options, force, jobs):
-    stamps = {}
-    for name, content in contents.items():
-        stamps[name], outcome = _look(content, name, record, digest, force)
-        if outcome is not None:
-            del stamps[name]
-            yield content, outcome
-    if stamps:
-        painter.max_memory = (painter.max_memory or memory.available()) // jobs
-        painter.load()  # before the jobs: weights are downloaded once, and if there are none no job is started
-        with scratch.folder("painting several pictures at once") as apart:
-            # Through a file, so that each process reads it once and not with every content.
-            shared = os.path.join(apart, "painter.pickle")
-            with open(shared, "wb") as file:
-                pickle.dump(plugins.loaded(), file)
-                pickle.dump(painter, file)
-            tasks = [
-                (_paint_there, (shared, name, contents[name], record.folder / name, stamp, force, options))
-                for name, stamp in stamps.items()
-            ]
-            yield from _painted(pool.unordered(tasks, min(jobs, len(stamps))), contents, record, stamps, jobs)
-
-
-def _painted(outcomes, contents, record, stamps, jobs):
-    """`outcomes` of `_paint_there` from jobs, noted in the record."""
-    try:
-        for name, outcome, said in outcomes:
-            for level, message in said:
-                log.log(level, "%s: %s", contents[name].path, message)
-            if outcome.state == "done":
-                record.keep(name, stamps[name])
-            yield contents[name], outcome
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"One of {jobs} jobs was ended from outside, most likely for want of memory: try fewer jobs, or a "
-            "smaller size. What is done is kept."
-        ) from error
-    finally:
-        with warnings.catch_warnings(action="ignore"):  # joblib's, that some jobs are not done yet: it was stopped
-            outcomes.close()
-
-
-def _look(content, name, record, digest, force, chain=None):
-    """`(stamp, outcome)` of a content: what the record is to say of it; and an `Outcome` if it failed or is skipped, or
-    None if it is to be painted."""
-    begun = time.perf_counter()
-    try:
-        # Before it is read, so that one that changes meanwhile is painted again.
-        stamp = {**record.stamp(name, content), "settings": digest}
-    except (DataError, OSError) as error:
-        return None, _failed(content, error, begun)
-    if force or not record.is_done(name, stamp, chain):
-        return stamp, None
-    record.note(name, {**record.entries[name], **stamp})
-    return stamp, Outcome("skipped", record.folder / name)
-
-
-def _work(work, picture, content, target):
-    """`_paint` of what is `InWork`."""
-    outcome, result = _paint(functools.partial(work.paint, picture), content, target)
-    if result is not None:
-        work.done()
-    return outcome, result
-
-
-def _paint(paint, content, target):
-    """`(outcome, result)`; the result is None where it failed."""
-    begun = time.perf_counter()
-    try:
-        result = paint()
-    except UsageError:
-        raise
-    except Exception as error:
-        return _failed(content, error, begun), None
-    with contextlib.suppress(OSError):  # if there can be no folder, `put` finds another place and says why
-        target.parent.mkdir(parents=True, exist_ok=True)
-    put(result, target)
-    return Outcome("done", target, seconds=time.perf_counter() - begun), result
-
-
-def _failed(content, error, begun):
-    log.debug("%s", content.path, exc_info=error)
-    return Outcome("failed", None, _said(error, content), time.perf_counter() - begun)
-
-
-@functools.lru_cache(maxsize=1)
-def _shared(path):
-    """In a job: the painter from the file that the main process wrote, its network loaded. Read once a process."""
-    with open(path, "rb") as file:
-        plugins.load(pickle.load(file))
-        painter = pickle.load(file)
-    painter.load()
-    return painter
-
-
-def _paint_there(shared, name, content, target, stamp, force, options):
-    """In a job: `(name, outcome, [(level, message)] that were logged)`."""
-    own = _shared(shared)
-    notes = logging.handlers.BufferingHandler(capacity=1000)
-    log.addHandler(notes)
-    log.setLevel(logging.INFO)
-    try:
-        outcome, _ = _work(InWork(own, options, target, stamp, force, stops=False), content.path, content, target)
-    finally:
-        log.removeHandler(notes)
-    return name, outcome, [(note.levelno, note.getMessage()) for note in notes.buffer]
-
-
-def _said(error, content):
-    """Why a content failed, in one line without its name."""
-    if isinstance(error, OSError):
-        return f"{reason(error)}."
-    text = one_line(error)
-    if not isinstance(error, DataError):
-        if backend.out_of_memory(error):  # while reading or writing; while painting, Painter.paint says which size fits
-            return "takes more memory than there is: make the file smaller."
-        return f"unexpected {type(error).__name__}: {text[:300]}"
-    return text.removeprefix(f"{one_line(content.path)}: ")

@@ -1,10 +1,12 @@
 """A grid of settings, each painted small: a contact sheet, a page and a table to choose from."""
 
+import contextlib
 import itertools
 import json
 import logging
 import math
 import os
+import pickle
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from kstyle import strict_yaml
+from kstyle import plugins, strict_yaml
 from kstyle.errors import DataError, UsageError
+from kstyle.io import crew
 from kstyle.io.files import one_line
 from kstyle.models import features, registry
 from kstyle.pictures import images
 from kstyle.pictures import sheet as sheets
 from kstyle.style import arguments, transfer
+from kstyle.style.engine import memory
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs import command
 
@@ -141,42 +145,77 @@ def _parsed(key, text):
         raise UsageError(f"{key}={one_line(text)}: the value is not YAML ({one_line(error)}).") from error
 
 
-def paint(cells, content, styles, callback=None, **options):
-    """Paints them one after another: a generator of the cells, each with its picture or its error.
+def paint(cells, content, styles, callback=None, jobs=1, cluster=None, **options):
+    """Paints them one after another, or at the same time: a generator of the cells, each with its picture or its error.
 
-    Networks are loaded once for all combinations that look at the same layers.
+    Networks are loaded once for all combinations that look at the same layers; in several processes, once in each.
 
     Args:
         cells: from `grid`.
         content, styles: as for `kstyle.stylize`.
-        callback: called after every step with a `kstyle.style.engine.loop.Step`.
+        callback: called after every step with a `kstyle.style.engine.loop.Step`, where this process paints.
+        jobs, cluster: who paints, as for `kstyle.io.crew.chosen`.
         **options: for `kstyle.Painter`: weights, deterministic, progress, and the `objects` of `grid`.
 
     Raises:
+        UsageError: other processes do not know an object that was given; a cluster that does not answer.
         DataError: a picture that cannot be read. Interrupted: Ctrl-C.
     """
-    extractors = {}
+    others = crew.chosen(jobs, cluster)
     content, styles = images.read(content), [images.read(style) for style in styles]
-    for cell in cells:
-        begun = time.perf_counter()
-        size, steps, seed = (cell.options[key] for key in ("size", "steps", "seed"))
-        painter = transfer.Painter(
-            styles, cell.options["preset"], precision=cell.options["precision"], **{**options, **cell.settings}
+    if others is None:
+        tools = content, styles, options, {}
+        for cell in cells:
+            yield _paint(tools, cell, callback)
+        return
+    if {"extractor", "terms"} & options.keys():
+        raise UsageError(
+            "Other processes do not know an extractor or terms given as objects: give names, or paint here."
         )
-        key = (painter.settings.network, tuple(painter.settings.taps), painter.precision)
-        extractors[key] = painter.load(extractors.get(key))
-        try:
-            result = painter.paint(content, size, steps, seed, callback)
-        except Exception as error:
-            log.debug("%s", cell.varied, exc_info=True)
-            cell.error = one_line(error)[:300] or type(error).__name__
-            if not isinstance(error, (DataError, UsageError)):
-                cell.error = f"unexpected {type(error).__name__}: {cell.error}"
-        else:
-            cell.losses, cell.result = result.losses, result
-            cell.picture = np.asarray(result.image.convert("RGB"))
-        cell.seconds = time.perf_counter() - begun
-        yield cell
+    options = {key: value for key, value in options.items() if key != "progress"}
+    data = pickle.dumps((plugins.loaded(), content, styles, options))
+    tasks = {number: (cell,) for number, cell in enumerate(cells)}
+    with contextlib.closing(others(crew.Work(_prepare, data, _paint), tasks)) as results:
+        for number, result in results:
+            if isinstance(result, crew.Lost):
+                cells[number].error = f"the process that painted it was ended, and so was the next ({result.why})"
+            else:
+                vars(cells[number]).update(vars(result))
+            yield cells[number]
+
+
+def _prepare(data, sharing):
+    """In another process: what `_paint` needs, with its share of the memory."""
+    files, content, styles, options = pickle.loads(data)
+    plugins.load(files)
+    return content, styles, {**options, "max_memory": memory.available() // sharing}, {}
+
+
+def _paint(tools, cell, callback=None):
+    """`cell` with its picture or its error.
+
+    `tools`: content, styles, options for the painter, and the networks that are loaded so far.
+    """
+    content, styles, options, extractors = tools
+    begun = time.perf_counter()
+    size, steps, seed = (cell.options[key] for key in ("size", "steps", "seed"))
+    painter = transfer.Painter(
+        styles, cell.options["preset"], precision=cell.options["precision"], **{**options, **cell.settings}
+    )
+    key = (painter.settings.network, tuple(painter.settings.taps), painter.precision)
+    extractors[key] = painter.load(extractors.get(key))
+    try:
+        result = painter.paint(content, size, steps, seed, callback)
+    except Exception as error:
+        log.debug("%s", cell.varied, exc_info=True)
+        cell.error = one_line(error)[:300] or type(error).__name__
+        if not isinstance(error, (DataError, UsageError)):
+            cell.error = f"unexpected {type(error).__name__}: {cell.error}"
+    else:
+        cell.losses, cell.result = result.losses, result
+        cell.picture = np.asarray(result.image.convert("RGB"))
+    cell.seconds = time.perf_counter() - begun
+    return cell
 
 
 def write_sheet(path, cells, vary, content, styles, size=192):
@@ -247,6 +286,8 @@ def sweep(
     callback: Callable[[Step], Any] | None = None,
     extractor: arguments.Extractor | None = None,
     terms: arguments.Term | Sequence[arguments.Term] | None = None,
+    jobs: int = 1,
+    cluster: str | None = None,
     **painting: Any,
 ) -> list[Cell]:
     """Paints every combination of settings, to choose from.
@@ -259,13 +300,15 @@ def sweep(
         sheet: a .png or .jpg, on which all are put side by side; None: none is written.
         overrides: {dotted key: value} of settings that all have.
         preset, size, steps, seed, precision, callback, extractor, terms: as for `kstyle.stylize`.
+        jobs, cluster: as for `kstyle.batch`.
         **painting: for `kstyle.Painter`: weights, deterministic, progress.
 
     Returns:
         A `Cell` for each combination: what is varied, the picture and its losses, or why there is none.
 
     Raises:
-        UsageError: an unknown setting, an impossible value, an unknown suffix; before anything is painted.
+        UsageError: an unknown setting, an impossible value, an unknown suffix, a cluster that does not answer; before
+            anything is painted.
         DataError: a picture that cannot be read, weights that cannot be had, a sheet that cannot be written.
         Interrupted: Ctrl-C.
 
@@ -289,7 +332,7 @@ def sweep(
         except TypeError:  # a function is among them
             objects["terms"] = terms
     cells = grid(content, styles, written, options, common, told, objects)
-    for _ in paint(cells, content, styles, callback, **painting, **objects):
+    for _ in paint(cells, content, styles, callback, jobs, cluster, **painting, **objects):
         pass
     if sheet is not None:
         write_sheet(sheet, cells, written, content, styles, size)
