@@ -1,4 +1,5 @@
-"""What is settled as kstyle is imported, before any framework is: the backend, and how its threads wait.
+"""What is settled as kstyle is imported, before any framework is: the backend, how its threads wait, and which
+GPU is a rank's.
 
 Keras and OpenMP read the environment as they are loaded, so that later would be too late, and earlier nothing is needed
 but to know what is installed.
@@ -92,6 +93,8 @@ def use_device(name):
     if "keras" in sys.modules:
         raise UsageError("device: Keras is imported and has settled on one; --device comes before --plugin.")
     if choose()[0] == "torch":
+        if kind == "cuda" and not number and "LOCAL_RANK" in os.environ:
+            name = f"cuda:{os.environ['LOCAL_RANK']}"  # of several ranks each has its own
         os.environ["KERAS_TORCH_DEVICE"] = str(name)
         return
     if kind not in ("cpu", "cuda"):
@@ -119,8 +122,18 @@ def share_cores():
         os.environ.update(WAITING)
 
 
+def place_rank(name):
+    """Gives a process that torchrun started the GPU of its number. Keras reads this as it is loaded and would put all
+    on the first. Where there are no GPUs, or the user has said where, nothing changes."""
+    number = os.environ.get("LOCAL_RANK")
+    if name != "torch" or number is None or "KERAS_TORCH_DEVICE" in os.environ:
+        return
+    if importlib.import_module(name).cuda.is_available():  # a rank needs it anyway; no other process loads it here
+        os.environ["KERAS_TORCH_DEVICE"] = f"cuda:{number}"
+
+
 def settle():
-    """Writes both into the environment. Returns `(backend, why)`; `(None, None)` where there is none, or an unknown
+    """Writes these into the environment. Returns `(backend, why)`; `(None, None)` where there is none, or an unknown
     one, which `kstyle.backend` then tells, as nobody may need it."""
     share_cores()
     try:
@@ -134,6 +147,7 @@ def settle():
     if name == "torch" and sys.platform == "darwin":
         # What Apple's GPU lacks is computed on the processor; torch says so, once for each operation.
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    place_rank(name)
     if name == "tensorflow":
         # TensorFlow prints a page about oneDNN and AVX to the terminal before it has done anything.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from kstyle.backend import keras_private, torch_device
+from kstyle.backend import distribute, keras_private, synchronised, torch_device
 from kstyle.backend.neighbours import Neighbours, cores
 from kstyle.backend.torch_device import is_cuda, on_cpu, settled
 
@@ -93,6 +93,8 @@ def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, u
     if training:
         # autograd saves the statistics though their gradient is not asked for, and would refuse their next change.
         mean, variance = mean.data, variance.data
+        if distribute.counted is not None:
+            return synchronised.batch_norm(x, gamma, beta, mean, variance, momentum, epsilon, unbiased)
     count = x.numel() // x.shape[-1]
     if x.ndim == 4:
         x = x.permute(0, 3, 1, 2)  # a view, see conv2d

@@ -67,7 +67,7 @@ def _flush(stream):
 def _run(arguments, debug):
     try:
         # Not cli.main, which makes an error of a reader of our output that has gone.
-        with cli.make_context("kstyle", arguments) as context:
+        with cli.make_context("kstyle", list(arguments), obj=tuple(arguments)) as context:
             cli.invoke(context)
         sys.exit(0)
     except click.exceptions.Exit as done:

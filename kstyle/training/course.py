@@ -6,10 +6,11 @@ import logging
 import keras
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.nn import plain
-from kstyle.training.loop import callbacks, optimizers, steps
+from kstyle.training.loop import callbacks, optimizers, ranks, steps
 from kstyle.training.loop.aim import Aim, compile_model
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
@@ -51,28 +52,30 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
         DataError: memory is full, or the loss is no number any more.
         UsageError: a batch larger than the data, or a callback that cannot be in this recipe.
     """
-    aim, classes, plan = aim or Aim(), len(parts.classes), recipe.plan
+    aim, classes, plan, first = aim or Aim(), len(parts.classes), recipe.plan, distribute.first()
     ready = functools.partial(compile_model, classes=classes, aim=aim)
     total = sum(stage.epochs for stage in plan)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
     average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
-    best, lasting = None, [strength]
+    best, lasting, extra = None, [strength], ranks.heard(extra)
 
     def save_weights(path):
-        state.write_weights(path)
+        if first:
+            state.write_weights(path)
 
     if average:
         lasting.append(average)
     if recipe.checkpoint.keep == "best" or recipe.early_stop:
         best = callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop)
         lasting.append(best)
-    if recipe.tensorboard:
+    if recipe.tensorboard and first:
         lasting.append(callbacks.TensorBoard(folder))
     lasting.append(callbacks.TextLog(total))
     for callback in lasting:
         callback.set_model(model)
     state = State(folder, recipe, model, average)
     position = state.restore_model() if resume else Position()
+    ranks.share(model)
     plain.saves_plainly(model, functools.partial(ready, monitored=False, own=False))
     if more and position.stage == len(plan) - 1:
         position.ended = position.stopped = False  # more epochs are wanted: also where early stopping had ended it
@@ -94,7 +97,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
             if before is not None and stage.keep_optimizer:
                 optimizers.carry(before, optimizer)
             ready(model, optimizer, monitored=bool(extra))
-            step = steps.TrainStep(
+            step = (ranks.RankStep if distribute.joined() else steps.TrainStep)(
                 work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, parts.class_weights,
                 classes, aim,
             )  # fmt: skip
@@ -119,7 +122,8 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
             try:
                 history = fit(
                     model, step, work.batches, _validation(work, aim), epochs=stage.epochs, seed=recipe.seed,
-                    callbacks=everyone, position=position, strength=strength, save=state.save, look=look,
+                    callbacks=everyone, position=position, strength=strength, save=state.save if first else None,
+                    look=look if first else None,
                     stop=lambda: bool(came), total=total,
                 )  # fmt: skip
             except Stopped:
@@ -137,13 +141,16 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
             if position.stopped:
                 break
             if number + 1 < len(plan):
+                distribute.barrier()  # the first rank has written it
                 state.take_best()  # which the next stage begins with
     if optimizer.use_ema:  # as Keras does at the end of `fit`
         optimizer.finalize_variable_values(work.model.trainable_variables)
     for callback in everyone:
         callback.on_train_end(position.logs)
-    state.finish(history)
-    keras_file.write(folder, model, normalise, parts.shape)
+    distribute.barrier()
+    state.finish(history, write=first)
+    if first:
+        keras_file.write(folder, model, normalise, parts.shape)
     return history
 
 
@@ -154,14 +161,14 @@ def _validation(work, aim):
     predictor = steps.Predictor(work.model, work.normalise)
 
     def validate():
-        loss, accuracy = metrics.quick(predictor(work.images), work.labels)
+        loss, accuracy = metrics.quick(ranks.predicted(predictor, work.images), work.labels)
         return {"val_loss": loss, "val_accuracy": accuracy}
 
     return validate
 
 
 def _by_aim(predictor, work, aim):
-    logits = ops.convert_to_tensor(predictor(work.images))
+    logits = ops.convert_to_tensor(ranks.predicted(predictor, work.images))
     targets = ops.one_hot(ops.convert_to_tensor(work.labels), logits.shape[-1])
     loss, accuracy = metrics.quick(ops.convert_to_numpy(ops.softmax(logits)), work.labels)
     if aim.given is not None:

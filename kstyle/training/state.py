@@ -81,10 +81,12 @@ class State:
         self._assign({"model": self.model.weights}, runs.load_arrays(path)[0], path)
         return True
 
-    def finish(self, history):
-        """The training is done: the result, which the model has afterwards, and the curves."""
+    def finish(self, history, write=True):
+        """The training is done: the result, which the model has afterwards, and the curves, where they are written."""
         if not self.take_best() and self.average:
             self.average.swap()
+        if not write:
+            return
         self._write(self.folder / runs.RESULT, {"model": self.model.weights})
         if history:  # none where `BackupAndRestore` has gone on with a training that was done
             plots.curves(pd.DataFrame(history), self.folder / "curves.png")

@@ -1,6 +1,7 @@
 """`kstyle.train`: from a recipe to a run folder."""
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ import keras
 import pandas as pd
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.errors import UsageError
 from kstyle.io import runs
 from kstyle.io.files import expanded
@@ -118,11 +120,15 @@ def train(
         if model is None and checked.model.name == GIVEN.name:
             raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)
-    with runs.taken(run, "run" if resume else checked.called, resume) as folder, _flags_kept(model):
+    with (
+        distribute.among_ranks(),
+        _taken(run, "run" if resume else checked.called, resume) as folder,
+        _flags_kept(model),
+    ):
         checked, more = settings.resumed(folder, recipe, overrides) if resume else (checked, False)
         everywhere = settings.absolute(checked, data)
         written = settings.resolved(everywhere)
-        parts = build.data(checked, data, progress, statistics=not resume)
+        parts = distribute.in_turn(lambda: build.data(checked, data, progress, statistics=not resume))
         backend.configure(checked.deterministic)
         backend.seed(checked.seed)
         precision = backend.precision(checked.precision)
@@ -133,19 +139,22 @@ def train(
             model = build.network(checked, len(parts.classes), parts.shape, precision, folder)
         weights, preprocessing = everywhere.model.weights, None
         if weights and not resume:
-            preprocessing = starting.give_weights(model, weights, parts.classes, progress)
+            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress)
+            preprocessing = distribute.in_turn(given_weights)
         frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
             facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | own
-            runs.start(folder, written, facts, architecture)
+            if distribute.first():
+                runs.start(folder, written, facts, architecture)
         else:
             began = runs.begun(folder, parts.sha256, parts.origin)
+            distribute.barrier()  # it tidies up: nobody may be writing yet
             aims.same(aim, began, folder)
             normalise = steps.Normalise(began["mean"], began["std"])
-            if more:
+            if more and distribute.first():
                 runs.write_recipe(folder, written)
-        with runs.logged(folder):
+        with runs.logged(folder) if distribute.first() else contextlib.nullcontext():
             for note in checked.notes:
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)
             log.info(
@@ -160,6 +169,17 @@ def train(
             scores = evaluate.score(model, normalise, parts, folder)
             log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)
+
+
+@contextlib.contextmanager
+def _taken(run, name, resume):
+    """`kstyle.io.runs.taken` of the first rank; the others use the folder that it has."""
+    if distribute.first():
+        with runs.taken(run, name, resume) as folder:
+            distribute.told_by_first(os.path.abspath(folder))
+            yield folder
+    else:
+        yield Path(distribute.told_by_first(None))
 
 
 @contextlib.contextmanager

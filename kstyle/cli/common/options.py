@@ -52,6 +52,7 @@ def _use_device(context, option, name):
 device = click.option(
     "--device", is_eager=True, expose_value=False, callback=_use_device, envvar="KSTYLE_DEVICE",
     metavar="auto|cpu|cuda:1|mps|xpu", help="What computes.  [default: KSTYLE_DEVICE, a GPU if there is one]",
+)  # fmt: skip
 jobs = click.option(
     "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
     help="Pictures painted at the same time, each by a process of its own.",

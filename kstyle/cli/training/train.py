@@ -16,13 +16,17 @@ from kstyle.io.files import json_text
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
+@click.option(
+    "--devices", type=click.IntRange(min=1), help="Train on so many GPUs, or parts of the cores, of this one."
+)
 @device
 @plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
-def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
+def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, quiet):
     """Train by RECIPE: a name from `kstyle recipes`, or a YAML file."""
     from kstyle import config
+    from kstyle.cli.training import ranks
     from kstyle.errors import UsageError
     from kstyle.training.setup import settings
 
@@ -35,9 +39,13 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
             raise UsageError(f"Which recipe? Known: {', '.join(config.names('train'))}.")
         recipe, given = settings.load(recipe, given), None  # answers before a framework is loaded
 
+    if devices is not None and ranks.asked(devices):
+        raise click.exceptions.Exit(ranks.start(devices))
+    from kstyle.backend import distribute
     from kstyle.cli.common.progress import Progress
 
-    with Progress(quiet=quiet or as_json) as progress:
+    speaks = distribute.first()
+    with ranks.one_of_several(), Progress(quiet=quiet or as_json or not speaks) as progress:
         from kstyle.training import train as training
 
         try:
@@ -47,8 +55,11 @@ def train(recipe, overrides, data, run, resume, epochs, seed, as_json, quiet):
         except training.Interrupted as stop:
             import shlex
 
-            click.echo(f"Stopped. To go on: kstyle train --resume --run {shlex.quote(str(stop.folder))}", err=True)
+            if speaks:
+                click.echo(f"Stopped. To go on: kstyle train --resume --run {shlex.quote(str(stop.folder))}", err=True)
             raise click.exceptions.Exit(130) from None
+    if not speaks:
+        return
     last = done.history.iloc[-1]
     if as_json:
         scores = done.scores.as_json()

@@ -143,6 +143,7 @@ class FileBatches:
         scale, ratio: (least, most) share of the area, and width / height, of random crops.
         drop_last: leave out a last batch that is not full.
         workers: as for `kstyle.data.batches.workers.Decoder`.
+        share: `share(B)` is a slice of a batch's B places: only these pictures are decoded, the others are zeros.
 
     Attributes: `count`, `size`, `steps`, `seed`.
 
@@ -163,6 +164,7 @@ class FileBatches:
         ratio=(0.75, 4 / 3),
         drop_last=False,
         workers=None,
+        share=lambda count: slice(0, count),
     ):
         if crop not in ("random", "center"):
             raise unknown("crop", crop, ("random", "center"))
@@ -177,7 +179,7 @@ class FileBatches:
         self._paths, self._labels, self._bad, self._epoch = photos.paths, photos.labels, set(), None
         self._options = {"task": crop, "side": side, "resize": resize, "seed": self.seed}
         self._options |= {"scale": tuple(scale), "ratio": tuple(ratio)}
-        self._side, self._workers, self._decoder = side, workers, None
+        self._side, self._workers, self._decoder, self._share = side, workers, None, share
 
     def __enter__(self):
         return self
@@ -210,8 +212,9 @@ class FileBatches:
 
         def submit(batch):
             where = order[batch * size : (batch + 1) * size]
-            missing[batch % ahead] = len(where)
-            for at, index in enumerate(where, batch % ahead * slot):
+            part = self._share(len(where))
+            missing[batch % ahead] = part.stop - part.start
+            for at, index in enumerate(where[part], batch % ahead * slot + part.start):
                 decoder.submit(at, self._readable(index), epoch)
 
         for batch in range(first, min(first + ahead, self.steps)):
@@ -225,8 +228,9 @@ class FileBatches:
                     self._give_up(index, text)
                     decoder.submit(place, self._readable(index), epoch)
             where = order[batch * size : (batch + 1) * size]
-            begin = batch % ahead * slot
+            begin, part = batch % ahead * slot, self._share(len(where))
             images = decoder.pictures[begin : begin + len(where)].copy()
+            images[: part.start], images[part.stop :] = 0, 0  # what an earlier batch has left there
             if batch + ahead < self.steps:
                 submit(batch + ahead)
             yield images, self._labels[where]

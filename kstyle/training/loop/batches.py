@@ -2,7 +2,9 @@
 
 import keras
 
+from kstyle.backend import distribute
 from kstyle.data.batches import arrays, decode
+from kstyle.data.batches.workers import processors
 
 ops = keras.ops
 
@@ -19,10 +21,13 @@ def of(parts, recipe, augmented, drop_last):
     if parts.size is None:
         return ArrayBatches(parts.training, recipe.batch, recipe.seed, drop_last)
     wanted = recipe.data.photographs
+    workers = wanted.workers
+    if workers is None and distribute.joined():
+        workers = max(1, processors() // distribute.local_world())
     return PhotoBatches(
         parts.training, recipe.batch, recipe.seed, side=parts.size, resize=parts.resize,
         crop=wanted.crop if augmented else "center", scale=wanted.scale, ratio=wanted.ratio,
-        drop_last=drop_last, workers=wanted.workers,
+        drop_last=drop_last, workers=workers, share=distribute.share,
     )  # fmt: skip
 
 
@@ -52,11 +57,12 @@ class ArrayBatches:
 
 
 class PhotoBatches(decode.FileBatches):
-    """`kstyle.data.batches.decode.FileBatches` on the device."""
+    """`kstyle.data.batches.decode.FileBatches` on the device. Of several ranks each decodes its share of a batch, and
+    all get all of it."""
 
     def __call__(self, epoch, first=0):
         for images, labels in super().__call__(epoch, first):
-            yield ops.convert_to_tensor(images), ops.convert_to_tensor(labels)
+            yield distribute.rows_of_all(ops.convert_to_tensor(images)), ops.convert_to_tensor(labels)
 
 
 class Views:

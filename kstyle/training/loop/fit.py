@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import keras
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.errors import DataError
 from kstyle.nn.callbacks import BATCH_BEGIN, BATCH_END, BatchLogs, hears
 from kstyle.training.loop import optimizers
@@ -17,6 +18,8 @@ ops = keras.ops
 
 # Seconds between two looks at how the epoch goes: fetching makes the host wait.
 LOOK_INTERVAL = 0.5
+# Steps on GPUs between two questions whether some rank was asked to stop: an answer takes a fifth of a millisecond.
+AGREE = 10
 
 
 @dataclass
@@ -129,6 +132,7 @@ def fit(
             step.reset()
         for callback in callbacks:
             callback.on_epoch_begin(epoch, {})
+        distribute.barrier()  # what ranks do between epochs takes some longer than others
         first = position.batch
         for images, labels in batches(epoch, first):
             for callback in at_begin:
@@ -150,7 +154,10 @@ def fit(
                 look(_look(step, position, total, batches))
             if save is not None:
                 save(position, False)
-            if stop is not None and stop():
+            stopped = stop is not None and stop()
+            if distribute.joined():
+                stopped = _agreed(stopped, model, bool(at_end) or position.batch % AGREE == 0)
+            if stopped:
                 if save is not None:
                     save(position, True)
                 raise Stopped
@@ -167,8 +174,12 @@ def fit(
             for callback in callbacks:
                 callback.on_test_end({name.removeprefix("val_"): value for name, value in found.items()})
             logs |= found
+        logs = distribute.told_by_first(logs)  # so that callbacks on all ranks decide alike
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
+        if distribute.joined():
+            distribute.barrier()
+            _agreed(False, model, True)
         position.history.append({"epoch": epoch + 1, **_numbers(logs)})
         position.epoch, position.batch, position.seconds = epoch + 1, 0, 0.0
         position.stopped = model.stop_training
@@ -176,6 +187,18 @@ def fit(
         if save is not None:
             save(position, True)
     return position.history
+
+
+def _agreed(stopped, model, ask):
+    """Whether some rank was asked to stop; `model.stop_training` is what it is on some rank. Ranks end at one step.
+
+    Args:
+        ask: whether to ask on GPUs too; where nobody asks, a rank goes on until the next time.
+    """
+    if not ask and backend.accelerated():
+        return False
+    stopped, model.stop_training = distribute.any_of(stopped, model.stop_training)
+    return stopped
 
 
 def _numbers(logs):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
-from kstyle.backend import keras_private
+from kstyle.backend import distribute, keras_private
 from kstyle.training.loop import optimizers
 from kstyle.training.loop.aim import Aim
 
@@ -110,13 +110,14 @@ class TrainStep:
         else:
             x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
             x = self.normalise.from_unit(x)
+        x, targets = distribute.divided(x), distribute.divided(targets)
         # The size of the parts is fixed, not their number. So the last batch of an epoch, which has fewer pictures,
         # takes no more memory than those before it did.
         count, size = images.shape[0], self.settings.batch // self.settings.accumulate
         total, grads = None, None
         for first in range(0, count, size):
             piece = slice(first, min(first + size, count))
-            _, sums, found = self._gradients(x[piece], targets[piece])
+            sums, found = self._part(x[piece], targets[piece])
             if self.aim.metrics:
                 self.aim.update(targets[piece], ops.stop_gradient(sums["logits"]))
             share = (piece.stop - first) / count
@@ -124,8 +125,18 @@ class TrainStep:
                 total, grads = sums["sums"], found if share == 1 else [share * g for g in found]
             else:
                 total, grads = total + sums["sums"], backend.add_scaled(grads, share, found)
+        total, grads = self._summed(total, grads)
         self._apply(grads)
         self.totals.assign(self.totals.value + total)
+
+    def _part(self, x, targets):
+        """Sums and gradients of the mean loss of some pictures."""
+        _, sums, grads = self._gradients(x, targets)
+        return sums, grads
+
+    def _summed(self, total, grads):
+        """What this process found, with what others did."""
+        return total, grads
 
     def _loss(self, x, targets):
         logits = ops.cast(self.model(x, training=True), "float32")

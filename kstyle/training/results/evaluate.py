@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.data.batches import opening
 from kstyle.data.photos.classes import matched
 from kstyle.errors import DataError
@@ -17,7 +18,7 @@ from kstyle.io import locks, names, runs
 from kstyle.io.files import expanded, json_text, listed
 from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
-from kstyle.training.loop import steps
+from kstyle.training.loop import ranks, steps
 from kstyle.training.results import metrics, mistakes, plots
 from kstyle.training.setup import build, settings
 
@@ -112,7 +113,7 @@ def score(model, normalise, parts, folder, classes=None, numbers=None, own=True,
     """
     classes = parts.classes if classes is None else classes
     labels, images = parts.test.labels if numbers is None else numbers[parts.test.labels], parts.test.images
-    probabilities, known = steps.Predictor(model, normalise)(images), labels >= 0
+    probabilities, known = ranks.predicted(steps.Predictor(model, normalise), images), labels >= 0
     unknown = {}
     for number in np.unique(parts.test.labels[~known]):
         seen = np.bincount(probabilities[parts.test.labels == number].argmax(axis=1), minlength=len(classes))
@@ -123,6 +124,8 @@ def score(model, normalise, parts, folder, classes=None, numbers=None, own=True,
     ending = "" if own else _ending(parts.sha256)
     about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
     scores = dataclasses.replace(metrics.scores(probabilities, labels, classes), unknown=unknown, data=about)
+    if not distribute.first():
+        return scores
     with runs.replacing(folder / about["file"]) as beside:
         beside.write_text(json_text(scores.as_json(), indent=2), "utf-8")
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):

@@ -224,6 +224,8 @@ class TrainSettings(Closed):
 
     `epochs`, or `stages` with epochs of their own.
     `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
+    `batch_norm`: on several devices: by the statistics of the whole batch, as on one (`"synchronised"`), or of each
+        device's part (`"local"`), the moving ones averaged.
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
     `tensorboard`: also write event files (needs tensorboardX).
@@ -242,6 +244,7 @@ class TrainSettings(Closed):
     batch: Count = 128
     drop_last: bool = False
     accumulate: Count = 1
+    batch_norm: Literal["synchronised", "local"] = "synchronised"
     average: Average | None = None
     checkpoint: Checkpoint = Checkpoint()
     early_stop: Count | None = None
