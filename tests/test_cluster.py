@@ -1,5 +1,6 @@
 """Pictures on a cluster: who paints which, and what dies on the way."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -238,17 +239,17 @@ def nodes(monkeypatch):
     monkeypatch.setenv("RAY_worker_niceness", "0")  # they would give way to all that runs beside the test
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # pytest's own are too long for a socket's name
     small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-    before = psutil.Process().children(recursive=True)
-    found = None
+    before, started, found = set(psutil.Process().children(recursive=True)), set(), None
     try:
         found = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": folder})
         second = found.add_node(**small)
+        started.update(psutil.Process().children(recursive=True))
         yield found, second
     finally:
-        started = [each for each in psutil.Process().children(recursive=True) if each not in before]
+        started.update(psutil.Process().children(recursive=True))
         if found is not None:
             found.shutdown()
-        _, left = psutil.wait_procs(started, 30)
+        _, left = psutil.wait_procs(started - before, 30)
         for process in left:
             process.kill()
         assert not left
@@ -267,8 +268,13 @@ def test_a_cluster_of_two_nodes(place, nodes):
     command += ["-p", str(place / "shallow.yaml"), "--size", "48", "--steps", "40", "--deterministic"]
     environment = {**os.environ, **dict.fromkeys(cluster.THREADS, "1")}  # as many as a worker of one core has
 
+    @contextlib.contextmanager
     def started(*options):
-        return subprocess.Popen([*command, *options], stdout=-1, stderr=-1, text=True, env=environment)
+        with subprocess.Popen([*command, *options], stdout=-1, stderr=-1, text=True, env=environment) as process:
+            try:
+                yield process
+            finally:
+                process.kill()  # one that has ended it does not reach
 
     def begun():
         lines = Path("begun").read_text().split("\n")[:-1] if Path("begun").exists() else []
