@@ -281,15 +281,15 @@ def test_a_cluster_of_two_nodes(place, nodes):
         return [line.split() for line in lines]
 
     with started("-o", "plain") as alone:
-        printed, errors = alone.communicate(timeout=150)
+        printed, errors = alone.communicate(timeout=600)
         assert (alone.returncode, json.loads(printed)["done"], errors) == (0, count, "")
     Path("begun").unlink()
 
     on = ["-o", "out", "--cluster", nodes[0].address]
     with started(*on) as stopped:
-        until(lambda: len(begun()) >= count // 4, stopped, 150)
+        until(lambda: len(begun()) >= count // 4, stopped)
         stopped.send_signal(signal.SIGINT)
-        printed, errors = stopped.communicate(timeout=60)
+        printed, errors = stopped.communicate(timeout=300)
         first = json.loads(printed)
         assert (stopped.returncode, first["interrupted"], first["failed"], errors) == (130, True, [], "")
         assert count // 4 - 2 <= first["done"] < count
@@ -297,11 +297,11 @@ def test_a_cluster_of_two_nodes(place, nodes):
     assert before - first["done"] <= 2  # what was in work
 
     with started(*on) as running:
-        until(lambda: len(begun()) >= before + count // 4, running, 150)
+        until(lambda: len(begun()) >= before + count // 4, running)
         os.kill(int(begun()[-1][1]), signal.SIGKILL)
         until(lambda: len(begun()) >= before + count // 2, running)
         nodes[0].remove_node(nodes[1], allow_graceful=False)
-        printed, errors = running.communicate(timeout=150)
+        printed, errors = running.communicate(timeout=600)
         second = json.loads(printed)
         assert (running.returncode, second["failed"], errors) == (0, [], "")
         assert (second["skipped"], second["done"]) == (first["done"], count - first["done"])

@@ -3,7 +3,7 @@
 import time
 
 
-def until(condition, process=None, seconds=60):
+def until(condition, process=None, seconds=300):
     """Returns when `condition()` holds, or `process` has ended, whose exit the test then judges.
 
     Raises:
