@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kstyle import backend
 from kstyle.backend import keras_private
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import one_line, shown
@@ -200,4 +201,4 @@ def carry(old, new, enlarge, ratio):
 
 
 def _numpy(variable):
-    return ops.convert_to_numpy(variable)
+    return backend.as_numpy(variable.value)
