@@ -278,13 +278,14 @@ def placed(array):
 
 def constant(values, dtype="float32"):
     values = np.asarray(values, dtype)
+    if on_cpu() or torch.compiler.is_compiling():  # what an export makes is of no use afterwards
+        return torch.tensor(values, device=settled())
     return _constant(values.tobytes(), values.shape, dtype)
 
 
 @functools.lru_cache(512)
 def _constant(values, shape, dtype):
-    array = np.frombuffer(values, dtype).reshape(shape).copy()
-    return torch.from_numpy(array).to(settled())
+    return torch.tensor(np.frombuffer(values, dtype).reshape(shape), device=settled())
 
 
 def tf32():

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from kstyle import backend
-from kstyle.backend import Tensor
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import bands, images
 
@@ -51,15 +49,19 @@ class Region:
         small = np.clip(images.resize(self.mask, (height, width), "area"), 0, 1)
         return small / max(float(small.mean()), 1e-12)
 
-    def placed_at(self, height: int, width: int) -> Tensor:
+    def placed_at(self, height: int, width: int) -> Any:
         """`at` as (1, height, width, 1), by `backend.placed`."""
+        from kstyle import backend  # here: the command line reads masks' names before a framework is loaded
+
         return backend.placed(self.at(height, width)[None, :, :, None])
 
-    def placed_inside(self, height: int, width: int, rim: int = 0) -> Tensor:
+    def placed_inside(self, height: int, width: int, rim: int = 0) -> Any:
         """`inside` by `backend.placed`."""
+        from kstyle import backend
+
         return backend.placed(self.inside(height, width, rim))
 
-    def weights(self, features: Any) -> Tensor:
+    def weights(self, features: Any) -> Any:
         """(1, H, W, 1) float32 of mean 1 for features (1, H, W, C)."""
         return self.placed_at(*features.shape[1:3])
 
