@@ -114,8 +114,12 @@ def cases(device):
         hand = train_step.by_hand(model, optimizer(model.parameters()), False)
         return lambda: own(images, labels), lambda: hand(images, labels)
 
+    # On a GPU torch updates all parameters at once by itself; here it has to be told.
     def sgd(parameters):
-        return torch.optim.SGD(parameters, 0.08, 0.9, weight_decay=1e-3, nesterov=True)
+        return torch.optim.SGD(parameters, 0.08, 0.9, weight_decay=1e-3, nesterov=True, foreach=True)
+
+    def adam(parameters):
+        return torch.optim.Adam(parameters, foreach=True)
 
     backend.configure(False)
     return {
@@ -125,7 +129,7 @@ def cases(device):
         "style, L-BFGS": (
             painted({"name": "lbfgs", "history": 100}), style.by_hand("float32", False, lbfgs=True)(photo, painting)
         ),
-        "training, mnist_cnn, Adam": trained("mnist_cnn", train_step.torch_mnist(), torch.optim.Adam, 28, 1),
+        "training, mnist_cnn, Adam": trained("mnist_cnn", train_step.torch_mnist(), adam, 28, 1),
         "training, cifar10_vgg19, SGD": trained("cifar10_vgg19", train_step.torch_vgg(), sgd, 32, 3),
     }  # fmt: skip
 
