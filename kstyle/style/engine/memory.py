@@ -161,7 +161,7 @@ def fitted(passes, extractor, limit=None):
         whole = _largest(now, network, limit, base, so_far, tiled=False)
         tiling.check(now.settings, whole)
         fits = _largest(now, network, limit, base, so_far)
-        needed = said(min(peak(each, network, base, so_far) for each in _ways(now, network)))
+        needed = said(int(SAFE * min(peak(each, network, base, so_far) for each in _ways(now, network))))
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
