@@ -17,6 +17,7 @@ import kstyle
 spare_device.pretend()
 
 import numpy as np  # noqa: E402
+from augmentations import EVERYTHING  # noqa: E402
 
 from kstyle import backend, config  # noqa: E402
 from kstyle.data.batches.arrays import Split  # noqa: E402
@@ -123,14 +124,6 @@ def scored(side=16):
     return noted()
 
 
-AUGMENTATIONS = {
-    "random_resized_crop": True, "horizontal_flip": True, "vertical_flip": 0.3, "zoom": 0.2, "shear": 10,
-    "rotation": 20, "randaugment": 3, "shift": 0.1, "pad_crop": 2, "brightness": 0.4, "contrast": 0.4,
-    "saturation": 0.4, "hue": 0.2, "grayscale": 0.3, "cutout": 5, "erasing": 0.5, "mixup": 0.4, "cutmix": 1.0,
-    "channel_shift_range": 0.2,
-}  # fmt: skip
-
-
 def cases():
     """{name: function}."""
     found = {f"style {name}": lambda name=name: painted(name) for name in config.names("stylize")}
@@ -148,7 +141,7 @@ def cases():
         "training cifar10_vgg19": lambda: trained("cifar10_vgg19", 32),
         "training cifar10_resnet18": lambda: trained("cifar10_resnet18", 32),
     }
-    for name, value in AUGMENTATIONS.items():
+    for name, value in EVERYTHING.items():
         found[f"augment {name}"] = lambda name=name, value=value: trained("mnist_cnn", 28, augment={name: value})
     return found
 

@@ -83,11 +83,12 @@ def join() -> None:
             f"{world()} ranks (torchrun, WORLD_SIZE) need the backend torch, and this is {backend.NAME}: set "
             "KERAS_BACKEND=torch, or start one process."
         )
-    import keras
     import torch
     from torch import distributed
 
-    cuda = keras.ops.empty(()).device.type == "cuda"
+    from kstyle.backend import torch_device
+
+    cuda = torch_device.settled().type == "cuda"
     if cuda:
         if torch.cuda.device_count() <= local_rank():
             raise UsageError(f"Rank {rank()}: GPU number {local_rank()} of {torch.cuda.device_count()} is not there.")

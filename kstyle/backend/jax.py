@@ -85,6 +85,7 @@ batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
 reseed = portable.reseed
+placed = portable.placed
 sample_affine = None
 
 
@@ -119,10 +120,6 @@ def gram(features, roots=None):
     features = features if roots is None else features * roots
     f = features.reshape(-1, features.shape[-1])
     return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
-
-
-def placed(array):
-    return array  # what is compiled has it as a constant
 
 
 def constant(values, dtype="float32"):

@@ -39,6 +39,10 @@ def reseed(number):
     pass  # Keras' generators are variables of the model
 
 
+def placed(array):
+    return array  # what is compiled has it as a constant
+
+
 class Random:
     """Numbers from keys: the n-th draw's is made of the seed and n, so a compiled step carries no generator along.
 

@@ -89,6 +89,7 @@ batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
 reseed = portable.reseed
+placed = portable.placed
 sample_affine = None
 
 
@@ -124,10 +125,6 @@ def gram(features, roots=None):
     features = features if roots is None else features * roots
     f = tf.cast(tf.reshape(features, (-1, features.shape[-1])), tf.float32)
     return tf.matmul(f, f, transpose_a=True)
-
-
-def placed(array):
-    return array  # what is compiled has it as a constant
 
 
 def constant(values, dtype="float32"):
