@@ -56,7 +56,8 @@ def cases(device):
     from kstyle.models import features, weights
     from kstyle.models.networks import feature_layers, vgg
     from kstyle.style import settings
-    from kstyle.style.engine import loop, objective, targets
+    from kstyle.style.engine import loop
+    from kstyle.style.objectives import objective, targets
     from kstyle.style.passes import units
 
     rng = np.random.default_rng(0)

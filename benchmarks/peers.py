@@ -83,7 +83,8 @@ def with_kstyle(size, steps):
     from kstyle import backend
     from kstyle.models import features
     from kstyle.style import settings
-    from kstyle.style.engine import loop, objective, painting, targets
+    from kstyle.style.engine import loop, painting
+    from kstyle.style.objectives import objective, targets
     from kstyle.style.passes import units
 
     preset = settings.load("gatys")

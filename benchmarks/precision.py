@@ -17,7 +17,7 @@ def final_loss(result, content, style):
 
     from kstyle.models import features
     from kstyle.style import settings as style_settings
-    from kstyle.style.engine import objective, targets
+    from kstyle.style.objectives import objective, targets
     from kstyle.style.passes import units
 
     fields = style_settings.StyleSettings.model_fields

@@ -40,7 +40,8 @@ def with_kstyle(precision):
     from kstyle.models import features
     from kstyle.nn import optimizers
     from kstyle.style import settings as style_settings
-    from kstyle.style.engine import loop, objective, targets
+    from kstyle.style.engine import loop
+    from kstyle.style.objectives import objective, targets
     from kstyle.style.passes import units
 
     settings = style_settings.load("gatys", {"optimizer": {"name": "adam", "learning_rate": 1.0}})

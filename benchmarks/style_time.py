@@ -34,7 +34,7 @@ import kstyle
 from kstyle.models import features
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings
-from kstyle.style.engine import objective, targets
+from kstyle.style.objectives import objective, targets
 from kstyle.style.passes import sizes, units
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -35,7 +35,8 @@ from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.style import settings
-from kstyle.style.engine import loop, objective, targets
+from kstyle.style.engine import loop
+from kstyle.style.objectives import objective, targets
 
 ROOT = Path(__file__).parents[1]
 SIDE = 48

@@ -13,9 +13,9 @@ from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer
-from kstyle.style.engine import objective, targets
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Features, Positions
+from kstyle.style.objectives import objective, targets
 from kstyle.style.passes import regions, scene
 from kstyle.style.settings import FurtherTerm
 

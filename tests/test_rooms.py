@@ -18,8 +18,15 @@ GROUND_UP = (
     *("kstyle.net", "kstyle.pictures"),
     *("kstyle.backend", "kstyle.nn", "kstyle.optimizers", "kstyle.models.networks", "kstyle.models", "kstyle.networks"),
     *("kstyle.data.batches", "kstyle.data.photos", "kstyle.data.sets", "kstyle.data.lists", "kstyle.data"),
-    *("kstyle.style.losses", "kstyle.losses", "kstyle.style.colour", "kstyle.style.passes", "kstyle.style.engine"),
-    *("kstyle.style.keeping", "kstyle.style", "kstyle.style.judge", "kstyle.style.jobs.films", "kstyle.style.jobs"),
+    *("kstyle.style.losses", "kstyle.losses", "kstyle.style.colour", "kstyle.style.passes", "kstyle.style.objectives"),
+    *(
+        "kstyle.style.engine",
+        "kstyle.style.keeping",
+        "kstyle.style",
+        "kstyle.style.judge",
+        "kstyle.style.jobs.films",
+        "kstyle.style.jobs",
+    ),
     *(
         "kstyle.training.augment",
         "kstyle.augmentations",

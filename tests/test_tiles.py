@@ -10,9 +10,9 @@ from kstyle.errors import UsageError
 from kstyle.models import features
 from kstyle.style import settings as style_settings
 from kstyle.style import transfer
-from kstyle.style.engine import grid, objective, targets, tiles, tiling
 from kstyle.style.losses.scalings import GRAM_LOSSES
 from kstyle.style.losses.summed import SUMMED
+from kstyle.style.objectives import grid, objective, targets, tiles, tiling
 from kstyle.style.passes import regions, units
 
 SOME = {"block1_conv1": 0.2, "block2_conv2": 0.3, "block3_conv1": 1.0}

@@ -17,7 +17,7 @@ from kstyle.errors import UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import objective, strength, targets
+from kstyle.style.objectives import objective, strength, targets
 from kstyle.style.passes import pyramid
 
 ROOT = Path(__file__).parents[1]

@@ -208,8 +208,8 @@ class StyleSettings(Closed):
         pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.passes.pyramid`); 0:
             none. The optimiser then begins anew at each size, and the picture is not clamped before the end.
         plateau: when to leave a size before its last step; None: never.
-        strength: how much of style, 0 to 1, in place of the weights' own balance, see `kstyle.style.engine.strength`;
-            None: the weights as they are.
+        strength: how much of style, 0 to 1, in place of the weights' own balance, see
+            `kstyle.style.objectives.strength`; None: the weights as they are.
     """
 
     description: str = ""

@@ -18,8 +18,9 @@ from kstyle.pictures import images
 from kstyle.pictures.images import Source
 from kstyle.style import arguments
 from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
-from kstyle.style.engine import loop, memory, objective, targets
+from kstyle.style.engine import loop, memory
 from kstyle.style.engine.painting import Painting
+from kstyle.style.objectives import objective, targets
 from kstyle.style.passes import regions, sizes
 from kstyle.style.passes.size_plan import as_recorded
 from kstyle.style.passes.styles import Styles, check_blend
@@ -37,7 +38,7 @@ class Anchor:
     Attributes:
         rgb: (H, W, 3) float32 in [0, 1], of the painting's size.
         trust: (H, W) float32, how much at each place.
-        weight: of the term `"temporal"`, see `kstyle.style.engine.objective.Objective`.
+        weight: of the term `"temporal"`, see `kstyle.style.objectives.objective.Objective`.
     """
 
     rgb: np.ndarray

@@ -16,7 +16,7 @@ from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.style import settings
-from kstyle.style.engine import objective, targets
+from kstyle.style.objectives import objective, targets
 from kstyle.style.passes import units
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,1 +1,1 @@
-"""How a picture is painted: what is minimised, in which sizes, step by step."""
+"""How a picture is painted: in how much memory, in which sizes, step by step."""

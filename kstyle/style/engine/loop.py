@@ -181,7 +181,7 @@ def run(course, objective, between=None):
     the log says so. Where the loss no longer falls, `settings.plateau` ends it earlier.
 
     Args:
-        objective: a `kstyle.style.engine.objective.Objective`.
+        objective: a `kstyle.style.objectives.objective.Objective`.
         between: called between two steps, whenever the losses of all steps so far are known and the canvas and the
             course belong together: the time to save them.
 
@@ -205,7 +205,7 @@ def run_together(courses, together):
 
     Args:
         courses: list of `Course`, of as many steps.
-        together: a `kstyle.style.engine.objective.Together` of as many objectives.
+        together: a `kstyle.style.objectives.objective.Together` of as many objectives.
     """
     canvases = [course.canvas for course in courses]
 

@@ -15,7 +15,7 @@ from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.nn.layers import Pool2D
 from kstyle.pictures import images
-from kstyle.style.engine import grid, tiling
+from kstyle.style.objectives import grid, tiling
 from kstyle.style.passes import sizes
 
 # Of memory that is free this much is planned with, where no limit is given: other programs want some too.
@@ -155,7 +155,11 @@ def fitted(passes, extractor, limit=None):
     """
     limit, base, network = available() if limit is None else limit, in_use(), network_of(extractor)
     taken = list(itertools.accumulate(now.steps for now in passes))
-    planned = [_fitted(now, network, limit, base, so_far) for now, so_far in zip(passes, taken)]
+    planned, before = [], None
+    for now, so_far in zip(passes, taken):
+        found = _fitted(now, network, limit, base, so_far, before)
+        planned.append(found)
+        before = found and found[0]
     if None in planned:
         now, so_far = passes[planned.index(None)], taken[planned.index(None)]
         whole = _largest(now, network, limit, base, so_far, tiled=False)
@@ -188,9 +192,9 @@ def told(now, peak):
     return f"{width}×{height}: {now.steps} steps, {tiles}{kept}, about {said(peak)}"
 
 
-def _fitted(now, network, limit, base, taken):
+def _fitted(now, network, limit, base, taken, before):
     for way in _ways(now, network):
-        needed = peak(way, network, base, taken)
+        needed = max(peak(way, network, base, taken), _entering(before, way, network, base, taken))
         if needed * SAFE <= limit:
             return way, needed
     return None
@@ -219,7 +223,7 @@ def peak(now, network, base, taken):
     base = base + KEPT
     if now.tile is None:
         return int(base + own + network.held() * pixels)
-    goals = network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
+    goals = _goals(now, network, pixels)
     if now.halved:
         first, other = network.halves
         between = 8 * pixels * first.last  # what lies between the halves, and its gradient, in float32
@@ -227,6 +231,24 @@ def peak(now, network, base, taken):
             base + own + goals + between + max(first.held(True) * _shown(now, first, shape), other.held() * pixels)
         )
     return int(base + own + goals + network.held(True) * _shown(now, network, shape))
+
+
+def _entering(before, now, network, base, taken):
+    """Bytes that the process holds as a pass begins and takes over what the optimiser of the one before has kept: for a
+    moment both are there."""
+    if before is None or not now.settings.scales.carry or now.settings.pyramid:
+        return 0
+    arrays = 0
+    for each, of_moment in ((before, 0), (now, 3)):  # a pair is enlarged by itself
+        pixels = (each.shape[0] + 2 * each.margin) * (each.shape[1] + 2 * each.margin)
+        own = 2 + _of_optimizer(each.settings, taken - now.steps) + bool(each.settings.average)
+        arrays += 12 * pixels * (own + of_moment)
+    return int(base + KEPT + arrays + _goals(now, network, pixels))
+
+
+def _goals(now, network, pixels):
+    """Bytes of the content's features."""
+    return network.size * pixels * sum(network.taps.get(tap, 0) for tap in now.settings.content.layers)
 
 
 def _shown(now, network, shape):

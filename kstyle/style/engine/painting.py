@@ -11,8 +11,9 @@ from kstyle.nn import optimizers
 from kstyle.nn import state as variables
 from kstyle.pictures import images
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import loop, objective, targets
+from kstyle.style.engine import loop
 from kstyle.style.engine.history import History
+from kstyle.style.objectives import objective, targets
 from kstyle.style.passes import regions, scene, sizes, starts, units
 
 
@@ -20,7 +21,7 @@ class Painting:
     """What changes while a content is painted. All of it is data: `state` gives it, `resume` goes on from there.
 
     Args:
-        kept: `kstyle.style.engine.targets.Kept` of the styles.
+        kept: `kstyle.style.objectives.targets.Kept` of the styles.
         content: a `kstyle.pictures.images.Picture`.
         plan: from `kstyle.style.passes.sizes.plan`.
         seed, anchor: as for `kstyle.style.transfer.Painter.paint`.

@@ -25,7 +25,7 @@ def balanced(objective, scene, side, regions=None):
     grows with the `POWER` of the side.
 
     Args:
-        objective: a `kstyle.style.engine.objective.Objective`, or one by tiles.
+        objective: a `kstyle.style.objectives.objective.Objective`, or one by tiles.
         scene: (H, W, 3) float32 in [0, 1], the content that it is of.
         side: long side of the finished picture in pixels, whatever the size at hand.
         regions: of the objective.

@@ -7,10 +7,10 @@ import numpy as np
 
 from kstyle.models import features
 from kstyle.style.colour import modes as colour
-from kstyle.style.engine import objective, strength, tiles, tiling
-from kstyle.style.engine.objective import features_of
 from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Positions
+from kstyle.style.objectives import objective, strength, tiles, tiling
+from kstyle.style.objectives.objective import features_of
 from kstyle.style.passes.scene import Scene
 from kstyle.style.passes.sizes import Pass
 from kstyle.style.passes.styles import Styles, kept
@@ -146,7 +146,7 @@ def objective_of(
         known: the style targets of other passes and contents.
         now: the pass; `scene`: what it looks at.
         seen: the picture as it is, (H, W, 3) with its margin; None before the first pass.
-        held: what holds it to another picture, as `kstyle.style.engine.objective.Objective` takes it.
+        held: what holds it to another picture, as `kstyle.style.objectives.objective.Objective` takes it.
         side: long side of the finished picture in pixels.
     """
     settings, around, masks = now.settings, scene.around, scene.regions

@@ -17,9 +17,9 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.models.features import BETWEEN
-from kstyle.style.engine.objective import Objective, features_of
 from kstyle.style.losses.scalings import CONTENT_DIFFERENCES
 from kstyle.style.losses.summed import CONTENT_SUMMED, SUMMED, sum_of_weights
+from kstyle.style.objectives.objective import Objective, features_of
 from kstyle.style.passes import units
 
 ops = keras.ops
@@ -68,7 +68,7 @@ class _Part:
 
 
 class TiledObjective:
-    """As `kstyle.style.engine.objective.Objective`, evaluated tile by tile.
+    """As `kstyle.style.objectives.objective.Objective`, evaluated tile by tile.
 
     Args:
         extractor, settings, style_target, regions, anchor: as for `Objective`.

@@ -6,8 +6,8 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.models.features import BETWEEN
-from kstyle.style.engine import grid
-from kstyle.style.engine.objective import features_of
+from kstyle.style.objectives import grid
+from kstyle.style.objectives.objective import features_of
 
 ops = keras.ops
 
