@@ -20,12 +20,12 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import time
 
 import keras
 import sklearn.model_selection  # noqa: F401
+from forks import forked
 
 import kstyle
 from kstyle.backend import distribute
@@ -53,12 +53,6 @@ def small_net(classes, size, channels=1, *, dtype="float32", bn=False):
 
 def add_network():
     register(Network("small_net", small_net, {"bn": False}, smallest=4))
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def in_step(number, act):
@@ -91,8 +85,6 @@ def end_by(number):
 
 def work(job, rank):
     """What one rank does, until it ends."""
-    if job["ranks"] > 1:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(job["ranks"])}
     distribute.PATIENCE = job.get("patience", distribute.PATIENCE)
     who, number, where = job.get("kill", (None, 0, ""))
     if who == rank:
@@ -124,26 +116,12 @@ def nothing(*_):
 def main():
     add_network()
     plots.curves = plots.confusion = keras_file.write = nothing
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
     with open(sys.argv[1], encoding="utf-8") as file:
         jobs = json.load(file)
     for job in jobs:
-        os.environ["MASTER_PORT"] = str(free_port())
         if "copy" in job:
             shutil.copytree(job["copy"], job["run"])
-        started = []
-        for rank in range(job["ranks"]):
-            if not (child := os.fork()):
-                code = 1
-                try:
-                    code = work(job, rank)
-                finally:
-                    sys.excepthook(*sys.exc_info()) if sys.exc_info()[0] else None
-                    sys.stderr.flush()
-                    os._exit(code)
-            started.append(child)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in started]
-        print(json.dumps(codes), flush=True)
+        print(json.dumps(forked(job["ranks"], lambda rank, job=job: work(job, rank))), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def python(code, **environment):
         env={**inherited, "PYTHONPATH": paths, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

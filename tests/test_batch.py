@@ -186,7 +186,7 @@ def test_several_at_once_are_stopped_and_gone_on_with(place, capsys):
     process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, start_new_session=True)
     until(lambda: len(modified()) >= 3, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=300)
     got = json.loads(printed)
     assert (process.returncode, got["interrupted"], errors) == (130, True, "") and 2 <= got["done"] < 100
     until(lambda: gone(process.pid))  # they end a moment later

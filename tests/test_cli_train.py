@@ -157,7 +157,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     process = subprocess.Popen([*command, *first], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     until((tmp_path / "a run" / runs.STATE).exists, process)
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=300)[1]
     assert process.returncode == 130 and "kstyle train --resume --run 'a run'" in errors.splitlines()[-1]
     assert (tmp_path / "a run" / runs.STATE).is_file() and not list((tmp_path / "a run").glob(".*.part"))
     assert not (tmp_path / "a run" / runs.RESULT).exists()

@@ -272,7 +272,7 @@ def test_workers_end_with_their_parent(photos, tmp_path):
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 2, process.stderr.read()
         os.killpg(process.pid, number)
-        _, printed = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=300)
         assert printed.count("Traceback") == (number == signal.SIGINT)  # the parent's own
         until(lambda pids=pids: not any(running(pid) for pid in pids))  # else workers are left
 

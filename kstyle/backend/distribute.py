@@ -105,6 +105,11 @@ def joined() -> bool:
     return _steps is not None
 
 
+def silent() -> bool:
+    """Whether this process works together with other ranks, and is not the one that writes and speaks."""
+    return joined() and not first()
+
+
 def leave() -> None:
     """The ranks' common work is done: waits for the others, then ends the connections."""
     global _steps, _soon
@@ -173,6 +178,20 @@ def rows_of_all(tensor):
     return tensor
 
 
+def added(array: np.ndarray) -> np.ndarray:
+    """The sum of the ranks' arrays, on every rank with the same bits, however long the others take to have theirs. All
+    give one of the same shape, float32 or float64."""
+    if not joined():
+        return array
+    import torch
+    from torch import distributed
+
+    total = torch.from_numpy(np.array(array, order="C"))
+    with _with_others():
+        distributed.all_reduce(total)
+    return total.numpy()
+
+
 def from_first(array: np.ndarray) -> np.ndarray:
     """The first rank's array, on every rank. All give one of the same shape and type."""
     if world() == 1:
@@ -202,7 +221,7 @@ def any_of(*flags: bool) -> list[bool]:
 
 def barrier() -> None:
     """Waits, however long it takes, until every rank is here."""
-    if world() > 1:
+    if joined():
         _any_of([False], None)
 
 

@@ -1,4 +1,4 @@
-"""Starts ranks on this machine, with torch's own launcher: `kstyle train --devices 4`."""
+"""Starts ranks on this machine, with torch's own launcher: `--devices 4` of `kstyle train` and `kstyle stylize`."""
 
 import logging
 import os
@@ -19,12 +19,14 @@ LOST = 75
 GRACE = 55
 
 
-def launch(arguments, count):
+def launch(arguments, count, again, grace=GRACE):
     """Runs `python -m kstyle ARGUMENTS` as `count` ranks and waits for their end.
 
     Args:
         arguments: of the command line, a list.
         count: of ranks, at least 2: a GPU each where there are GPUs, else a share of the cores each.
+        again: the arguments that go on with a run, for who is told that it was ended.
+        grace: seconds, in place of `GRACE`.
 
     Returns:
         The exit code: 0; that of the first rank that failed, which has said why; 128 and the signal's number where this
@@ -49,10 +51,10 @@ def launch(arguments, count):
     os.environ |= {
         LAUNCHER: str(os.getpid()),
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace),
     }
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
-    with scratch.folder("training on several devices") as folder:
+    with scratch.folder("work on several devices") as folder:
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0, run_id="kstyle", rdzv_backend="c10d",
             rdzv_endpoint="localhost:0", local_addr="localhost", logs_specs=DefaultLogsSpecs(str(folder)),
@@ -62,11 +64,11 @@ def launch(arguments, count):
         except SignalException as stop:
             return 128 + stop.sigval
         except ChildFailedError as error:
-            return _told(error.failures, count)
+            return _told(error.failures, count, again)
     return 0
 
 
-def _told(failures, count):
+def _told(failures, count, again):
     """The exit code that {rank: torch's failure} comes to. DataError: no rank can have said what happened."""
     # Of several that ended between two looks, those that others made end are not at fault.
     codes = {rank: failure.exitcode for rank, failure in failures.items() if failure.exitcode != LOST}
@@ -79,5 +81,5 @@ def _told(failures, count):
     rank, code = next(iter(codes.items()))
     raise DataError(
         f"Rank {rank} of {count} was ended from outside ({signal.Signals(-code).name}), and so all are; the last saved "
-        "state is whole. To go on: the same command with --resume --run DIR."
+        f"state is whole. To go on: the same command with {again}."
     )

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kstyle.backend import distribute
 from kstyle.pictures.images import Source
 from kstyle.style import arguments
 from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
@@ -102,7 +103,7 @@ def stylize(
             max_memory=max_memory, **overrides,
         )  # fmt: skip
 
-    if run is None:
+    if run is None or distribute.silent():
         return painter(styles, style_masks).paint(content, size, steps, seed, callback, masks=masks)
     folder = run if isinstance(run, Folder) else Folder(run, save_seconds)
     arguments.check_numbers(size, steps, seed)

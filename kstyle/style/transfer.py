@@ -1,5 +1,6 @@
 """`Painter`: contents in, paintings in one style out."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.io.files import expanded
@@ -160,6 +162,11 @@ class Painter:
 
         `between` is called between two steps, where `painting.state()` is whole.
         """
+        # Of several ranks the first stops where its painting is whole; the others end when they miss it.
+        with signals.noted() if distribute.silent() else contextlib.nullcontext():
+            return self._finish(painting, between)
+
+    def _finish(self, painting, between):
         extractor = self._ready(painting.seed, painting.final)
         if not painting.fitted:
             plan = memory.fitted(painting.plan, extractor, self.max_memory)
@@ -193,7 +200,8 @@ class Painter:
                 return painting.end()
             except Exception as error:
                 now = painting.plan[painting.number]
-                again = memory.smaller(now, extractor) if backend.out_of_memory(error) else None
+                full = backend.out_of_memory(error) and not distribute.joined()  # of the others none may know of it
+                again = memory.smaller(now, extractor) if full else None
                 if again is None:
                     raise
                 log.warning(

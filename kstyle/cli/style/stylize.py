@@ -1,17 +1,24 @@
 """`kstyle stylize`: options, progress and files around `kstyle.stylize`."""
 
+import contextlib
+
 import click
 
 from kstyle.cli.common import options as painting
+from kstyle.cli.common import ranks
 from kstyle.errors import UsageError
-from kstyle.io import names, signals
+from kstyle.io import names, signals, streams
 from kstyle.io.files import json_text, one_line
 
 # Options that are settings of the preset.
 _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "init", "extractor")
 
 # Options that may be given with --resume.
-_WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "preview", "plugin", "as_json", "quiet")
+_WITH_RESUME = (
+    "resume", "extend", "save_seconds", "output", "save_every", "preview", "devices", "plugin", "as_json", "quiet"
+)  # fmt: skip
+# Seconds for a step of a large picture, which a stop waits for.
+_STEP = 900
 
 
 @click.command()
@@ -55,6 +62,10 @@ _WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "pre
 @painting.weights
 @painting.precision
 @painting.device
+@click.option(
+    "--devices", type=click.IntRange(min=1),
+    help="Share one large picture among so many GPUs, or parts of the cores, of this machine.",
+)  # fmt: skip
 @painting.seed
 @painting.deterministic
 @painting.max_memory
@@ -79,7 +90,7 @@ _WITH_RESUME = ("resume", "extend", "save_seconds", "output", "save_every", "pre
 @signals.kept()  # from the end of the painting until it is written
 def stylize(
     context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
-    save_every, run, resume, extend, save_seconds, dry_run, preview, as_json, quiet, **options,
+    save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle.style.keeping.folder import Folder
@@ -109,6 +120,12 @@ def stylize(
         raise UsageError(f"-o - is for the picture alone: give a file for {'--json' if as_json else '--save-every'}.")
 
     # Everything above answers at once; from here on a framework is loaded.
+    if devices is not None and ranks.asked(devices, jax=False):
+        if dry_run or any(map(streams.is_stream, filter(None, (content, *styles, *masks, *style_masks)))):
+            what = "--dry-run is about one process" if dry_run else "processes cannot share a pipe"
+            raise UsageError(f"--devices {devices}: {what}.")
+        raise click.exceptions.Exit(ranks.start(devices, again="--resume DIR", grace=_STEP))
+    from kstyle.backend import distribute
     from kstyle.cli.common.progress import Progress
 
     if dry_run:
@@ -117,23 +134,31 @@ def stylize(
             _say_plan(_planned(content, styles, preset, size, steps, {**options, **settings}), as_json)
         return
 
-    with target, Progress(quiet=quiet or as_json, preview=preview) as progress:
+    speaks = distribute.first()
+    with (
+        ranks.one_of_several(),
+        target if speaks else contextlib.nullcontext(),
+        Progress(quiet=quiet or as_json or not speaks, preview=preview and speaks) as progress,
+    ):
         from kstyle.style import stylize as painted
         from kstyle.style.transfer import Interrupted
 
-        after_step, interrupted = [progress.step, target.snapshot], False
+        after_step, interrupted = [progress.step, target.snapshot] if speaks else None, False
         try:
-            if resume is not None:
-                result = painted.resume(folder, extend or 0, after_step, progress=progress.download)
-            else:
-                folder = Folder(run, save_seconds, target.path) if run is not None else None
-                result = painted.stylize(
-                    content, list(styles), preset, size, steps, seed=seed, callback=after_step, blend=blend,
-                    masks=list(masks) or None, style_masks=list(style_masks) or None, progress=progress.download,
-                    run=folder, **options, **settings,
-                )  # fmt: skip
+            with distribute.among_ranks():
+                if resume is not None:
+                    result = painted.resume(folder, extend or 0, after_step, progress=progress.download)
+                else:
+                    folder = Folder(run, save_seconds, target.path) if run is not None else None
+                    result = painted.stylize(
+                        content, list(styles), preset, size, steps, seed=seed, callback=after_step, blend=blend,
+                        masks=list(masks) or None, style_masks=list(style_masks) or None, progress=progress.download,
+                        run=folder, **options, **settings,
+                    )  # fmt: skip
         except Interrupted as stop:
             result, interrupted = stop.result, True
+        if not speaks:
+            return
         target.write(result)
     _report(result, target.path, interrupted, as_json, quiet, folder)
     if interrupted:

@@ -26,7 +26,7 @@ from kstyle.io.files import json_text
 def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, quiet):
     """Train by RECIPE: a name from `kstyle recipes`, or a YAML file."""
     from kstyle import config
-    from kstyle.cli.training import ranks
+    from kstyle.cli.common import ranks
     from kstyle.errors import UsageError
     from kstyle.training.setup import settings
 
@@ -40,7 +40,7 @@ def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, 
         recipe, given = settings.load(recipe, given), None  # answers before a framework is loaded
 
     if devices is not None and ranks.asked(devices):
-        raise click.exceptions.Exit(ranks.start(devices))
+        raise click.exceptions.Exit(ranks.start(devices, again="--resume --run DIR"))
     from kstyle.backend import distribute
     from kstyle.cli.common.progress import Progress
 

@@ -2,6 +2,7 @@
 
 import time
 
+from kstyle.backend import distribute
 from kstyle.nn import callbacks
 from kstyle.style.engine import loop
 
@@ -43,6 +44,8 @@ class History:
             step = loop.Step(self._scale, number, self._total, seconds, losses, self._picture, self._alpha)
             answers = [each(step) for each in self._callbacks]  # all are told, whatever the first says
             self.ended = self.ended or any(answers)
+        if distribute.joined():  # ranks take the same steps, whichever's callback ends them
+            (self.ended,) = distribute.any_of(self.ended)
         return self.ended
 
     def back(self):

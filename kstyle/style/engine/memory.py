@@ -6,12 +6,14 @@ picture's own size. The factors were measured: `benchmarks/memory.py` holds them
 
 import dataclasses
 import itertools
+import math
 import re
 from dataclasses import dataclass
 
 import psutil
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.errors import UsageError
 from kstyle.nn.layers import Pool2D
 from kstyle.pictures import images
@@ -39,6 +41,8 @@ SAFE = 1.08
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
 # And of the first half of a network, which sees so little around a tile that small ones cost no more.
 OF_HALVES = (1024, 512, 256)
+# Tiles smaller than this are not shared among ranks: what lies around them would be most of the work.
+SHARED = 256
 # Shorter histories of L-BFGS are tried where tiles alone do not help.
 HISTORIES = (5, 3, 2)
 
@@ -138,11 +142,13 @@ def available():
     """Bytes that the process may hold in all, as things are."""
     if backend.accelerated() and (free := backend.memory()["free"]):
         return int(MARGIN * free)
-    return in_use() + int(MARGIN * psutil.virtual_memory().available)
+    return in_use() + int(MARGIN * psutil.virtual_memory().available / distribute.local_world())
 
 
 def fitted(passes, extractor, limit=None):
     """The `Plan` of passes, whole where that fits, by tiles where it does not, at last with a shorter history.
+
+    Of several ranks the first one's, in tiles that they share; what is too small to be shared is whole on each.
 
     Args:
         passes: list of `Pass`.
@@ -170,7 +176,11 @@ def fitted(passes, extractor, limit=None):
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
     looks = [_looks(way, network) for way, _ in planned]
-    return Plan([way for way, _ in planned], [peak for _, peak in planned], looks, limit)
+    ways = [way for way, _ in planned]
+    if distribute.joined():
+        hows = distribute.told_by_first([way.division for way in ways])
+        ways = [way.divided(*how) for way, how in zip(ways, hows)]
+    return Plan(ways, [peak for _, peak in planned], looks, limit)
 
 
 def smaller(now, extractor):
@@ -202,17 +212,33 @@ def _fitted(now, network, limit, base, taken, before):
 
 def _ways(now, network):
     """The ways to paint a pass, from the fastest to that which takes least memory."""
-    yield now.divided(None)
+    sides = [side for side in SIDES if side < max(now.shape) + 2 * now.margin]
+    shared = _shared(now, network, sides) if distribute.joined() else []
+    yield from shared or [now.divided(None)]
     if network.reach is None or tiling.undivided(now.settings):
         return
-    sides = [side for side in SIDES if side < max(now.shape) + 2 * now.margin]
-    if network.halves is not None:
+    if network.halves is not None and not shared:
         yield from (now.divided(side, halved=True) for side in sides if side in OF_HALVES)
     yield from (now.divided(side) for side in sides)
     if now.settings.optimizer.name == "lbfgs":
         for history in HISTORIES:
             if history < now.settings.optimizer.arguments.get("history", 100):
                 yield from (now.divided(tile, history) for tile in (512, 256, 128))
+
+
+def _shared(now, network, sides):
+    """The ways to paint a pass in tiles of which each rank has some, from the fastest on; none: it is too small."""
+    if network.reach is None or tiling.undivided(now.settings):
+        raise UsageError(
+            f"{distribute.world()} ranks share a picture's tiles, and this preset or network needs it whole: start one."
+        )
+    shape, found = [side + 2 * now.margin for side in now.shape], []
+    for way in (now.divided(side) for side in sides if side >= SHARED):
+        count = math.prod(-(-side // way.tile) for side in shape)
+        if count >= distribute.world():
+            most = -(-count // distribute.world())  # that one rank has
+            found.append((most * _shown(way, network, shape), way))
+    return [way for _, way in sorted(found, key=lambda pair: pair[0])]
 
 
 def peak(now, network, base, taken):

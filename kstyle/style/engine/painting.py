@@ -119,7 +119,7 @@ class Painting:
             "pass": self.number,
             "course": self.course.state(),
             "history": self.history.rows,
-            "plan": [[each.tile, each.settings.optimizer.arguments.get("history"), each.halved] for each in self.plan],
+            "plan": [each.division for each in self.plan],
         }
         return arrays, facts
 

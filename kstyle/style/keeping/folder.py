@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kstyle import config, plugins
+from kstyle.backend import distribute
 from kstyle.errors import DataError, UsageError
 from kstyle.io import files, runs
 from kstyle.io.files import expanded, json_text, one_line, shown
@@ -109,7 +110,8 @@ class Folder:
             raise UsageError(f"extend must be a whole number of steps, 0 or more; got {shown(extend)}.")
         self.record()  # before the lock is taken
         with self._taken(resume=True):
-            runs.clear(self.path)
+            if not distribute.silent():
+                runs.clear(self.path)
             record = self.record()
             plugins.check(record["plugins"], self.path, one_line(self.path))
             found = Found(record["pictures"], self.path)
@@ -134,6 +136,9 @@ class Folder:
                     facts["course"]["ended"] = facts["course"]["ended"] and facts["pass"] < len(painting.plan) - 1
                 painting.resume(arrays, facts)
                 log.info("going on after step %d of %d", len(facts["history"]), painting.steps)
+            distribute.barrier()  # all have read what the first rank now changes
+            if distribute.silent():
+                return painter.finish(painting)
             if extend:
                 self._write(record)
             return self._finish(painter, painting, record, of, checkpoint)
@@ -168,6 +173,9 @@ class Folder:
 
     @contextlib.contextmanager
     def _taken(self, resume=False):
+        if distribute.silent():
+            yield
+            return
         known = (RECORD, runs.STATE, BEFORE, runs.RESULT)
         with runs.taken(self.path, "painting", resume, "painting", known), runs.logged(self.path):
             yield

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.models.features import BETWEEN
 from kstyle.style.objectives import grid
 from kstyle.style.objectives.objective import features_of
@@ -32,6 +33,12 @@ class Tiles:
         self.extractor, self.shape, self.grid = extractor, tuple(shape), grid.of(extractor)
         self.grid_of_all = self.grid
         self.tiles = self.grid.tiles(self.shape, side)
+
+    @property
+    def mine(self):
+        """[(number, tile)] of those that this process looks at: all of them, or of several ranks its share."""
+        numbered = list(enumerate(self.tiles))
+        return numbered[distribute.share(len(numbered))] if distribute.joined() else numbered
 
     def core(self, seen, tile, tap):
         """Of a tap's features of what the tile was shown, those of its core."""
@@ -70,7 +77,7 @@ class Halves(Tiles):
         super().__init__(near, shape, side)
         self.grid_of_all = grid.of(extractor)
 
-    def joined(self, between, seen, tile):
+    def with_core(self, between, seen, tile):
         """`between`, an array of the whole picture or None as yet, with what a tile gives to the layers beyond."""
         core = ops.convert_to_numpy(self.core(seen, tile, BETWEEN))
         if between is None:
@@ -87,7 +94,7 @@ class Content:
     """The content's features, tile by tile as NumPy arrays, in the network's precision.
 
     Attributes:
-        goals: for each tile {tap: (1, h, w, C)}, of its core.
+        goals: {number of the tile: {tap: (1, h, w, C)}}, of its core.
         beyond: {tap: (1, H, W, C)} of the layers that are not tiled.
         elements: {tap: numbers in its features of the whole picture}.
         squares: {tap: mean square of the target}.
@@ -97,20 +104,22 @@ class Content:
         layers, self._factor = settings.content.layers, settings.content.target_factor
         look = backend.compile(lambda image: dict(features_of(tiles.extractor, image).layers), [])
         near = [tap for tap in layers if tiles.far is None or tap not in tiles.far.taps]
-        self.goals, self.beyond = [], {}
-        self._totals, self.elements = dict.fromkeys(layers, 0.0), dict.fromkeys(layers, 0)
+        self.goals, self.beyond = {}, {}
+        counts = {tap: np.zeros(2) for tap in layers}  # numbers, and the sum of their squares
         between = None
-        for tile in tiles.tiles if settings.content.weight else ():
+        for number, tile in tiles.mine if settings.content.weight else ():
             seen = look(ops.convert_to_tensor(content[tile.around.slices]))
-            self.goals.append({tap: self._taken(tap, tiles.core(seen, tile, tap)) for tap in near})
-            between = tiles.joined(between, seen, tile) if len(near) < len(layers) else None
+            self.goals[number] = {tap: self._taken(counts[tap], tiles.core(seen, tile, tap)) for tap in near}
+            between = tiles.with_core(between, seen, tile) if len(near) < len(layers) else None
+        for tap in near:
+            counts[tap] = distribute.added(counts[tap])
         if between is not None:
-            seen = tiles.far(ops.convert_to_tensor(between))
-            self.beyond = {tap: self._taken(tap, features) for tap, features in seen.items() if tap in layers}
-        self.squares = {tap: self._totals[tap] / max(self.elements[tap], 1) for tap in layers}
+            seen = tiles.far(ops.convert_to_tensor(distribute.added(between)))
+            self.beyond = {tap: self._taken(counts[tap], features) for tap, features in seen.items() if tap in layers}
+        self.elements = {tap: int(count) for tap, (count, _) in counts.items()}
+        self.squares = {tap: square / max(count, 1) for tap, (count, square) in counts.items()}
 
-    def _taken(self, tap, features):
+    def _taken(self, counts, features):
         goal = np.ascontiguousarray(ops.convert_to_numpy(features))
-        self._totals[tap] += self._factor**2 * float(np.sum(np.square(goal, dtype="float32"), dtype="float64"))
-        self.elements[tap] += goal.size
+        counts += goal.size, self._factor**2 * float(np.sum(np.square(goal, dtype="float32"), dtype="float64"))
         return goal

@@ -4,6 +4,9 @@ Pass 1 looks at each tile and adds up what the losses are functions of (`kstyle.
 gradient in these sums follow. Pass 2 looks at each tile again, now with a gradient: that of the sums, held fixed, times
 what the tile adds to them. What a tile was shown beyond its core has a gradient too, which is added where it belongs.
 
+Several ranks (`kstyle.backend.distribute`) share the tiles. The sums of all, and then the gradient, are added up, so
+that each rank has the loss and the gradient of the whole picture.
+
 Most of the memory is in the network's first layers, which see little of what lies around a tile; most of the work is in
 the later ones, which see much of it. Where memory allows, only the first are tiled (`tiles.Halves`).
 """
@@ -15,6 +18,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import distribute
 from kstyle.errors import UsageError
 from kstyle.models.features import BETWEEN
 from kstyle.style.losses.scalings import CONTENT_DIFFERENCES
@@ -81,6 +85,8 @@ class TiledObjective:
 
     def __init__(self, extractor, settings, content, style_target, tiles, regions=None, anchor=None):
         self.extractor, self.settings, self._content, self._tiles = extractor, settings, content, tiles
+        if not tiles.mine:
+            raise UsageError(f"{distribute.world()} ranks cannot share {len(tiles.tiles)} tiles: start fewer.")
         self._style_target, self._regions, self._anchor = style_target, regions, anchor
         self._local = Objective(extractor, settings, {}, {}, anchor=anchor)
         every, beyond = [*self._of_content(), *self._of_style()], tiles.far.taps if tiles.far else ()
@@ -89,7 +95,7 @@ class TiledObjective:
         self._beyond = [part for part in every if part.tap in beyond]
         self._taps = list(dict.fromkeys([*(part.tap for part in self._parts), *([BETWEEN] if self._beyond else [])]))
         self._programs, self._shapes = {}, None
-        self._weights = [self._weights_at(self._parts, tile) for tile in tiles.tiles]
+        self._weights = {number: self._weights_at(self._parts, tile) for number, tile in tiles.mine}
         # Of the layers that are not tiled; on the device already, as all of them is used there at once.
         self._weights_beyond, self._goals_beyond = keras.tree.map_structure(
             ops.convert_to_tensor, (self._weights_at(self._beyond), content.beyond)
@@ -121,7 +127,9 @@ class TiledObjective:
         through = backend.compile(through, [])
 
         def evaluate(values):
+            # Ranks whose processors round differently would drift apart: all look at the first one's picture.
             image = ops.convert_to_numpy(joined(values))
+            image = distribute.from_first(image) if distribute.joined() else image
             totals, between = self._totals(image)
             loss, found, pull = 0.0, [], totals
             if self._parts:
@@ -133,10 +141,11 @@ class TiledObjective:
                 found.append(parts)
             parts = self._ordered(found)
             grad = np.zeros(image.shape, "float32")
-            for number, tile in enumerate(self._tiles.tiles):
+            for number, tile in self._tiles.mine:
                 onward = ops.convert_to_tensor(self._tiles.between(tile, between)) if self._beyond else None
                 _, found = self._program(number, "pulled")(*self._arguments(number, image), pull, onward)
                 grad[tile.around.slices] += ops.convert_to_numpy(found)
+            grad = distribute.added(grad)
             if self._local.looks_at_pixels:
                 (own, more), found = of_image(ops.convert_to_tensor(image))
                 loss, parts = loss + own, {**parts, **more}
@@ -187,9 +196,12 @@ class TiledObjective:
         """Everything that the losses of the tiled layers are functions of, as one vector, and what goes to the others:
         an array, or None."""
         total, between = 0.0, None
-        for number, tile in enumerate(self._tiles.tiles):
+        for number, tile in self._tiles.mine:
             added, seen = self._program(number, "sums")(*self._arguments(number, image))
-            total, between = total + added, self._tiles.joined(between, seen, tile) if self._beyond else None
+            total, between = total + added, self._tiles.with_core(between, seen, tile) if self._beyond else None
+        if distribute.joined():
+            total = ops.convert_to_tensor(distribute.added(ops.convert_to_numpy(total)))
+            between = distribute.added(between) if self._beyond else None
         return total, between
 
     def _loss_beyond(self, between):
@@ -200,7 +212,7 @@ class TiledObjective:
     def _arguments(self, number, image):
         """What differs from tile to tile: the pixels, the regions' weights and the content's features."""
         pixels = np.ascontiguousarray(image[self._tiles.tiles[number].around.slices])
-        tensors = [pixels, self._weights[number], self._content.goals[number] if self._content.goals else {}]
+        tensors = [pixels, self._weights[number], self._content.goals.get(number, {})]
         return keras.tree.map_structure(ops.convert_to_tensor, tensors)
 
     def _weights_at(self, parts, tile=None):

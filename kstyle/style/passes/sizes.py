@@ -42,6 +42,11 @@ class Pass:
         shorter = type(optimizer)(name=optimizer.name, **{**optimizer.arguments, "history": history})
         return replace(self, tile=tile, halved=halved, settings=self.settings.model_copy(update={"optimizer": shorter}))
 
+    @property
+    def division(self) -> list:
+        """What `divided` was called with, for JSON."""
+        return [self.tile, self.settings.optimizer.arguments.get("history"), self.halved]
+
 
 def plan(settings, content, size, steps, final_only=False):
     """A `Pass` for each size from coarse to fine, and again the final one for a `finish`.

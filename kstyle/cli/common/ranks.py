@@ -1,6 +1,7 @@
-"""What `kstyle train --devices N` starts, and how what it started ends without a word of its own."""
+"""What `--devices N` starts, and how what it started ends without a word of its own."""
 
 import contextlib
+import logging
 import os
 import time
 
@@ -14,8 +15,11 @@ from kstyle.io import signals
 FIRST_SAYS = 3
 
 
-def asked(devices):
-    """Whether `--devices` asks this process to start others; on JAX it has all of them itself.
+def asked(devices, jax=True):
+    """Whether `--devices` asks this process to start others.
+
+    Args:
+        jax: on JAX this process does the work on all of them by itself; else it cannot.
 
     Raises:
         UsageError: it is one of several already, and nobody here has started it; or the backend cannot.
@@ -26,19 +30,21 @@ def asked(devices):
         return False
     if distribute.world() > 1:
         raise UsageError(f"--devices {devices}: torchrun has started {distribute.world()} ranks: leave --devices out.")
-    if devices > 1 and kstyle.BACKEND == "jax":
+    if devices > 1 and kstyle.BACKEND == "jax" and jax:
         distribute.over_devices(devices)
         return False
     if devices > 1 and kstyle.BACKEND != "torch":
-        raise UsageError(f"--devices {devices}: several devices need torch or JAX; this is {kstyle.BACKEND}.")
+        needed = "torch or JAX" if jax else "torch"
+        raise UsageError(f"--devices {devices}: several devices need {needed}; this is {kstyle.BACKEND}.")
     return devices > 1
 
 
-def start(devices):
-    """Runs this command line as so many ranks. Returns the exit code; raises as `kstyle.backend.launch.launch`."""
+def start(devices, again, **more):
+    """Runs this command line as so many ranks. Returns the exit code; arguments and errors as
+    `kstyle.backend.launch.launch`."""
     from kstyle.backend import launch
 
-    return launch.launch(click.get_current_context().find_object(tuple), devices)
+    return launch.launch(click.get_current_context().find_object(tuple), devices, again, **more)
 
 
 @contextlib.contextmanager
@@ -53,6 +59,8 @@ def one_of_several():
         return
     if launcher:
         signals.end_with(int(launcher))
+    if not distribute.first():  # most often all have the same to say
+        logging.getLogger("kstyle").setLevel(logging.ERROR)
     try:
         yield
     except distribute.Lost:
@@ -60,7 +68,7 @@ def one_of_several():
             raise click.exceptions.Exit(launch.LOST) from None
         raise
     except KStyleError:
-        if not distribute.first():  # most often all have the same to say
+        if not distribute.first():
             time.sleep(FIRST_SAYS)
         raise
     except KeyboardInterrupt:  # the launcher passes stops on, and ends ranks so where another has ended
