@@ -4,7 +4,8 @@
     python benchmarks/train_step.py mnist      the posts' CNN: a whole epoch of 60,000, batch 64, float32
 
 Each variant runs in turn, `--repeats` times; what is printed is the median, and its ratio to PyTorch's of the same
-precision. Inputs are already in memory as tensors, as in a loop written by hand without a DataLoader.
+precision; `--json` for one line of JSON. Inputs are already on the device as tensors, as in a loop written by hand
+without a DataLoader.
 """
 
 import os
@@ -14,6 +15,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 from kstyle import backend  # isort: skip
 
 import argparse
+import json
 import time
 
 import keras
@@ -22,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kstyle.backend import torch_device
 from kstyle.models import classifiers
 from kstyle.training.loop import optimizers, steps
 from kstyle.training.setup import settings
@@ -57,7 +60,7 @@ def by_hand(model, optimizer, bfloat16, mean=0.45, std=0.25):
     def step(images, labels):
         x = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
             loss = F.cross_entropy(model(x).float(), labels)
         loss.backward()
         optimizer.step()
@@ -120,13 +123,18 @@ def compare(variants, batches, repeats):
     return {name: float(np.median(times)) for name, times in taken.items()}
 
 
-def vgg19(repeats):
+def data(shape):
+    """Random pictures and their labels, where kstyle computes."""
     rng = np.random.default_rng(0)
-    images = torch.tensor(rng.integers(0, 256, (128, 32, 32, 3), np.uint8))
-    labels = torch.tensor(rng.integers(0, 10, 128))
+    pictures, labels = rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, shape[0])
+    return [torch.tensor(array).to(torch_device.settled()) for array in (pictures, labels)]
+
+
+def vgg19(repeats):
+    images, labels = data((128, 32, 32, 3))
     variants = {}
     for precision in ("float32", "bfloat16"):
-        model = torch_vgg()
+        model = torch_vgg().to(images.device)
         sgd = torch.optim.SGD(model.parameters(), 0.08, 0.9, weight_decay=1e-3, nesterov=True)
         variants[f"PyTorch {precision}"] = by_hand(model, sgd, precision == "bfloat16")
         variants[f"kstyle {precision}"] = with_kstyle("cifar10_vgg19", 32, 3, precision)
@@ -135,17 +143,15 @@ def vgg19(repeats):
 
 
 def mnist(repeats):
-    rng = np.random.default_rng(0)
-    images = torch.tensor(rng.integers(0, 256, (60000, 28, 28, 1), np.uint8))
-    labels = torch.tensor(rng.integers(0, 10, 60000))
+    images, labels = data((60000, 28, 28, 1))
 
     def epoch():
-        order = torch.randperm(60000)
+        order = torch.randperm(60000, device=images.device)
         for i in range(0, 60000, 64):
             where = order[i : i + 64]
             yield images[where], labels[where]
 
-    model = torch_mnist()
+    model = torch_mnist().to(images.device)
     variants = {
         "PyTorch float32": by_hand(model, torch.optim.Adam(model.parameters()), False),
         "kstyle float32": with_kstyle("mnist_cnn", 28, 1, "float32"),
@@ -158,10 +164,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["vgg19", "mnist"])
     parser.add_argument("--repeats", type=int)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     backend.configure(deterministic=False)
     found = vgg19(options.repeats or 5) if options.what == "vgg19" else mnist(options.repeats or 3)
-    print(f"{backend.device()}, {backend.versions()}")
-    for name, seconds in found.items():
-        reference = found["PyTorch " + name.split()[-1]]
-        print(f"{name:18} {seconds:8.3f} s   {seconds / reference:.2f} of PyTorch")
+    ratios = {name: seconds / found["PyTorch " + name.split()[-1]] for name, seconds in found.items()}
+    if options.json:
+        print(json.dumps([{"variant": n, "seconds": found[n], "ratio": ratio} for n, ratio in ratios.items()]))
+    else:
+        print(f"{backend.device()}, {backend.versions()}")
+        for name, ratio in ratios.items():
+            print(f"{name:18} {found[name]:8.3f} s   {ratio:.2f} of PyTorch")

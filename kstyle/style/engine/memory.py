@@ -204,7 +204,7 @@ def told(now, peak):
 
 def _fitted(now, network, limit, base, taken, before):
     for way in _ways(now, network):
-        needed = max(peak(way, network, base, taken), _entering(before, way, network, base, taken))
+        needed = peak(way, network, base, taken, before)
         if needed * SAFE <= limit:
             return way, needed
     return None
@@ -241,8 +241,20 @@ def _shared(now, network, sides):
     return [way for _, way in sorted(found, key=lambda pair: pair[0])]
 
 
-def peak(now, network, base, taken):
-    """Bytes that the process holds at the most in a pass; `taken`: steps to its end, those of earlier passes too."""
+def peak(now, network, base, taken, before=None):
+    """Bytes that the process holds at the most in a pass.
+
+    Args:
+        now: the `Pass`.
+        network: the extractor's `Network`.
+        base: bytes that the process holds without a painting.
+        taken: steps to the end of the pass, those of earlier passes too.
+        before: the pass before it, if there is one.
+    """
+    return max(_in_steps(now, network, base, taken), _entering(before, now, network, base, taken))
+
+
+def _in_steps(now, network, base, taken):
     shape = tuple(side + 2 * now.margin for side in now.shape)
     pixels = shape[0] * shape[1]
     own = 12 * pixels * (ARRAYS + _of_optimizer(now.settings, taken) + 2 * bool(now.settings.average))
