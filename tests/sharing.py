@@ -16,7 +16,8 @@ from keras import ops
 from pictures import example
 
 from kstyle import cli
-from kstyle.backend import distribute, launch
+from kstyle.backend import distribute
+from kstyle.cli.common import launch
 from kstyle.models import features
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings

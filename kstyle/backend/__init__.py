@@ -19,6 +19,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `gram(features, roots)` | sum over positions of w f fᵀ, accumulated in float32; `roots` of w, or None: 1 |
 | `constant(values, dtype)` | a few numbers as a tensor that nobody changes, copied to a GPU once |
 | `placed(array)` | an array that does not change and is kept, as what costs nothing to use at each step |
+| `uploaded(array)` | an array for one step; a GPU is not waited for |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
 | `put_row(variable, index, row, start)` | replaces one row of a matrix, or a part of it, in place where that exists |
 | `put(variable, start, values)` | replaces what lies from `start` on along the first axis, likewise |
@@ -73,6 +74,7 @@ gram = _framework.gram
 zeros_to_fill = _framework.zeros_to_fill
 constant = _framework.constant
 placed = _framework.placed
+uploaded = _framework.uploaded
 put_row = _framework.put_row
 put = _framework.put
 as_numpy = _framework.as_numpy

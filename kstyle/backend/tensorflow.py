@@ -90,6 +90,7 @@ add_scaled = portable.add_scaled
 update = portable.update
 reseed = portable.reseed
 placed = portable.placed
+uploaded = portable.uploaded
 sample_affine = None
 
 

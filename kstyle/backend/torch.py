@@ -276,6 +276,12 @@ def placed(array):
     return torch.from_numpy(np.ascontiguousarray(array)).to(settled())
 
 
+def uploaded(array):
+    array = torch.as_tensor(array)
+    # From ordinary memory a GPU's driver copies while the host waits.
+    return array.pin_memory().to(settled(), non_blocking=True) if settled().type == "cuda" else array.to(settled())
+
+
 def constant(values, dtype="float32"):
     values = np.asarray(values, dtype)
     if on_cpu() or torch.compiler.is_compiling():  # what an export makes is of no use afterwards

@@ -2,7 +2,7 @@
 
 import keras
 
-from kstyle.backend import distribute
+from kstyle.backend import distribute, uploaded
 from kstyle.data.batches import arrays, decode
 from kstyle.data.batches.workers import processors
 
@@ -62,7 +62,7 @@ class PhotoBatches(decode.FileBatches):
 
     def __call__(self, epoch, first=0):
         for images, labels in super().__call__(epoch, first):
-            yield distribute.rows_of_all(ops.convert_to_tensor(images)), ops.convert_to_tensor(labels)
+            yield distribute.rows_of_all(uploaded(images)), uploaded(labels)
 
 
 class Views:

@@ -172,7 +172,7 @@ class Predictor:
     def __call__(self, images):
         # VGG's first layer makes 64 numbers of a pixel: 256 pictures of 224 px would take gigabytes.
         batch = max(1, min(256, (1 << 21) // math.prod(images.shape[1:3])))
-        found = [self._run(ops.convert_to_tensor(images[i : i + batch])) for i in range(0, len(images), batch)]
+        found = [self._run(backend.uploaded(images[i : i + batch])) for i in range(0, len(images), batch)]
         return np.concatenate([ops.convert_to_numpy(each) for each in found])
 
 
