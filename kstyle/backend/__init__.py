@@ -30,6 +30,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `tf32()` | whether products of float32 numbers are rounded to TF32 first, as GPUs do where they may |
 | `accelerated()`, `device()`, `devices()` | whether a GPU or TPU runs it, its name; all that there are |
 | `out_of_memory(error)` | whether an exception says that memory is full |
+| `give_back()` | memory that is kept for the next step goes back to the system, as what follows needs other sizes |
 | `memory()`, `synchronize()` | bytes in use; wait for the queue |
 """
 
@@ -75,6 +76,7 @@ zeros_to_fill = _framework.zeros_to_fill
 constant = _framework.constant
 placed = _framework.placed
 uploaded = _framework.uploaded
+give_back = _framework.give_back
 put_row = _framework.put_row
 put = _framework.put
 as_numpy = _framework.as_numpy

@@ -87,6 +87,7 @@ update = portable.update
 reseed = portable.reseed
 placed = portable.placed
 uploaded = portable.uploaded
+give_back = portable.give_back
 sample_affine = None
 
 

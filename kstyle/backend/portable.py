@@ -43,6 +43,10 @@ def placed(array):
     return array  # what is compiled has it as a constant
 
 
+def give_back():
+    pass  # these allocators are their own
+
+
 def uploaded(array):
     return ops.convert_to_tensor(array)
 

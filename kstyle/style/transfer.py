@@ -195,7 +195,9 @@ class Painter:
         """The pass at hand; where memory is full against all prediction, once more in smaller tiles."""
         while True:
             try:
+                backend.give_back()
                 aim = painting.begin(extractor)
+                backend.give_back()
                 loop.run(painting.course, aim, between)
                 return painting.end()
             except Exception as error:

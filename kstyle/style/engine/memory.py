@@ -277,7 +277,8 @@ def _entering(before, now, network, base, taken):
     if before is None or not now.settings.scales.carry or now.settings.pyramid:
         return 0
     arrays = 0
-    for each, of_moment in ((before, 0), (now, 3)):  # a pair is enlarged by itself
+    # The pictures that the pass begins with are there as well, and a pair is enlarged by itself.
+    for each, of_moment in ((before, 0), (now, 7)):
         pixels = (each.shape[0] + 2 * each.margin) * (each.shape[1] + 2 * each.margin)
         own = 2 + _of_optimizer(each.settings, taken - now.steps) + bool(each.settings.average)
         arrays += 12 * pixels * (own + of_moment)
