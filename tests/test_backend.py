@@ -120,6 +120,31 @@ def test_gram_matrices_along_a_network():
         assert np.linalg.norm(array(own) - array(gradient)) <= 1e-5 * np.linalg.norm(array(gradient))
 
 
+def test_scaled_gram():
+    """Failure: a scaled Gram matrix, or its gradient, is that of another scale; not a number, where memory was one."""
+    features = tensor(RNG.normal(0, 1, (1, 5, 7, 3)))
+    roots = tensor(RNG.uniform(0.1, 1, (1, 5, 7, 1)))
+    for own in (None, roots):
+        pair = [
+            backend.value_and_grad(lambda x, scale=scale, own=own: (ops.sum(backend.gram(x, own, scale)) / scale, {}))
+            for scale in (1.0, 0.25)
+        ]
+        ((one, _), slope), ((other, _), its_slope) = (gradient(features) for gradient in pair)
+        assert float(array(one)) == pytest.approx(float(array(other)), rel=1e-5)
+        assert np.allclose(array(slope), array(its_slope), rtol=1e-4, atol=1e-5)
+
+
+def test_squared_error_and_affine():
+    """Failure: losses or their gradients are not those of the difference; bytes become other pixels."""
+    x, target = RNG.normal(0, 1, (2, 3, 4)), RNG.normal(0, 1, (2, 3, 4))
+    (value, _), slope = backend.value_and_grad(lambda x: (3 * backend.squared_error(x, tensor(target)), {}))(tensor(x))
+    assert float(array(value)) == pytest.approx(3 * np.sum((x - target) ** 2), rel=1e-5)
+    assert np.allclose(array(slope), 6 * (x - target), rtol=1e-5, atol=1e-6)
+    pixels = ops.convert_to_tensor(np.array([[0, 128, 255]], "uint8"))
+    found = array(backend.affine(pixels, tensor([1, 0.5, 2]), tensor([-1, 0, 0.25])))
+    assert found.dtype == np.float32 and np.allclose(found, [[-1, 64, 510.25]])
+
+
 def test_as_numpy():
     """Failure: what is saved of a variable has other numbers, or a type that no file takes."""
     for kind, expected in (("float32", "float32"), ("bfloat16", "float32"), ("int32", "int32")):

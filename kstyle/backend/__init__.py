@@ -16,7 +16,9 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
-| `gram(features, roots)` | sum over positions of w f fᵀ, accumulated in float32; `roots` of w, or None: 1 |
+| `gram(features, roots, scale)` | scale · Σ w f fᵀ over positions, accumulated in float32; `roots` of w, or None: 1 |
+| `squared_error(x, target)` | Σ (x − target)², and its gradient, in a kernel each |
+| `affine(x, scale, shift)` | scale · x + shift in float32, of numbers of any type; two tensors of one shape |
 | `constant(values, dtype)` | a few numbers as a tensor that nobody changes, copied to a GPU once |
 | `placed(array)` | an array that does not change and is kept, as what costs nothing to use at each step |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
@@ -70,6 +72,8 @@ Random = _framework.Random
 reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
 gram = _framework.gram
+squared_error = _framework.squared_error
+affine = _framework.affine
 zeros_to_fill = _framework.zeros_to_fill
 constant = _framework.constant
 placed = _framework.placed

@@ -84,6 +84,8 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+squared_error = portable.squared_error
+affine = portable.affine
 reseed = portable.reseed
 placed = portable.placed
 sample_affine = None
@@ -116,10 +118,10 @@ def out_of_memory(error):
     return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)  # its exception has no class of its own
 
 
-def gram(features, roots=None):
+def gram(features, roots=None, scale=1.0):
     features = features if roots is None else features * roots
     f = features.reshape(-1, features.shape[-1])
-    return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
+    return scale * jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
 
 
 def constant(values, dtype="float32"):

@@ -35,6 +35,14 @@ def update(variables, keep, tensors, factor):
         variable.assign(keep * variable.value + factor * tensor)
 
 
+def squared_error(x, target):
+    return ops.sum(ops.square(x - target))
+
+
+def affine(x, scale, shift):
+    return ops.cast(x, "float32") * scale + shift
+
+
 def reseed(number):
     pass  # Keras' generators are variables of the model
 

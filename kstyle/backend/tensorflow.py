@@ -88,6 +88,8 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+squared_error = portable.squared_error
+affine = portable.affine
 reseed = portable.reseed
 placed = portable.placed
 sample_affine = None
@@ -121,10 +123,10 @@ def out_of_memory(error):
     return isinstance(error, tf.errors.ResourceExhaustedError)
 
 
-def gram(features, roots=None):
+def gram(features, roots=None, scale=1.0):
     features = features if roots is None else features * roots
     f = tf.cast(tf.reshape(features, (-1, features.shape[-1])), tf.float32)
-    return tf.matmul(f, f, transpose_a=True)
+    return scale * tf.matmul(f, f, transpose_a=True)
 
 
 def constant(values, dtype="float32"):

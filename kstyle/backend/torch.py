@@ -196,7 +196,7 @@ def _deferring():
 
 class _Relu(torch.autograd.Function):
     """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). Its gradient includes that of its Gram matrices,
-    for which `_Gram` leaves here what is needed: (C, C) each, and the positions' roots of weights."""
+    for which `_Gram` leaves here what `_with_gram_gradient` takes."""
 
     @staticmethod
     def forward(ctx, x):
@@ -211,9 +211,8 @@ class _Relu(torch.autograd.Function):
         (y,) = ctx.saved_tensors
         own, ctx.grams = ctx.grams, []
         total = grad
-        for pull, roots in own:
-            part = _gram_gradient(y, pull, roots)
-            total = part if total is None else part.add_(total)
+        for gram in own:
+            total = _with_gram_gradient(total, y, *gram)
         if total is None:
             return None
         if not own:
@@ -223,36 +222,47 @@ class _Relu(torch.autograd.Function):
 
 
 class _Gram(torch.autograd.Function):
-    """Σ w f fᵀ of features in any precision, (1, H, W, C), as (C, C) float32; roots: those of w, or None."""
+    """scale · Σ w f fᵀ of features in any precision, (1, H, W, C), as (C, C) float32; roots: those of w, or None."""
 
     @staticmethod
-    def forward(ctx, features, roots):
+    def forward(ctx, features, roots, scale):
         node = features.grad_fn if _deferred else None
         ctx.layer = node if isinstance(node, _Relu._backward_cls) else None
-        ctx.roots = roots
+        ctx.roots, ctx.scale = roots, scale
         if ctx.layer is None:
             ctx.save_for_backward(features)
         f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
         if f.dtype == torch.float32:
-            return f.T @ f
-        if _SUMS_IN_FLOAT32 and is_cuda(f):
-            return torch.mm(f.T, f, out_dtype=torch.float32)
-        return _gram_in_chunks(f)
+            return _product(f.T, f, scale)
+        sums = torch.mm(f.T, f, out_dtype=torch.float32) if _SUMS_IN_FLOAT32 and is_cuda(f) else _gram_in_chunks(f)
+        return sums if scale == 1 else sums.mul_(scale)
 
     @staticmethod
     def backward(ctx, g):
         pull = g + g.T
         if ctx.layer is not None:
-            ctx.layer.grams.append((pull, ctx.roots))
-            return None, None
-        return _gram_gradient(*ctx.saved_tensors, pull, ctx.roots), None
+            ctx.layer.grams.append((pull, ctx.roots, ctx.scale))
+            return None, None, None
+        return _with_gram_gradient(None, *ctx.saved_tensors, pull, ctx.roots, ctx.scale), None, None
 
 
-def _gram_gradient(features, pull, roots):
-    """Of features, (1, H, W, C), where that of their Gram matrix is half of `pull`, a symmetric (C, C)."""
-    f = features if roots is None else features * roots
-    grad = (f.reshape(-1, f.shape[-1]) @ pull.to(f.dtype)).view(features.shape)
-    return grad if roots is None else grad.mul_(roots)
+def _with_gram_gradient(total, features, pull, roots, scale):
+    """`total`, or None, and the gradient of features, (1, H, W, C), where that of their Gram matrix is half of `pull`,
+    a symmetric (C, C)."""
+    f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
+    if f.dtype != torch.float32:  # scaled before it is rounded
+        pull, scale = (pull * scale).to(f.dtype), 1
+    if roots is None:
+        return _product(f, pull, scale, None if total is None else total.reshape(f.shape)).view(features.shape)
+    grad = _product(f, pull, scale).view(features.shape).mul_(roots)
+    return grad if total is None else grad.add_(total)
+
+
+def _product(a, b, scale, added=None):
+    """scale · a b + added in one kernel."""
+    if added is None:  # times 0 it is not read
+        return torch.addmm(torch.empty(1, dtype=a.dtype, device=a.device), a, b, beta=0, alpha=scale)
+    return torch.addmm(added, a, b, alpha=scale)
 
 
 def _gram_in_chunks(f, rows=2048):
@@ -268,8 +278,16 @@ def _gram_in_chunks(f, rows=2048):
     return total
 
 
-def gram(features, roots=None):
-    return _Gram.apply(features, roots)
+def gram(features, roots=None, scale=1.0):
+    return _Gram.apply(features, roots, scale)
+
+
+def squared_error(x, target):
+    return F.mse_loss(x, target, reduction="sum")
+
+
+def affine(x, scale, shift):
+    return torch.addcmul(shift, x, scale)
 
 
 def placed(array):
