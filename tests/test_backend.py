@@ -165,6 +165,39 @@ def test_put_row():
     assert np.array_equal(array(variable.value), matrix)
 
 
+def test_put_where_a_condition_holds():
+    """Failure: the best picture is not kept, a pair that L-BFGS refuses is stored, or the wrong part of either."""
+    start = RNG.normal(0, 1, (4, 6)).astype("float32")
+    matrix, number = keras.Variable(start), keras.Variable(np.float32(3))
+    yes, no = (ops.convert_to_tensor(np.array(value)) for value in (True, False))
+    row, six = ops.convert_to_tensor(2, "int32"), tensor(np.arange(6))
+    backend.put_row(matrix, row, six, condition=no)
+    backend.put_where(matrix, no, tensor(np.ones((2, 6))), slice(1, 3))
+    backend.put_where(number, no, tensor(7))
+    assert np.array_equal(array(matrix.value), start) and float(array(number.value)) == 3
+    backend.put_row(matrix, row, tensor([7, 8]), 3, yes)
+    backend.put_where(matrix, no, tensor(np.ones((1, 6))), slice(0, 1), six[None])
+    backend.put_where(number, yes, tensor(7))
+    start[2, 3:5], start[0] = (7, 8), np.arange(6)
+    assert np.array_equal(array(matrix.value), start) and float(array(number.value)) == 7
+    columns = np.arange(6) == 4
+    backend.put_where(matrix, ops.convert_to_tensor(columns)[None], tensor(np.ones((4, 1))))
+    start[:, 4] = 1
+    assert np.array_equal(array(matrix.value), start)
+
+
+def test_take_inner_and_lerp():
+    """Failure: L-BFGS mixes up its pairs; a picture that is to move all the way does not arrive."""
+    matrix, index = RNG.normal(0, 1, (4, 6)).astype("float32"), np.array([3, 0, 3], "int32")
+    for axis in (0, 1):
+        found = backend.take(tensor(matrix), ops.convert_to_tensor(index), axis)
+        assert np.array_equal(array(found), matrix.take(index, axis))
+    x, y = matrix[0], 1e6 * matrix[1]
+    assert float(array(backend.inner(tensor(x), tensor(y)))) == pytest.approx(float(x.astype("float64") @ y), rel=1e-5)
+    assert np.array_equal(array(backend.lerp(tensor(x), tensor(y), tensor(1))), y)
+    assert np.allclose(array(backend.lerp(tensor(x), tensor(y), tensor(0.25))), 0.75 * x + 0.25 * y, rtol=1e-5)
+
+
 def test_compiled_steps_keep_their_state():
     """Failure: on a backend that compiles, a step forgets what the one before it assigned."""
     counter, total = keras.Variable(0, dtype="int32", trainable=False), keras.Variable(np.zeros((2, 3), "float32"))

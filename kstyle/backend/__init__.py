@@ -22,8 +22,12 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `constant(values, dtype)` | a few numbers as a tensor that nobody changes, copied to a GPU once |
 | `placed(array)` | an array that does not change and is kept, as what costs nothing to use at each step |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
-| `put_row(variable, index, row, start)` | replaces one row of a matrix, or a part of it, in place where that exists |
+| `put_row(variable, index, row, start, condition)` | replaces a row of a matrix, or a part of it, perhaps in place |
 | `put(variable, start, values)` | replaces what lies from `start` on along the first axis, likewise |
+| `put_where(variable, condition, values, part, otherwise)` | puts `values` in a part, None: all, where one holds |
+| `take(x, index, axis)` | `ops.take` of a vector of indices from 0 on, which are not looked at for negative ones |
+| `inner(x, y)` | Σ x y of two vectors |
+| `lerp(x, y, share)` | x + share · (y − x), and y itself where share is 1; a scalar |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; what memory is kept for a step |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
@@ -79,6 +83,10 @@ constant = _framework.constant
 placed = _framework.placed
 put_row = _framework.put_row
 put = _framework.put
+put_where = _framework.put_where
+take = _framework.take
+inner = _framework.inner
+lerp = _framework.lerp
 as_numpy = _framework.as_numpy
 configure = _framework.configure
 adapt_threads = _framework.adapt_threads

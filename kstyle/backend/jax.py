@@ -86,6 +86,9 @@ add_scaled = portable.add_scaled
 update = portable.update
 squared_error = portable.squared_error
 affine = portable.affine
+take = portable.take
+inner = portable.inner
+lerp = portable.lerp
 reseed = portable.reseed
 placed = portable.placed
 sample_affine = None
@@ -132,13 +135,17 @@ def zeros_to_fill(shape, dtype="float32"):
     return jnp.zeros(shape, dtype)
 
 
-def put_row(variable, index, row, start=0):
+def put_row(variable, index, row, start=0, condition=None):
+    row = portable.row_or_old(variable, index, row, start, condition)
     variable.assign(jnp.asarray(variable.value).at[index, start : start + len(row)].set(row))
 
 
 def put(variable, start, values):
     whole = len(values) == variable.shape[0]
     variable.assign(values if whole else jnp.asarray(variable.value).at[start : start + len(values)].set(values))
+
+
+put_where = portable.where_put(put)
 
 
 def as_numpy(tensor):

@@ -90,6 +90,9 @@ add_scaled = portable.add_scaled
 update = portable.update
 squared_error = portable.squared_error
 affine = portable.affine
+take = portable.take
+inner = portable.inner
+lerp = portable.lerp
 reseed = portable.reseed
 placed = portable.placed
 sample_affine = None
@@ -137,7 +140,8 @@ def zeros_to_fill(shape, dtype="float32"):
     return tf.zeros(shape, dtype)
 
 
-def put_row(variable, index, row, start=0):
+def put_row(variable, index, row, start=0, condition=None):
+    row = portable.row_or_old(variable, index, row, start, condition)
     if row.shape[0] == variable.shape[1]:
         variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
     else:
@@ -149,6 +153,9 @@ def put(variable, start, values):
         variable.assign(values)
     else:
         variable.value[start : start + values.shape[0]].assign(values)
+
+
+put_where = portable.where_put(put)
 
 
 def as_numpy(tensor):

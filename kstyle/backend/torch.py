@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from kstyle.backend import distribute, keras_private, synchronised, torch_device
+from kstyle.backend.kernels import gram as of_gram
 from kstyle.backend.neighbours import Neighbours, cores
 from kstyle.backend.torch_device import is_cuda, on_cpu, settled
 
@@ -32,7 +33,7 @@ def version():
 def value_and_grad(fn):
     def run(x):
         x = x.detach().requires_grad_()
-        with torch.enable_grad(), _deferring():
+        with torch.enable_grad(), of_gram.deferring():
             loss, aux = fn(x)
         (grad,) = torch.autograd.grad(loss, x)
         return (loss.detach(), {k: v.detach() for k, v in aux.items()}), grad
@@ -75,8 +76,8 @@ def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
         x, padding = F.pad(x, (0, 0, left, right, top, bottom)), 0
     y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride=strides, padding=padding)
     # In place: a convolution does not need its own output for its gradient.
-    if activation == "relu" and _deferred and y.requires_grad:
-        return _Relu.apply(y)
+    if activation == "relu" and y.requires_grad and of_gram.deferred:
+        return of_gram.Relu.apply(y)
     return (F.relu_(y) if activation == "relu" else y).permute(0, 2, 3, 1)
 
 
@@ -178,108 +179,8 @@ def lay_out_kernel(variable):
     parameter.data = oihw.permute(2, 3, 1, 0)
 
 
-# Autograd goes back first through what was computed last. Gram matrices are, those of the network's first layers too.
-# Their gradients, as large as the layers, would all lie there until the way back has come to each layer: at 1024 pixels
-# a quarter of a step's memory. Within `value_and_grad` they are made at their layer instead.
-_deferred = False
-
-
-@contextlib.contextmanager
-def _deferring():
-    global _deferred
-    before, _deferred = _deferred, True
-    try:
-        yield
-    finally:
-        _deferred = before
-
-
-class _Relu(torch.autograd.Function):
-    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). Its gradient includes that of its Gram matrices,
-    for which `_Gram` leaves here what `_with_gram_gradient` takes."""
-
-    @staticmethod
-    def forward(ctx, x):
-        y = torch.relu_(x.detach()).permute(0, 2, 3, 1)
-        ctx.save_for_backward(y)
-        ctx.set_materialize_grads(False)
-        ctx.grams = []
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        (y,) = ctx.saved_tensors
-        own, ctx.grams = ctx.grams, []
-        total = grad
-        for gram in own:
-            total = _with_gram_gradient(total, y, *gram)
-        if total is None:
-            return None
-        if not own:
-            return torch.ops.aten.threshold_backward(total, y, 0).permute(0, 3, 1, 2)
-        torch.ops.aten.threshold_backward.grad_input(total, y, 0, grad_input=total)  # nobody else has seen it
-        return total.permute(0, 3, 1, 2)
-
-
-class _Gram(torch.autograd.Function):
-    """scale · Σ w f fᵀ of features in any precision, (1, H, W, C), as (C, C) float32; roots: those of w, or None."""
-
-    @staticmethod
-    def forward(ctx, features, roots, scale):
-        node = features.grad_fn if _deferred else None
-        ctx.layer = node if isinstance(node, _Relu._backward_cls) else None
-        ctx.roots, ctx.scale = roots, scale
-        if ctx.layer is None:
-            ctx.save_for_backward(features)
-        f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
-        if f.dtype == torch.float32:
-            return _product(f.T, f, scale)
-        sums = torch.mm(f.T, f, out_dtype=torch.float32) if _SUMS_IN_FLOAT32 and is_cuda(f) else _gram_in_chunks(f)
-        return sums if scale == 1 else sums.mul_(scale)
-
-    @staticmethod
-    def backward(ctx, g):
-        pull = g + g.T
-        if ctx.layer is not None:
-            ctx.layer.grams.append((pull, ctx.roots, ctx.scale))
-            return None, None, None
-        return _with_gram_gradient(None, *ctx.saved_tensors, pull, ctx.roots, ctx.scale), None, None
-
-
-def _with_gram_gradient(total, features, pull, roots, scale):
-    """`total`, or None, and the gradient of features, (1, H, W, C), where that of their Gram matrix is half of `pull`,
-    a symmetric (C, C)."""
-    f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
-    if f.dtype != torch.float32:  # scaled before it is rounded
-        pull, scale = (pull * scale).to(f.dtype), 1
-    if roots is None:
-        return _product(f, pull, scale, None if total is None else total.reshape(f.shape)).view(features.shape)
-    grad = _product(f, pull, scale).view(features.shape).mul_(roots)
-    return grad if total is None else grad.add_(total)
-
-
-def _product(a, b, scale, added=None):
-    """scale · a b + added in one kernel."""
-    if added is None:  # times 0 it is not read
-        return torch.addmm(torch.empty(1, dtype=a.dtype, device=a.device), a, b, beta=0, alpha=scale)
-    return torch.addmm(added, a, b, alpha=scale)
-
-
-def _gram_in_chunks(f, rows=2048):
-    # A bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32
-    # keeps the error near 1e-3, half of what one rounding costs, and still takes a fifteenth of the time of a product
-    # in float32.
-    chunks = f.shape[0] // rows
-    tail = f[chunks * rows :]
-    total = (tail.T @ tail).float()
-    if chunks:
-        body = f[: chunks * rows].view(chunks, rows, f.shape[1])
-        total += torch.bmm(body.transpose(1, 2), body).float().sum(0)
-    return total
-
-
 def gram(features, roots=None, scale=1.0):
-    return _Gram.apply(features, roots, scale)
+    return of_gram.gram(features, roots, scale, _SUMS_IN_FLOAT32 and is_cuda(features))
 
 
 def squared_error(x, target):
@@ -318,14 +219,34 @@ def zeros_to_fill(shape, dtype="float32"):
     return torch.from_numpy(np.zeros(shape, dtype))
 
 
-def put_row(variable, index, row, start=0):
-    with torch.no_grad():
-        variable.value[:, start : start + len(row)].index_copy_(0, index.reshape(1).long(), row[None])
+@torch.no_grad()
+def put_row(variable, index, row, start=0, condition=None):
+    own, index = variable.value[:, start : start + len(row)], index.reshape(1).long()
+    row = row[None] if condition is None else torch.where(condition, row[None], own.index_select(0, index))
+    own.index_copy_(0, index, row)
 
 
 def put(variable, start, values):
     with torch.no_grad():
         variable.value[start : start + len(values)] = values
+
+
+@torch.no_grad()
+def put_where(variable, condition, values, part=None, otherwise=None):
+    own = variable.value if part is None else variable.value[part]
+    torch.where(condition, values, own if otherwise is None else otherwise, out=own)
+
+
+def take(x, index, axis=0):
+    return x.index_select(axis, index)
+
+
+def inner(x, y):
+    return torch.dot(x, y)
+
+
+def lerp(x, y, share):
+    return torch.lerp(x, y, share)
 
 
 def as_numpy(tensor):

@@ -1,6 +1,5 @@
 """What is minimised: content, style and total variation, as a function of the picture."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,10 +8,9 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import Tensor
-from kstyle.style.losses import terms, transport
+from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.losses.scalings import PIXELS
-from kstyle.style.losses.summed import CONTENT_SUMMED
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
 from kstyle.style.passes import units
 from kstyle.style.passes.regions import Region
@@ -23,23 +21,6 @@ ops = keras.ops
 def features_of(extractor, image):
     """`Features` of image: (H, W, 3) RGB in [0, 1]."""
     return Features({**extractor(image), PIXELS: image[None]}, tuple(image.shape[:2]))
-
-
-def _content_distances(content, features, target, squares, positions):
-    """As `terms.distances` of a style term; squares: {tap: the target's mean square}, which one loss looks at."""
-    if content.loss == "self_similarity":
-        target = Features(target, features.shape)
-        pair = [positions.columns(f, content.layers, content.samples) for f in (features, target)]
-        return [(1.0, transport.self_similarity(*pair))]
-    found = []
-    for tap, weight in content.layers.items():
-        pair = ops.cast(features[tap], "float32"), target[tap]
-        if content.own_loss is not None:
-            found.append((weight, content.own_loss(*pair)))
-        else:
-            factor = CONTENT_SUMMED[content.loss](1.0, math.prod(target[tap].shape), squares.get(tap))
-            found.append((weight * factor, backend.squared_error(*pair)))
-    return found
 
 
 def _summed(weighed):
@@ -134,7 +115,7 @@ class Objective:
         content, positions, weighed = self.settings.content, Positions(self._seed, step), []
         height, width = features.shape
         if content.weight:
-            found = _content_distances(content, features, self._content_target, self._squares, positions)
+            found = terms.content_distances(content, features, self._content_target, self._squares, positions)
             weighed += [("content", content.weight * factor, value) for factor, value in found]
         for name, term in self._style_terms.items():
             goal = self._style_target[name]

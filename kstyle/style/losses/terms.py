@@ -15,6 +15,7 @@ All means and sums are weighted. Everything is float32 and differentiable, with 
 and where nothing varies.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,8 +26,9 @@ from kstyle.errors import UsageError
 from kstyle.style.losses import patches, transport
 from kstyle.style.losses.gram import factor_of, scaled_gram
 from kstyle.style.losses.moments import at_ranks, batch_norm_loss, histogram_loss, mean_and_deviation, quantiles, rows
-from kstyle.style.losses.positions import Look
+from kstyle.style.losses.positions import Features, Look
 from kstyle.style.losses.scalings import GRAM_LOSSES
+from kstyle.style.losses.summed import CONTENT_SUMMED
 
 ops = keras.ops
 
@@ -245,6 +247,23 @@ def distances(term, features, reached, positions, pixels, regions=None):
         found += [
             (weight * kind.factor(one, goal, pixels), kind.distance(one, goal, term)) for weight, one, goal in each
         ]
+    return found
+
+
+def content_distances(content, features, target, squares, positions):
+    """As `distances`, of the content; squares: {tap: the target's mean square}, which one loss looks at."""
+    if content.loss == "self_similarity":
+        target = Features(target, features.shape)
+        pair = [positions.columns(f, content.layers, content.samples) for f in (features, target)]
+        return [(1.0, transport.self_similarity(*pair))]
+    found = []
+    for tap, weight in content.layers.items():
+        pair = ops.cast(features[tap], "float32"), target[tap]
+        if content.own_loss is not None:
+            found.append((weight, content.own_loss(*pair)))
+        else:
+            factor = CONTENT_SUMMED[content.loss](1.0, math.prod(target[tap].shape), squares.get(tap))
+            found.append((weight * factor, backend.squared_error(*pair)))
     return found
 
 

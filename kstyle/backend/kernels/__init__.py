@@ -1,0 +1,1 @@
+"""What the seam computes on torch in few kernels."""
