@@ -134,6 +134,14 @@ def test_scaled_gram():
         assert np.allclose(array(slope), array(its_slope), rtol=1e-4, atol=1e-5)
 
 
+def test_hits_and_one_hot():
+    """Failure: the accuracy of the history is not that of the pictures, or pictures are of other classes."""
+    x, labels = np.array([[0, 2, 1], [3, 2, 1], [0, 1, 4]]), np.array([1, 2, 2], "int32")
+    found = backend.one_hot(ops.convert_to_tensor(labels), 3)
+    assert array(found).dtype == np.float32 and array(found).tolist() == np.eye(3)[labels].tolist()
+    assert float(array(backend.hits(tensor(x), found))) == 2
+
+
 def test_squared_error_and_affine():
     """Failure: losses or their gradients are not those of the difference; bytes become other pixels."""
     x, target = RNG.normal(0, 1, (2, 3, 4)), RNG.normal(0, 1, (2, 3, 4))

@@ -16,6 +16,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
+| `lay_out_like(variable, other)` | stores a variable as another of its shape is |
 | `gram(features, roots, scale)` | scale · Σ w f fᵀ over positions, accumulated in float32; `roots` of w, or None: 1 |
 | `squared_error(x, target)` | Σ (x − target)², and its gradient, in a kernel each |
 | `affine(x, scale, shift)` | scale · x + shift in float32, of numbers of any type; two tensors of one shape |
@@ -26,6 +27,8 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `put(variable, start, values)` | replaces what lies from `start` on along the first axis, likewise |
 | `put_where(variable, condition, values, part, otherwise)` | puts `values` in a part, None: all, where one holds |
 | `take(x, index, axis)` | `ops.take` of a vector of indices from 0 on, which are not looked at for negative ones |
+| `one_hot(labels, classes)` | (B,) integers as (B, classes) float32 |
+| `hits(x, y)` | how many rows of both have their largest number at the same place, float32 |
 | `inner(x, y)` | Σ x y of two vectors |
 | `lerp(x, y, share)` | x + share · (y − x), and y itself where share is 1; a scalar |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
@@ -75,6 +78,7 @@ sample_affine = _framework.sample_affine
 Random = _framework.Random
 reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
+lay_out_like = _framework.lay_out_like
 gram = _framework.gram
 squared_error = _framework.squared_error
 affine = _framework.affine
@@ -85,6 +89,8 @@ put_row = _framework.put_row
 put = _framework.put
 put_where = _framework.put_where
 take = _framework.take
+one_hot = _framework.one_hot
+hits = _framework.hits
 inner = _framework.inner
 lerp = _framework.lerp
 as_numpy = _framework.as_numpy

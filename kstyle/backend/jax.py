@@ -87,9 +87,13 @@ update = portable.update
 squared_error = portable.squared_error
 affine = portable.affine
 take = portable.take
+one_hot = portable.one_hot
+hits = portable.hits
 inner = portable.inner
 lerp = portable.lerp
 reseed = portable.reseed
+lay_out_kernel = portable.lay_out_kernel
+lay_out_like = portable.lay_out_like
 placed = portable.placed
 sample_affine = None
 
@@ -111,10 +115,6 @@ class Random(portable.Random):
 
     def permutation(self, n):
         return jax.random.permutation(self._next(), n)
-
-
-def lay_out_kernel(variable):
-    pass  # XLA chooses its own layouts
 
 
 def out_of_memory(error):

@@ -43,8 +43,24 @@ def affine(x, scale, shift):
     return ops.cast(x, "float32") * scale + shift
 
 
+def lay_out_kernel(variable):
+    pass  # TensorFlow reads HWIO as it is, XLA chooses its own layouts
+
+
+def lay_out_like(variable, other):
+    pass
+
+
 def take(x, index, axis=0):
     return ops.take(x, index, axis=axis)
+
+
+def one_hot(labels, classes):
+    return ops.one_hot(labels, classes)
+
+
+def hits(x, y):
+    return ops.sum(ops.cast(ops.equal(ops.argmax(x, axis=-1), ops.argmax(y, axis=-1)), "float32"))
 
 
 def inner(x, y):

@@ -91,9 +91,13 @@ update = portable.update
 squared_error = portable.squared_error
 affine = portable.affine
 take = portable.take
+one_hot = portable.one_hot
+hits = portable.hits
 inner = portable.inner
 lerp = portable.lerp
 reseed = portable.reseed
+lay_out_kernel = portable.lay_out_kernel
+lay_out_like = portable.lay_out_like
 placed = portable.placed
 sample_affine = None
 
@@ -116,10 +120,6 @@ class Random(portable.Random):
 
     def permutation(self, n):
         return tf.argsort(self.uniform((n,)))
-
-
-def lay_out_kernel(variable):
-    pass  # TensorFlow reads HWIO as it is
 
 
 def out_of_memory(error):

@@ -143,7 +143,7 @@ class LBFGS(keras.optimizers.Optimizer):
             backend.put_row(state["s"], row, s, part.start, good)
             backend.put_row(state["y"], row, y, part.start, good)
             # All that the history is multiplied by, at once: it is read once, and not for each.
-            three = ops.transpose(ops.stack([s, y, g[part]]))
+            three = ops.stack([s, y, g[part]], axis=1)
             with_s.append(ops.matmul(state["s"].value[:, part], three))
             with_y.append(ops.matmul(state["y"].value[:, part], three))
         with_s, with_y = _total(with_s), _total(with_y)

@@ -4,6 +4,9 @@ import contextlib
 
 import torch
 
+# torch.mm can return the float32 sums of a bfloat16 product, on CUDA, since this version.
+_SUMS_IN_FLOAT32 = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
+
 # Autograd goes back first through what was computed last. Gram matrices are, those of the network's first layers too.
 # Their gradients, as large as the layers, would all lie there until the way back has come to each layer: at 1024 pixels
 # a quarter of a step's memory. Within `value_and_grad` they are made at their layer instead.
@@ -104,6 +107,6 @@ def _gram_in_chunks(f, rows=2048):
     return total
 
 
-def gram(features, roots, scale, wide):
-    """As `kstyle.backend.gram`; wide: whether a product of bfloat16 numbers can return its float32 sums."""
-    return _Gram.apply(features, roots, scale, wide)
+def gram(features, roots, scale, cuda):
+    """As `kstyle.backend.gram`; cuda: whether they are on a GPU of CUDA's."""
+    return _Gram.apply(features, roots, scale, cuda and _SUMS_IN_FLOAT32)

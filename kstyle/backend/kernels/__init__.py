@@ -1,1 +1,0 @@
-"""What the seam computes on torch in few kernels."""
