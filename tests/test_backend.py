@@ -120,6 +120,39 @@ def test_gram_matrices_along_a_network():
         assert np.linalg.norm(array(own) - array(gradient)) <= 1e-5 * np.linalg.norm(array(gradient))
 
 
+def test_scaled_gram():
+    """Failure: a scaled Gram matrix, or its gradient, is that of another scale; not a number, where memory was one."""
+    features = tensor(RNG.normal(0, 1, (1, 5, 7, 3)))
+    roots = tensor(RNG.uniform(0.1, 1, (1, 5, 7, 1)))
+    for own in (None, roots):
+        pair = [
+            backend.value_and_grad(lambda x, scale=scale, own=own: (ops.sum(backend.gram(x, own, scale)) / scale, {}))
+            for scale in (1.0, 0.25)
+        ]
+        ((one, _), slope), ((other, _), its_slope) = (gradient(features) for gradient in pair)
+        assert float(array(one)) == pytest.approx(float(array(other)), rel=1e-5)
+        assert np.allclose(array(slope), array(its_slope), rtol=1e-4, atol=1e-5)
+
+
+def test_hits_and_one_hot():
+    """Failure: the accuracy of the history is not that of the pictures, or pictures are of other classes."""
+    x, labels = np.array([[0, 2, 1], [3, 2, 1], [0, 1, 4]]), np.array([1, 2, 2], "int32")
+    found = backend.one_hot(ops.convert_to_tensor(labels), 3)
+    assert array(found).dtype == np.float32 and array(found).tolist() == np.eye(3)[labels].tolist()
+    assert float(array(backend.hits(tensor(x), found))) == 2
+
+
+def test_squared_error_and_affine():
+    """Failure: losses or their gradients are not those of the difference; bytes become other pixels."""
+    x, target = RNG.normal(0, 1, (2, 3, 4)), RNG.normal(0, 1, (2, 3, 4))
+    (value, _), slope = backend.value_and_grad(lambda x: (3 * backend.squared_error(x, tensor(target)), {}))(tensor(x))
+    assert float(array(value)) == pytest.approx(3 * np.sum((x - target) ** 2), rel=1e-5)
+    assert np.allclose(array(slope), 6 * (x - target), rtol=1e-5, atol=1e-6)
+    pixels = ops.convert_to_tensor(np.array([[0, 128, 255]], "uint8"))
+    found = array(backend.affine(pixels, tensor([1, 0.5, 2]), tensor([-1, 0, 0.25])))
+    assert found.dtype == np.float32 and np.allclose(found, [[-1, 64, 510.25]])
+
+
 def test_as_numpy():
     """Failure: what is saved of a variable has other numbers, or a type that no file takes."""
     for kind, expected in (("float32", "float32"), ("bfloat16", "float32"), ("int32", "int32")):
@@ -138,6 +171,39 @@ def test_put_row():
     backend.put(variable, 3, tensor(np.ones((1, 6))))
     matrix[1, 3:5], matrix[3] = (7, 8), 1
     assert np.array_equal(array(variable.value), matrix)
+
+
+def test_put_where_a_condition_holds():
+    """Failure: the best picture is not kept, a pair that L-BFGS refuses is stored, or the wrong part of either."""
+    start = RNG.normal(0, 1, (4, 6)).astype("float32")
+    matrix, number = keras.Variable(start), keras.Variable(np.float32(3))
+    yes, no = (ops.convert_to_tensor(np.array(value)) for value in (True, False))
+    row, six = ops.convert_to_tensor(2, "int32"), tensor(np.arange(6))
+    backend.put_row(matrix, row, six, condition=no)
+    backend.put_where(matrix, no, tensor(np.ones((2, 6))), slice(1, 3))
+    backend.put_where(number, no, tensor(7))
+    assert np.array_equal(array(matrix.value), start) and float(array(number.value)) == 3
+    backend.put_row(matrix, row, tensor([7, 8]), 3, yes)
+    backend.put_where(matrix, no, tensor(np.ones((1, 6))), slice(0, 1), six[None])
+    backend.put_where(number, yes, tensor(7))
+    start[2, 3:5], start[0] = (7, 8), np.arange(6)
+    assert np.array_equal(array(matrix.value), start) and float(array(number.value)) == 7
+    columns = np.arange(6) == 4
+    backend.put_where(matrix, ops.convert_to_tensor(columns)[None], tensor(np.ones((4, 1))))
+    start[:, 4] = 1
+    assert np.array_equal(array(matrix.value), start)
+
+
+def test_take_inner_and_lerp():
+    """Failure: L-BFGS mixes up its pairs; a picture that is to move all the way does not arrive."""
+    matrix, index = RNG.normal(0, 1, (4, 6)).astype("float32"), np.array([3, 0, 3], "int32")
+    for axis in (0, 1):
+        found = backend.take(tensor(matrix), ops.convert_to_tensor(index), axis)
+        assert np.array_equal(array(found), matrix.take(index, axis))
+    x, y = matrix[0], 1e6 * matrix[1]
+    assert float(array(backend.inner(tensor(x), tensor(y)))) == pytest.approx(float(x.astype("float64") @ y), rel=1e-5)
+    assert np.array_equal(array(backend.lerp(tensor(x), tensor(y), tensor(1))), y)
+    assert np.allclose(array(backend.lerp(tensor(x), tensor(y), tensor(0.25))), 0.75 * x + 0.25 * y, rtol=1e-5)
 
 
 def test_compiled_steps_keep_their_state():

@@ -3,7 +3,7 @@
 import pytest
 
 from kstyle import backend
-from kstyle.backend import neighbours
+from kstyle.backend.base import neighbours
 
 
 def measured(monkeypatch, *readings):

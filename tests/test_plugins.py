@@ -159,8 +159,9 @@ def test_the_loss_is_the_functions():
     features, styles = ({k: ops.convert_to_tensor(v) for k, v in each.items()} for each in (ones, twos))
     positions = Positions()
     reached = terms.target(term, [Features(styles, (2, 2))], [1.0], positions)
-    found = terms.distance(term, Features(features, (4, 6)), reached, positions, 24)
-    assert float(ops.convert_to_numpy(found)) == pytest.approx(0.5 * (72 - 24) + 2.0 * (216 - 24))
+    found = terms.distances(term, Features(features, (4, 6)), reached, positions, 24)
+    total = sum(factor * float(ops.convert_to_numpy(value)) for factor, value in found)
+    assert total == pytest.approx(0.5 * (72 - 24) + 2.0 * (216 - 24))
     with pytest.raises(UsageError, match=r"style\.turned: false"):
         terms.target(term, [Features(styles, (2, 2))] * 4, [1.0], positions, views=4)
 

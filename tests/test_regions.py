@@ -51,6 +51,10 @@ def tensors(found):
     return Features(tensors, found["pixels"].shape[1:3])
 
 
+def distance(*arguments):
+    return sum(factor * value for factor, value in terms.distances(*arguments))
+
+
 def left(found):
     return {name: values[:, :, : values.shape[2] // 2] for name, values in found.items()}
 
@@ -71,8 +75,8 @@ def test_a_hard_mask_is_a_cropped_picture(loss):
     positions = Positions(0)
     of_half = terms.target(term, [tensors(style)], [1.0], positions, [region], apart=True)
     of_crop = terms.target(term, [tensors(left(style))], [1.0], positions)
-    found = terms.distance(term, tensors(picture), of_half, Positions(0), 192, [region])
-    expected = terms.distance(term, tensors(left(picture)), of_crop, Positions(0), 96)
+    found = distance(term, tensors(picture), of_half, Positions(0), 192, [region])
+    expected = distance(term, tensors(left(picture)), of_crop, Positions(0), 96)
     assert float(expected) > 1e-3
     assert float(found) == pytest.approx(0.5 * float(expected), rel=1e-4)  # half of the picture
 
@@ -87,7 +91,7 @@ def test_a_soft_mask_is_a_weight():
     ((_, found),) = terms.target(term, [style], [1.0], Positions(0), [regions.Region(mask)])
     flat, weights = f.reshape(-1, 5).astype("float64"), mask.ravel()
     expected = (flat * weights[:, None]).T @ flat / weights.sum() / 5
-    np.testing.assert_allclose(ops.convert_to_numpy(found["relu2_1"]), expected, rtol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(found["relu2_1"][0]), expected, rtol=1e-5)
 
 
 def halves(shape):

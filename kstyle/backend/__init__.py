@@ -16,13 +16,22 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
-| `gram(features, roots)` | sum over positions of w f fᵀ, accumulated in float32; `roots` of w, or None: 1 |
+| `lay_out_like(variable, other)` | stores a variable as another of its shape is |
+| `gram(features, roots, scale)` | scale · Σ w f fᵀ over positions, accumulated in float32; `roots` of w, or None: 1 |
+| `squared_error(x, target)` | Σ (x − target)², and its gradient, in a kernel each |
+| `affine(x, scale, shift)` | scale · x + shift in float32, of numbers of any type; two tensors of one shape |
 | `constant(values, dtype)` | a few numbers as a tensor that nobody changes, copied to a GPU once |
 | `placed(array)` | an array that does not change and is kept, as what costs nothing to use at each step |
 | `uploaded(array)` | an array for one step; a GPU is not waited for |
 | `zeros_to_fill(shape, dtype)` | zeros, which take memory only where they are written, where that exists |
-| `put_row(variable, index, row, start)` | replaces one row of a matrix, or a part of it, in place where that exists |
+| `put_row(variable, index, row, start, condition)` | replaces a row of a matrix, or a part of it, perhaps in place |
 | `put(variable, start, values)` | replaces what lies from `start` on along the first axis, likewise |
+| `put_where(variable, condition, values, part, otherwise)` | puts `values` in a part, None: all, where one holds |
+| `take(x, index, axis)` | `ops.take` of a vector of indices from 0 on, which are not looked at for negative ones |
+| `one_hot(labels, classes)` | (B,) integers as (B, classes) float32 |
+| `hits(x, y)` | how many rows of both have their largest number at the same place, float32 |
+| `inner(x, y)` | Σ x y of two vectors |
+| `lerp(x, y, share)` | x + share · (y − x), and y itself where share is 1; a scalar |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
 | `configure(deterministic, pixels)` | fast kernels, or the same bits every time; what memory is kept for a step |
 | `adapt_threads()` | called between steps: smaller parts of work while other programs keep cores busy |
@@ -71,7 +80,10 @@ sample_affine = _framework.sample_affine
 Random = _framework.Random
 reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
+lay_out_like = _framework.lay_out_like
 gram = _framework.gram
+squared_error = _framework.squared_error
+affine = _framework.affine
 zeros_to_fill = _framework.zeros_to_fill
 constant = _framework.constant
 placed = _framework.placed
@@ -79,6 +91,12 @@ uploaded = _framework.uploaded
 give_back = _framework.give_back
 put_row = _framework.put_row
 put = _framework.put
+put_where = _framework.put_where
+take = _framework.take
+one_hot = _framework.one_hot
+hits = _framework.hits
+inner = _framework.inner
+lerp = _framework.lerp
 as_numpy = _framework.as_numpy
 configure = _framework.configure
 adapt_threads = _framework.adapt_threads

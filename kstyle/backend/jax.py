@@ -84,7 +84,16 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+squared_error = portable.squared_error
+affine = portable.affine
+take = portable.take
+one_hot = portable.one_hot
+hits = portable.hits
+inner = portable.inner
+lerp = portable.lerp
 reseed = portable.reseed
+lay_out_kernel = portable.lay_out_kernel
+lay_out_like = portable.lay_out_like
 placed = portable.placed
 uploaded = portable.uploaded
 give_back = portable.give_back
@@ -110,18 +119,14 @@ class Random(portable.Random):
         return jax.random.permutation(self._next(), n)
 
 
-def lay_out_kernel(variable):
-    pass  # XLA chooses its own layouts
-
-
 def out_of_memory(error):
     return "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)  # its exception has no class of its own
 
 
-def gram(features, roots=None):
+def gram(features, roots=None, scale=1.0):
     features = features if roots is None else features * roots
     f = features.reshape(-1, features.shape[-1])
-    return jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
+    return scale * jnp.matmul(f.T, f, preferred_element_type=jnp.float32)
 
 
 def constant(values, dtype="float32"):
@@ -132,13 +137,17 @@ def zeros_to_fill(shape, dtype="float32"):
     return jnp.zeros(shape, dtype)
 
 
-def put_row(variable, index, row, start=0):
+def put_row(variable, index, row, start=0, condition=None):
+    row = portable.row_or_old(variable, index, row, start, condition)
     variable.assign(jnp.asarray(variable.value).at[index, start : start + len(row)].set(row))
 
 
 def put(variable, start, values):
     whole = len(values) == variable.shape[0]
     variable.assign(values if whole else jnp.asarray(variable.value).at[start : start + len(values)].set(values))
+
+
+put_where = portable.where_put(put)
 
 
 def as_numpy(tensor):

@@ -4,6 +4,7 @@ tests/test_keras_private.py looks for others, and fails where a new Keras lacks 
 """
 
 import contextlib
+import importlib
 import sys
 import types
 from typing import Any
@@ -50,6 +51,11 @@ def layers(model):
 def stored(variable):
     """The backend's own variable in one of Keras'. `value` may be a copy of it, in the precision of a layer."""
     return _of(variable, "_value")
+
+
+def store(variable, tensor):
+    """Gives a variable that is not trained another of torch's tensors, of its own shape and type, to hold."""
+    variable._value = tensor
 
 
 @contextlib.contextmanager
@@ -104,7 +110,7 @@ def fill_numbers_on_device(torch):
 def keep_rate_on_device(torch):
     """Has Keras' SGD on torch multiply the gradients by the rate where both are. Its own way, which gives the same,
     reads the rate as a number, and the host waits. A Keras with another SGD is left as it is."""
-    module = sys.modules.get("keras.src.backend.torch.optimizers.torch_sgd")
+    module = _torch_optimizer("torch_sgd")
     step = getattr(getattr(module, "SGD", None), "_parallel_update_step", None)
     if step is None or step.__module__ == __name__:
         return
@@ -113,6 +119,52 @@ def keep_rate_on_device(torch):
         return step(self, torch._foreach_mul(grads, learning_rate), variables, 1.0)
 
     module.SGD._parallel_update_step = scaled
+
+
+def _torch_optimizer(name):
+    """Keras' module of one of its optimisers on torch, which it loads with the first optimiser; None in a Keras that
+    has no such."""
+    try:
+        return importlib.import_module(f"keras.src.backend.torch.optimizers.{name}")
+    except ImportError:
+        return None
+
+
+def adam_at_once(fits, update):
+    """Has Keras' Adam on torch step by `update` where it `fits` (`kstyle.backend.base.adam`): by its own way, which
+    gives the same, it takes 22 kernels. A Keras with another Adam is left as it is."""
+    module = _torch_optimizer("torch_adam")
+    step = getattr(getattr(module, "Adam", None), "_parallel_update_step", None)
+    if step is None or step.__module__ == __name__:
+        return
+
+    def at_once(self, grads, variables, learning_rate):
+        means, squares = ([each[place(self, v)].value for v in variables] for each in moments(self))
+        state = [v.value for v in variables], list(grads), means, squares
+        if self.amsgrad or not fits(*state):
+            return step(self, grads, variables, learning_rate)
+        return update(*state, self.iterations.value, learning_rate, self.beta_1, self.beta_2, self.epsilon)
+
+    module.Adam._parallel_update_step = at_once
+
+
+def count_in_place(torch):
+    """Has Keras' variables on torch add a whole number where they are: each optimiser counts its steps so. Its own way
+    makes the number a tensor, then the sum, then copies it. A Keras with other variables is left as it is."""
+    core = sys.modules.get("keras.src.backend.torch.core")
+    variable = getattr(core, "Variable", None)
+    as_keras_does = getattr(variable, "assign_add", None)
+    elsewhere = getattr(sys.modules.get("keras.src.backend.common.stateless_scope"), "in_stateless_scope", None)
+    if None in (as_keras_does, elsewhere) or as_keras_does.__module__ == __name__:
+        return
+
+    def assign_add(self, value):
+        if type(value) is not int or elsewhere():
+            return as_keras_does(self, value)
+        with torch.no_grad():
+            return self.value.add_(value)
+
+    variable.assign_add = assign_add
 
 
 class AllAtOnce(keras.optimizers.Optimizer):

@@ -35,6 +35,64 @@ def update(variables, keep, tensors, factor):
         variable.assign(keep * variable.value + factor * tensor)
 
 
+def squared_error(x, target):
+    return ops.sum(ops.square(x - target))
+
+
+def affine(x, scale, shift):
+    return ops.cast(x, "float32") * scale + shift
+
+
+def lay_out_kernel(variable):
+    pass  # TensorFlow reads HWIO as it is, XLA chooses its own layouts
+
+
+def lay_out_like(variable, other):
+    pass
+
+
+def take(x, index, axis=0):
+    return ops.take(x, index, axis=axis)
+
+
+def one_hot(labels, classes):
+    return ops.one_hot(labels, classes)
+
+
+def hits(x, y):
+    return ops.sum(ops.cast(ops.equal(ops.argmax(x, axis=-1), ops.argmax(y, axis=-1)), "float32"))
+
+
+def inner(x, y):
+    return ops.sum(x * y)
+
+
+def lerp(x, y, share):
+    return ops.where(share == 1, y, x + share * (y - x))
+
+
+def where_put(put):
+    """`put_where` by a framework's `put`."""
+
+    def put_where(variable, condition, values, part=None, otherwise=None):
+        if otherwise is None:
+            otherwise = variable.value if part is None else variable.value[part]
+        values = ops.where(condition, values, otherwise)
+        if part is None:
+            variable.assign(values)
+        else:
+            put(variable, part.start, values)
+
+    return put_where
+
+
+def row_or_old(variable, index, row, start, condition):
+    """The row that `put_row` puts: what is there where a condition is given and does not hold."""
+    if condition is None:
+        return row
+    return ops.where(condition, row, ops.take(variable.value[:, start : start + row.shape[0]], index, axis=0))
+
+
 def reseed(number):
     pass  # Keras' generators are variables of the model
 

@@ -88,7 +88,16 @@ def avg_pool(x, size, strides, padding=0):
 batch_norm = portable.batch_norm
 add_scaled = portable.add_scaled
 update = portable.update
+squared_error = portable.squared_error
+affine = portable.affine
+take = portable.take
+one_hot = portable.one_hot
+hits = portable.hits
+inner = portable.inner
+lerp = portable.lerp
 reseed = portable.reseed
+lay_out_kernel = portable.lay_out_kernel
+lay_out_like = portable.lay_out_like
 placed = portable.placed
 uploaded = portable.uploaded
 give_back = portable.give_back
@@ -115,18 +124,14 @@ class Random(portable.Random):
         return tf.argsort(self.uniform((n,)))
 
 
-def lay_out_kernel(variable):
-    pass  # TensorFlow reads HWIO as it is
-
-
 def out_of_memory(error):
     return isinstance(error, tf.errors.ResourceExhaustedError)
 
 
-def gram(features, roots=None):
+def gram(features, roots=None, scale=1.0):
     features = features if roots is None else features * roots
     f = tf.cast(tf.reshape(features, (-1, features.shape[-1])), tf.float32)
-    return tf.matmul(f, f, transpose_a=True)
+    return scale * tf.matmul(f, f, transpose_a=True)
 
 
 def constant(values, dtype="float32"):
@@ -137,7 +142,8 @@ def zeros_to_fill(shape, dtype="float32"):
     return tf.zeros(shape, dtype)
 
 
-def put_row(variable, index, row, start=0):
+def put_row(variable, index, row, start=0, condition=None):
+    row = portable.row_or_old(variable, index, row, start, condition)
     if row.shape[0] == variable.shape[1]:
         variable.value.scatter_nd_update(tf.reshape(index, (1, 1)), row[None])
     else:
@@ -149,6 +155,9 @@ def put(variable, start, values):
         variable.assign(values)
     else:
         variable.value[start : start + values.shape[0]].assign(values)
+
+
+put_where = portable.where_put(put)
 
 
 def as_numpy(tensor):

@@ -1,7 +1,5 @@
 """PyTorch's side of the seam. See `kstyle.backend` for what each function is for."""
 
-import contextlib
-import ctypes
 import functools
 import os
 
@@ -10,7 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from kstyle.backend import distribute, keras_private, synchronised, torch_device
-from kstyle.backend.neighbours import Neighbours, cores
+from kstyle.backend.base import adam, heap, norms, sampling
+from kstyle.backend.base import gram as of_gram
+from kstyle.backend.base.neighbours import Neighbours, cores
 from kstyle.backend.torch_device import is_cuda, on_cpu, settled
 
 accelerated = torch_device.accelerated
@@ -21,8 +21,8 @@ memory = torch_device.memory
 out_of_memory = torch_device.out_of_memory
 synchronize = torch_device.synchronize
 
-# torch.mm can return the float32 sums of a bfloat16 product, on CUDA, since this version.
-_SUMS_IN_FLOAT32 = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 8)
+sample_affine = sampling.sample_affine
+moving = norms.Moving()
 
 
 def version():
@@ -32,9 +32,9 @@ def version():
 def value_and_grad(fn):
     def run(x):
         x = x.detach().requires_grad_()
-        with torch.enable_grad(), _deferring():
+        with torch.enable_grad(), of_gram.deferring():
             loss, aux = fn(x)
-        (grad,) = torch.autograd.grad(loss, x)
+        (grad,) = torch.autograd.grad(loss, x, _one(loss))
         return (loss.detach(), {k: v.detach() for k, v in aux.items()}), grad
 
     return run
@@ -48,14 +48,21 @@ def gradients(fn, variables, state):
     for v in variables:
         v.value.requires_grad_(True)
 
+    normalised = []
+
     def run(*args):
-        with torch.enable_grad():
+        with torch.enable_grad(), moving.step(normalised):
             loss, aux = fn(*args)
-        grads = torch.autograd.grad(loss, [v.value for v in variables], allow_unused=True)
+        grads = torch.autograd.grad(loss, [v.value for v in variables], _one(loss), allow_unused=True)
         grads = [torch.zeros_like(v.value) if g is None else g for g, v in zip(grads, variables)]
         return loss.detach(), {k: v.detach() for k, v in aux.items()}, grads
 
     return run
+
+
+def _one(loss):
+    """The gradient of the loss in itself, which torch would make anew at each step."""
+    return constant(1).to(loss.dtype).reshape(loss.shape)
 
 
 def compile(step, variables):
@@ -75,8 +82,8 @@ def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
         x, padding = F.pad(x, (0, 0, left, right, top, bottom)), 0
     y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride=strides, padding=padding)
     # In place: a convolution does not need its own output for its gradient.
-    if activation == "relu" and _deferred and y.requires_grad:
-        return _Relu.apply(y)
+    if activation == "relu" and y.requires_grad and of_gram.deferred:
+        return of_gram.Relu.apply(y)
     return (F.relu_(y) if activation == "relu" else y).permute(0, 2, 3, 1)
 
 
@@ -89,7 +96,7 @@ def avg_pool(x, size, strides, padding=0):
 
 
 def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, unbiased):
-    mean, variance = mean.value, variance.value
+    moved, mean, variance = variance, mean.value, variance.value
     if training:
         # autograd saves the statistics though their gradient is not asked for, and would refuse their next change.
         mean, variance = mean.data, variance.data
@@ -106,11 +113,10 @@ def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, u
         mean.mul_(momentum).add_(x.detach().flatten(), alpha=1 - momentum)
         variance.mul_(momentum)
     else:
-        # The kernel's moving variance is that of a sample, n / (n - 1) of Keras'.
-        before = None if unbiased else variance * (momentum / count)
-        y = F.batch_norm(x, mean, variance.data, gamma, beta, True, 1 - momentum, epsilon)
+        before = None if unbiased else moving.before(moved)
+        y = F.batch_norm(x, mean, variance, gamma, beta, True, 1 - momentum, epsilon)
         if before is not None:
-            variance.mul_((count - 1) / count).add_(before)
+            moving.after(moved, before, momentum, count)
     return y.permute(0, 2, 3, 1) if y.ndim == 4 else y
 
 
@@ -130,24 +136,6 @@ def update(variables, keep, tensors, factor):
         else:  # as a number it would make the host wait
             tensors, factor = torch._foreach_mul(tensors, factor), 1.0
     torch._foreach_add_(values, tensors, alpha=factor)
-
-
-def sample_affine(images, matrix, mode, value):
-    """images: (B, H, W, C); matrix: six (B,), see `kstyle.training.augment.geometry`."""
-    a, b, c, d, e, f = matrix
-    height, width = images.shape[1:3]
-    # The grid's places run from -1 to 1 over the picture, edge to edge.
-    across = torch.stack([a, b * (height / width), c * (2 / width)], -1)
-    down = torch.stack([d * (width / height), e, f * (2 / height)], -1)
-    x = images.permute(0, 3, 1, 2)
-    grid = F.affine_grid(torch.stack([across, down], 1), x.shape, align_corners=False)
-    padding = {"constant": "zeros", "nearest": "border", "reflect": "reflection"}[mode]
-    y = F.grid_sample(x - value if value else x, grid, "bilinear", padding, align_corners=False)
-    if value:
-        y = y + value
-    # Rounding of the places would blur by a millionth what is not to be moved at all.
-    unmoved = (a == 1) & (e == 1) & (b == 0) & (c == 0) & (d == 0) & (f == 0)
-    return torch.where(unmoved[:, None, None, None], images, y.permute(0, 2, 3, 1))
 
 
 class Random:
@@ -178,98 +166,23 @@ def lay_out_kernel(variable):
     parameter.data = oihw.permute(2, 3, 1, 0)
 
 
-# Autograd goes back first through what was computed last. Gram matrices are, those of the network's first layers too.
-# Their gradients, as large as the layers, would all lie there until the way back has come to each layer: at 1024 pixels
-# a quarter of a step's memory. Within `value_and_grad` they are made at their layer instead.
-_deferred = False
+def gram(features, roots=None, scale=1.0):
+    return of_gram.gram(features, roots, scale, is_cuda(features))
 
 
-@contextlib.contextmanager
-def _deferring():
-    global _deferred
-    before, _deferred = _deferred, True
-    try:
-        yield
-    finally:
-        _deferred = before
+def lay_out_like(variable, other):
+    own, strides = variable.value.data, other.value.stride()
+    if own.stride() != strides:
+        keras_private.store(variable, torch.empty_strided(own.shape, strides, device=own.device).copy_(own))
 
 
-class _Relu(torch.autograd.Function):
-    """ReLU of a convolution's (B, C, H, W), in place, as (B, H, W, C). Its gradient includes that of its Gram matrices,
-    for which `_Gram` leaves here what is needed: (C, C) each, and the positions' roots of weights."""
-
-    @staticmethod
-    def forward(ctx, x):
-        y = torch.relu_(x.detach()).permute(0, 2, 3, 1)
-        ctx.save_for_backward(y)
-        ctx.set_materialize_grads(False)
-        ctx.grams = []
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        (y,) = ctx.saved_tensors
-        own, ctx.grams = ctx.grams, []
-        total = grad
-        for pull, roots in own:
-            part = _gram_gradient(y, pull, roots)
-            total = part if total is None else part.add_(total)
-        if total is None:
-            return None
-        if not own:
-            return torch.ops.aten.threshold_backward(total, y, 0).permute(0, 3, 1, 2)
-        torch.ops.aten.threshold_backward.grad_input(total, y, 0, grad_input=total)  # nobody else has seen it
-        return total.permute(0, 3, 1, 2)
+def squared_error(x, target):
+    return F.mse_loss(x, target, reduction="sum")
 
 
-class _Gram(torch.autograd.Function):
-    """Σ w f fᵀ of features in any precision, (1, H, W, C), as (C, C) float32; roots: those of w, or None."""
-
-    @staticmethod
-    def forward(ctx, features, roots):
-        node = features.grad_fn if _deferred else None
-        ctx.layer = node if isinstance(node, _Relu._backward_cls) else None
-        ctx.roots = roots
-        if ctx.layer is None:
-            ctx.save_for_backward(features)
-        f = (features if roots is None else features * roots).reshape(-1, features.shape[-1])
-        if f.dtype == torch.float32:
-            return f.T @ f
-        if _SUMS_IN_FLOAT32 and is_cuda(f):
-            return torch.mm(f.T, f, out_dtype=torch.float32)
-        return _gram_in_chunks(f)
-
-    @staticmethod
-    def backward(ctx, g):
-        pull = g + g.T
-        if ctx.layer is not None:
-            ctx.layer.grams.append((pull, ctx.roots))
-            return None, None
-        return _gram_gradient(*ctx.saved_tensors, pull, ctx.roots), None
-
-
-def _gram_gradient(features, pull, roots):
-    """Of features, (1, H, W, C), where that of their Gram matrix is half of `pull`, a symmetric (C, C)."""
-    f = features if roots is None else features * roots
-    grad = (f.reshape(-1, f.shape[-1]) @ pull.to(f.dtype)).view(features.shape)
-    return grad if roots is None else grad.mul_(roots)
-
-
-def _gram_in_chunks(f, rows=2048):
-    # A bfloat16 product sums in float32 but rounds what it returns. Summing chunks of positions in float32
-    # keeps the error near 1e-3, half of what one rounding costs, and still takes a fifteenth of the time of a product
-    # in float32.
-    chunks = f.shape[0] // rows
-    tail = f[chunks * rows :]
-    total = (tail.T @ tail).float()
-    if chunks:
-        body = f[: chunks * rows].view(chunks, rows, f.shape[1])
-        total += torch.bmm(body.transpose(1, 2), body).float().sum(0)
-    return total
-
-
-def gram(features, roots=None):
-    return _Gram.apply(features, roots)
+def affine(x, scale, shift):
+    # On a GPU the kernel reads bytes as they are; on a CPU that is slower than to make them float32 first.
+    return torch.addcmul(shift, x.float() if on_cpu() else x, scale)
 
 
 def placed(array):
@@ -306,14 +219,43 @@ def zeros_to_fill(shape, dtype="float32"):
     return torch.from_numpy(np.zeros(shape, dtype))
 
 
-def put_row(variable, index, row, start=0):
-    with torch.no_grad():
-        variable.value[:, start : start + len(row)].index_copy_(0, index.reshape(1).long(), row[None])
+@torch.no_grad()
+def put_row(variable, index, row, start=0, condition=None):
+    own, index = variable.value[:, start : start + len(row)], index.reshape(1).long()
+    row = row[None] if condition is None else torch.where(condition, row[None], own.index_select(0, index))
+    own.index_copy_(0, index, row)
 
 
+@torch.no_grad()
 def put(variable, start, values):
-    with torch.no_grad():
-        variable.value[start : start + len(values)] = values
+    variable.value[start : start + len(values)] = values
+
+
+@torch.no_grad()
+def put_where(variable, condition, values, part=None, otherwise=None):
+    own = variable.value if part is None else variable.value[part]
+    torch.where(condition, values, own if otherwise is None else otherwise, out=own)
+
+
+def one_hot(labels, classes):
+    found = torch.empty((len(labels), classes), device=labels.device)
+    return torch.eq(labels[:, None], constant(np.arange(classes), "int32"), out=found)
+
+
+def hits(x, y):
+    return (x.argmax(-1) == y.argmax(-1)).sum(dtype=torch.float32)
+
+
+def take(x, index, axis=0):
+    return x.index_select(axis, index)
+
+
+def inner(x, y):
+    return torch.dot(x, y)
+
+
+def lerp(x, y, share):
+    return torch.lerp(x, y, share)
 
 
 def as_numpy(tensor):
@@ -325,8 +267,7 @@ def seed(number):
     torch.manual_seed(number)
 
 
-def reseed(number):
-    torch.manual_seed(number)
+reseed = seed
 
 
 # Torch divides a layer into one part a thread, and all wait for the slowest. Where another program keeps a core busy
@@ -349,6 +290,8 @@ def configure(deterministic, pixels=None):
     if deterministic:  # cuBLAS reads it as its first product begins
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    keras_private.count_in_place(torch)
+    keras_private.adam_at_once(adam.fits, adam.update)
     if deterministic and torch.get_num_threads() != _threads:
         torch.set_num_threads(_threads)
     torch.backends.cudnn.benchmark = not deterministic
@@ -358,25 +301,11 @@ def configure(deterministic, pixels=None):
         keras_private.fill_numbers_on_device(torch)
         keras_private.keep_rate_on_device(torch)
     else:
-        _keep_memory(all_of_it=pixels is None)
-
-
-def _keep_memory(all_of_it):
-    """Lets glibc keep what is freed for the next step. By default it gives every large array back to the system, which
-    then clears the same pages anew: a fifth of a training step's time on some machines. Of a painting it keeps half a
-    gigabyte: with all of it large pictures leave holes that nothing else fits into (docs/benchmarks.md)."""
-    _glibc("mallopt", -4, 0 if all_of_it else 65536)  # M_MMAP_MAX: how many arrays may have a mapping of their own
-    _glibc("mallopt", -3, 2**25)  # M_MMAP_THRESHOLD: bytes from which on they have one, the largest it takes
-    _glibc("mallopt", -1, 2**31 - 1 if all_of_it else 2**29)  # M_TRIM_THRESHOLD: bytes that are kept at the heap's end
+        heap.keep_memory(all_of_it=pixels is None)
 
 
 def give_back():
     if on_cpu():
-        _glibc("malloc_trim", 0)
+        heap.give_back()
     elif settled().type == "cuda":
         torch.cuda.empty_cache()
-
-
-def _glibc(name, *arguments):
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system, another C library
-        getattr(ctypes.CDLL(None), name)(*arguments)

@@ -186,7 +186,7 @@ def preprocess(image, mode, dtype="float32"):
         image = ops.flip(image, axis=-1)
     deviation = np.asarray(wanted.deviation, "float32")
     scale, shift = np.float32(wanted.factor) / deviation, np.asarray(wanted.mean, "float32") / deviation
-    return ops.cast(image * backend.constant(scale) - backend.constant(shift), dtype)
+    return ops.cast(backend.affine(image, backend.constant(scale), backend.constant(-shift)), dtype)
 
 
 def tap_name(row, name):

@@ -1,5 +1,7 @@
 """L-BFGS without a line search, on a picture of any size."""
 
+import functools
+import operator
 from typing import Any
 
 import keras
@@ -93,36 +95,35 @@ class LBFGS(keras.optimizers.Optimizer):
         g = ops.reshape(ops.cast(gradient, "float32"), (-1,))
         x = ops.reshape(ops.cast(variable, "float32"), (-1,))
         parts = parts_of(x.shape[0])
-        started = state["started"].value > 0
-        self._store(state, x, g, parts, started)
+        started, one = state["started"].value > 0, backend.constant(1)
+        self._write_direction(state, g, parts, *self._store(state, x, g, parts, started))
         # Without any curvature, stored here or carried over from a coarser picture, a step is a short one along the
         # gradient. torch takes only its first one so, and then the bare gradient, which can be of any size.
         cautious = state["length"].value == 0
         if self.first_step is None:
-            short = ops.minimum(1.0, 1.0 / (sum(ops.sum(ops.abs(g[part])) for part in parts) + 1e-38))
+            short = ops.reciprocal(ops.maximum(_total(ops.sum(ops.abs(g[part])) for part in parts), one))
             cautious = ops.logical_and(cautious, ops.logical_not(started))
         else:
             short = self.first_step / (_root_mean_square(g, parts) + 1e-38)
-        step = ops.where(cautious, short, 1.0) * ops.cast(learning_rate, "float32")
-        self._write_direction(state, g, parts)
+        step = ops.where(cautious, short, one) * ops.cast(learning_rate, "float32")
         direction = state["moved"].value
         if self.max_step is not None:
             length = ops.abs(step) * _root_mean_square(direction, parts)
             step = step * ops.minimum(1.0, self.max_step / (length + 1e-38))
         # torch stops where the direction no longer descends; so do we, until the gradient changes.
-        slope = sum(ops.sum(g[part] * direction[part]) for part in parts)
-        step = ops.where(slope < -1e-9, step, 0.0)
+        slope = _total(backend.inner(g[part], direction[part]) for part in parts)
+        step = ops.where(slope < -1e-9, step, backend.constant(0))
         for part in parts:
             moved = step * direction[part]
             backend.put(state["position"], part.start, x[part] + moved)
             backend.put(state["moved"], part.start, moved)
             backend.put(state["gradient"], part.start, g[part])
-        state["started"].assign(ops.ones(()))
+        state["started"].assign(one)
         variable.assign(ops.cast(ops.reshape(state["position"].value, variable.shape), variable.dtype))
 
     def _store(self, state, x, g, parts, started):
         """Writes the last step and the change of the gradient over the oldest pair, if they have positive curvature,
-        and the products with them."""
+        and the products with them. Returns S g and Y g, (m,)."""
         m = self.history
 
         def pair(part):
@@ -131,57 +132,56 @@ class LBFGS(keras.optimizers.Optimizer):
             s = state["moved"].value[part] + (x[part] - state["position"].value[part])
             return s, g[part] - state["gradient"].value[part]
 
-        ys, squares = 0.0, 0.0
-        for part in parts:
-            s, y = pair(part)
-            ys, squares = ys + ops.sum(y * s), squares + ops.sum(y * y)
+        # Of a large picture they are made twice: kept, they would be as large as it.
+        kept = [pair(part) for part in parts] if len(parts) == 1 else None
+        sums = [(backend.inner(y, s), backend.inner(y, y)) for s, y in kept or map(pair, parts)]
+        ys, squares = map(_total, zip(*sums))
         good = ops.logical_and(started, ys > 1e-10)
         row = state["length"].value % m
-        s_y, y_s = 0.0, 0.0
-        for part in parts:
-            kept = [ops.take(state[name].value[:, part], row, axis=0) for name in ("s", "y")]
-            s, y = (ops.where(good, new, old) for new, old in zip(pair(part), kept))
-            backend.put_row(state["s"], row, s, part.start)
-            backend.put_row(state["y"], row, y, part.start)
-            s_y = s_y + ops.matmul(state["s"].value[:, part], y)  # column `row` of S Yᵀ
-            # Row `row` of S Yᵀ, and of Y Yᵀ.
-            y_s = y_s + ops.matmul(state["y"].value[:, part], ops.stack([s, y], axis=1))
-        here = ops.one_hot(row, m, dtype="float32")
-        sy, yy = state["sy"].value, state["yy"].value
-        keep = (1 - here)[:, None] * (1 - here)[None]
-        cross = here[:, None] * y_s[None, :, 0] + (s_y * (1 - here))[:, None] * here[None]
-        square = here[:, None] * y_s[None, :, 1] + (y_s[:, 1] * (1 - here))[:, None] * here[None]
-        state["sy"].assign(sy * keep + cross)
-        state["yy"].assign(yy * keep + square)
-        state["scale"].assign(ops.where(good, ys / (squares + 1e-38), state["scale"].value))
+        with_s, with_y = [], []
+        for part, (s, y) in zip(parts, kept or map(pair, parts)):
+            backend.put_row(state["s"], row, s, part.start, good)
+            backend.put_row(state["y"], row, y, part.start, good)
+            # All that the history is multiplied by, at once: it is read once, and not for each.
+            three = ops.stack([s, y, g[part]], axis=1)
+            with_s.append(ops.matmul(state["s"].value[:, part], three))
+            with_y.append(ops.matmul(state["y"].value[:, part], three))
+        with_s, with_y = _total(with_s), _total(with_y)
+        here = ops.logical_and(good, self._places() == row)
+        # Column `row` and then row `row` of S Yᵀ, and of Y Yᵀ.
+        for name, column, line in (("sy", with_s[:, 1], with_y[:, 0]), ("yy", with_y[:, 1], with_y[:, 1])):
+            backend.put_where(state[name], here[None], column[:, None])
+            backend.put_where(state[name], here[:, None], line[None])
+        backend.put_where(state["scale"], good, ys / (squares + 1e-38))
         state["length"].assign(state["length"].value + ops.cast(good, "int32"))
+        return with_s[:, 2], with_y[:, 2]
 
-    def _write_direction(self, state, g, parts):
-        """Assigns −H g to `moved`. H in the compact form:
+    def _places(self):
+        return backend.constant(np.arange(self.history), "int32")
+
+    def _write_direction(self, state, g, parts, u, w):
+        """Assigns −H g to `moved`, from u = S g and w = Y g. H in the compact form:
 
         H g = γ g + [Sᵀ  γ Yᵀ] [[R⁻ᵀ (D + γ YYᵀ) R⁻¹, −R⁻ᵀ], [−R⁻¹, 0]] [S g; γ Y g].
         """
-        m, gamma = self.history, state["scale"].value
+        m, gamma, places, length = self.history, state["scale"].value, self._places(), state["length"].value
         s, y = state["s"].value, state["y"].value
-        age = (state["length"].value + ops.arange(m, dtype="int32")) % m  # oldest first
-
-        def by_age(matrix):
-            return ops.take(ops.take(matrix, age, axis=0), age, axis=1)
-
-        sy, yy = by_age(state["sy"].value), by_age(state["yy"].value)
+        age = (length + places) % m  # oldest first
+        sy, yy = (backend.take(backend.take(state[name].value, age), age, 1) for name in ("sy", "yy"))
         diagonal = ops.diagonal(sy)
-        # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is.
-        upper = ops.triu(sy) + ops.diag(ops.cast(diagonal <= 0, "float32"))
-        u = ops.take(sum(ops.matmul(s[:, part], g[part]) for part in parts), age)[:, None]
-        w = ops.take(sum(ops.matmul(y[:, part], g[part]) for part in parts), age)[:, None]
+        # A row not filled yet is zero; a one in its place keeps R invertible and leaves the result as it is. What is
+        # below the diagonal no solver reads.
+        unit = backend.constant(np.eye(m), "bool")
+        upper = ops.where(ops.logical_and(unit, sy <= 0), backend.constant(1), sy)
+        u, w = backend.take(u, age)[:, None], backend.take(w, age)[:, None]
         p = ops.solve_triangular(upper, u, lower=False)
-        inner = diagonal[:, None] * p + gamma * ops.matmul(yy, p) - gamma * w
+        inner = diagonal[:, None] * p + gamma * (ops.matmul(yy, p) - w)
         a = ops.solve_triangular(ops.transpose(upper), inner, lower=True)
-        back = ops.argsort(age)
-        a, p = ops.take(a[:, 0], back), ops.take(p[:, 0], back)
+        back = (places - length) % m  # of each row its place by age
+        a, p = backend.take(a[:, 0], back), gamma * backend.take(p[:, 0], back)
         for part in parts:
-            along = gamma * g[part] + ops.matmul(a, s[:, part]) - gamma * ops.matmul(p, y[:, part])
-            backend.put(state["moved"], part.start, -along)
+            direction = ops.matmul(p, y[:, part]) - ops.matmul(a, s[:, part]) - gamma * g[part]
+            backend.put(state["moved"], part.start, direction)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -203,8 +203,12 @@ def parts_of(n, size=1):
     return [slice(first, min(first + each, n)) for first in range(0, n, each)]
 
 
+def _total(tensors):
+    return functools.reduce(operator.add, tensors)
+
+
 def _root_mean_square(vector, parts):
-    return ops.sqrt(sum(ops.sum(ops.square(vector[part])) for part in parts) / vector.shape[0])
+    return ops.sqrt(_total(backend.inner(vector[part], vector[part]) for part in parts) / vector.shape[0])
 
 
 def carry(old, new, enlarge, ratio):

@@ -56,7 +56,7 @@ Samples = Annotated[int, Field(ge=16, le=4096)]
 
 
 class Content(Compared):
-    """`loss`: a name in `kstyle.style.losses.content.CONTENT_LOSSES`, or `self_similarity`.
+    """`loss`: a name in `kstyle.style.losses.summed.CONTENT_SUMMED`, or `self_similarity`.
 
     `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
     `self_similarity` compares. `target_factor`: by what the content's activations are multiplied, for the others.

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import kstyle
-from kstyle.backend.neighbours import cores
+from kstyle.backend.base.neighbours import cores
 from kstyle.errors import DataError, UsageError
 from kstyle.io import scratch
 

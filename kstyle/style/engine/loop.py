@@ -124,19 +124,18 @@ class Canvas:
         """The step itself, from the loss of the picture as it is and its gradient."""
         better = loss < self.best_loss.value  # false for NaN
         for part in self._parts():
-            best = ops.where(better, self.image.value[part], self.best.value[part])
-            backend.put(self.best, part.start, best)
-        self.best_loss.assign(ops.where(better, loss, self.best_loss.value))
+            backend.put_where(self.best, better, self.image.value[part], part)
+        backend.put_where(self.best_loss, better, loss)
         before = self.image.value + 0.0  # torch's optimisers write into the picture itself
         self.optimizer.apply([grad], [self.image])
-        decay = self.settings.average
+        moves, decay = self.shrink.value > 0, self.settings.average
         for part in self._parts():
-            after = before[part] + self.shrink.value * (self.image.value[part] - before[part])
+            after = self._clamp(backend.lerp(before[part], self.image.value[part], self.shrink.value))
             # With `shrink` at 0 the picture stays, even if the optimiser, which still runs, comes to NaN.
-            after = ops.where(self.shrink.value > 0, self._clamp(after), before[part])
-            backend.put(self.image, part.start, after)
+            backend.put_where(self.image, moves, after, part, before[part])
             if decay:
-                backend.put(self.mean, part.start, decay * self.mean.value[part] + (1 - decay) * after)
+                mean = backend.lerp(self.mean.value[part], self.image.value[part], backend.constant(1 - decay))
+                backend.put(self.mean, part.start, mean)
         if decay:
             self.mean_weight.assign(decay * self.mean_weight.value + (1 - decay))
 
@@ -147,7 +146,7 @@ class Canvas:
     def _clamp(self, image):
         if self.settings.clamp is None:
             return image
-        clipped = ops.clip(image, *self.settings.clamp)
+        clipped = ops.clip(image, *map(backend.constant, self.settings.clamp))
         if self.settings.clamp_until is None:
             return clipped
         return ops.where(self.optimizer.iterations.value <= self.settings.clamp_until, clipped, image)

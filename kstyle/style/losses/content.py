@@ -3,8 +3,11 @@
 All are float32, whatever the precision of the features.
 """
 
+import math
+
 import keras
 
+from kstyle import backend
 from kstyle.backend import Tensor
 
 ops = keras.ops
@@ -25,7 +28,7 @@ def mse(x: Tensor, target: Tensor) -> Tensor:
     >>> float(losses.mse(x, target))
     4.0
     """
-    return ops.mean(ops.square(x - target))
+    return backend.squared_error(x, target) / math.prod(x.shape)
 
 
 def sum_of_squares(x: Tensor, target: Tensor) -> Tensor:
@@ -43,7 +46,7 @@ def sum_of_squares(x: Tensor, target: Tensor) -> Tensor:
     >>> float(losses.sum_of_squares(x, target))
     48.0
     """
-    return ops.sum(ops.square(x - target))
+    return backend.squared_error(x, target)
 
 
 def half_sum_of_squares(x: Tensor, target: Tensor) -> Tensor:
@@ -98,13 +101,3 @@ def relative(x: Tensor, target: Tensor) -> Tensor:
     4.0
     """
     return mse(x, target) / (ops.mean(ops.square(target)) + 1e-12)
-
-
-# f(features, target features), both (1, H, W, C) float32.
-CONTENT_LOSSES = {
-    "mse": mse,
-    "sum": sum_of_squares,
-    "half_sum": half_sum_of_squares,
-    "half_root": half_root,
-    "relative": relative,
-}

@@ -14,10 +14,10 @@ from kstyle.style.losses.scalings import GRAM_SCALINGS
 ops = keras.ops
 
 
-def sum_of_products(features, weights):
-    """Σ w f fᵀ over positions of (1, H, W, C), each with its weight: (1, H, W, 1), or None: 1."""
+def sum_of_products(features, weights, scale=1.0):
+    """scale · Σ w f fᵀ over positions of (1, H, W, C), each with its weight: (1, H, W, 1), or None: 1."""
     roots = None if weights is None else ops.cast(ops.sqrt(weights), features.dtype)
-    return backend.gram(features, roots)
+    return backend.gram(features, roots, scale)
 
 
 def scaled_gram(features: Tensor, scaling: str, shift: float = 0.0, weights: Tensor | None = None) -> Tensor:
@@ -41,7 +41,7 @@ def scaled_gram(features: Tensor, scaling: str, shift: float = 0.0, weights: Ten
     positions = features.shape[1] * features.shape[2]
     if shift:
         features = features + shift
-    return sum_of_products(features, weights) * scale_of(scaling, channels, positions)
+    return sum_of_products(features, weights, scale_of(scaling, channels, positions))
 
 
 def gram_loss(
@@ -68,16 +68,17 @@ def gram_loss(
     >>> float(losses.gram_loss(features, target, "elements", pixels=64 * 64))
     2.25
     """
-    gram = scaled_gram(features, scaling, shift, weights)
-    return gram_distance(gram, target, scaling, features.shape[1] * features.shape[2], pixels)
+    distance = backend.squared_error(scaled_gram(features, scaling, shift, weights), target)
+    square = ops.sum(ops.square(target)) if scaling == "relative" else None
+    return distance * factor_of(scaling, features.shape[-1], features.shape[1] * features.shape[2], pixels, square)
 
 
-def gram_distance(gram, target, scaling, positions, pixels):
-    """`gram_loss` of a Gram matrix that is computed and scaled already."""
-    distance = ops.sum(ops.square(gram - target))
+def factor_of(scaling, channels, positions, pixels, square):
+    """What the sum of squared differences of scaled Gram matrices is multiplied by; square: the target's own sum of
+    squares, which `"relative"` alone looks at."""
     if scaling == "relative":
-        return distance / (ops.sum(ops.square(target)) + 1e-12)
-    return distance * GRAM_SCALINGS[scaling].weight(gram.shape[0], positions, pixels)
+        return 1 / (square + 1e-12)
+    return GRAM_SCALINGS[scaling].weight(channels, positions, pixels)
 
 
 def scale_of(scaling, channels, positions):

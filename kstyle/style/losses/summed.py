@@ -11,7 +11,7 @@ import keras
 
 from kstyle import backend
 from kstyle.style.losses import transport
-from kstyle.style.losses.gram import gram_distance, scale_of, sum_of_products
+from kstyle.style.losses.gram import factor_of, scale_of, sum_of_products
 from kstyle.style.losses.moments import rows, weighed_rows
 from kstyle.style.losses.scalings import GRAM_LOSSES
 
@@ -45,7 +45,9 @@ def _gram(scaling):
         return total * scale_of(scaling, total.shape[0], positions)
 
     def loss(totals, target, term, positions, pixels, about):
-        return gram_distance(scaled(totals[0], positions), target, scaling, positions, pixels)
+        matrix, square = target
+        factor = factor_of(scaling, matrix.shape[0], positions, pixels, square)
+        return factor * backend.squared_error(scaled(totals[0], positions), matrix)
 
     def kept(totals, term, positions, about):
         return term.target_factor * scaled(totals[0], positions)

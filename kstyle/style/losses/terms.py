@@ -15,17 +15,20 @@ All means and sums are weighted. Everything is float32 and differentiable, with 
 and where nothing varies.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 
+from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.style.losses import patches, transport
-from kstyle.style.losses.gram import gram_loss, scaled_gram
+from kstyle.style.losses.gram import factor_of, scaled_gram
 from kstyle.style.losses.moments import at_ranks, batch_norm_loss, histogram_loss, mean_and_deviation, quantiles, rows
-from kstyle.style.losses.positions import Look
+from kstyle.style.losses.positions import Features, Look
 from kstyle.style.losses.scalings import GRAM_LOSSES
+from kstyle.style.losses.summed import CONTENT_SUMMED
 
 ops = keras.ops
 
@@ -79,10 +82,11 @@ class Kind:
     Attributes:
         look: (features, Look) -> what is compared.
         keep: that of a style -> its statistics, a tensor or a tuple of them.
-        distance: (that of the picture, target, term, pixels) -> scalar.
+        distance: (that of the picture, target, term) -> scalar.
         blended: statistics may be averaged over styles; if not, losses are.
         ready: the statistics' mean, or those of one style -> target.
         joint: all layers at once, and not each by itself.
+        factor: (that of the picture, target, pixels) -> what the distance is multiplied by, a number.
         match: (that of a guide, target) -> the target proper, for a term that looks for its matches once (`matched`).
     """
 
@@ -92,15 +96,16 @@ class Kind:
     blended: bool = True
     ready: Callable = _same
     joint: bool = False
+    factor: Callable = lambda seen, target, pixels: 1.0
     match: Callable | None = None
 
 
 def _simply(distance):
-    return lambda seen, target, term, pixels: distance(seen, target)
+    return lambda seen, target, term: distance(seen, target)
 
 
 def _of_weighed(distance):
-    return lambda seen, target, term, pixels: distance(seen[0], target, seen[1])
+    return lambda seen, target, term: distance(seen[0], target, seen[1])
 
 
 def _gram(scaling):
@@ -110,10 +115,19 @@ def _gram(scaling):
             return look.term.target_factor * scaled_gram(features, scaling, look.term.shift, weights)
         return features, weights
 
-    def distance(seen, target, term, pixels):
-        return gram_loss(seen[0], target, scaling, pixels, term.shift, seen[1])
+    def ready(matrix):
+        # Looked at once, so that no step sums it up again.
+        square = ops.convert_to_numpy(ops.sum(ops.square(matrix))) if scaling == "relative" else 0
+        return matrix, float(square)
 
-    return Kind(look, _same, distance)
+    def distance(seen, target, term):
+        return backend.squared_error(scaled_gram(seen[0], scaling, term.shift, seen[1]), target[0])
+
+    def factor(seen, target, pixels):
+        _, height, width, channels = seen[0].shape
+        return factor_of(scaling, channels, height * width, pixels, target[1])
+
+    return Kind(look, _same, distance, ready=ready, factor=factor)
 
 
 KINDS = {
@@ -201,8 +215,9 @@ def matched(term, guide, reached, positions, regions=None):
     return [(share, _frozen(kind.match(kind.look(guide, look), aim))) for (share, aim), look in zip(reached, looks)]
 
 
-def distance(term, features, reached, positions, pixels, regions=None):
-    """How far a picture is from a target, weighted by layers: a float32 scalar.
+def distances(term, features, reached, positions, pixels, regions=None):
+    """How far a picture is from a target: [(factor, float32 scalar), …], whose products add up to the loss. Only the
+    scalars are computed: all that they are multiplied by is numbers, and put together before.
 
     Args:
         term, positions: as for `target`.
@@ -219,18 +234,37 @@ def distance(term, features, reached, positions, pixels, regions=None):
         return _by_layer(kind, term, lambda f: kind.look(f, look), features)
 
     everywhere = see(None) if regions is None else None
-    total = 0.0
+    found = []
     for (share, aim), region in zip(reached, regions or [None] * len(reached)):
         if not share:
             continue
         seen = everywhere if regions is None else see(region)
         share = share * region.share if region else share
         if kind.joint:
-            loss = kind.distance(seen, aim, term, pixels)
+            each = [(share, seen, aim)]
         else:
-            loss = sum(w * kind.distance(seen[tap], aim[tap], term, pixels) for tap, w in term.layers.items())
-        total = total + (loss if share == 1 else share * loss)
-    return total
+            each = [(share * weight, seen[tap], aim[tap]) for tap, weight in term.layers.items()]
+        found += [
+            (weight * kind.factor(one, goal, pixels), kind.distance(one, goal, term)) for weight, one, goal in each
+        ]
+    return found
+
+
+def content_distances(content, features, target, squares, positions):
+    """As `distances`, of the content; squares: {tap: the target's mean square}, which one loss looks at."""
+    if content.loss == "self_similarity":
+        target = Features(target, features.shape)
+        pair = [positions.columns(f, content.layers, content.samples) for f in (features, target)]
+        return [(1.0, transport.self_similarity(*pair))]
+    found = []
+    for tap, weight in content.layers.items():
+        pair = ops.cast(features[tap], "float32"), target[tap]
+        if content.own_loss is not None:
+            found.append((weight, content.own_loss(*pair)))
+        else:
+            factor = CONTENT_SUMMED[content.loss](1.0, math.prod(target[tap].shape), squares.get(tap))
+            found.append((weight * factor, backend.squared_error(*pair)))
+    return found
 
 
 def _by_layer(kind, term, function, features):
@@ -262,4 +296,6 @@ def _mean(kept, blend, joint):
 def _frozen(value):
     if isinstance(value, dict):
         return {key: _frozen(one) for key, one in value.items()}
-    return tuple(map(_frozen, value)) if isinstance(value, tuple) else ops.stop_gradient(value)
+    if isinstance(value, tuple):
+        return tuple(map(_frozen, value))
+    return value if isinstance(value, float) else ops.stop_gradient(value)

@@ -8,8 +8,7 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import Tensor
-from kstyle.style.losses import terms, transport
-from kstyle.style.losses.content import CONTENT_LOSSES
+from kstyle.style.losses import terms
 from kstyle.style.losses.positions import Features, Positions
 from kstyle.style.losses.scalings import PIXELS
 from kstyle.style.losses.total_variation import TV_LOSSES, out_of_range
@@ -24,15 +23,16 @@ def features_of(extractor, image):
     return Features({**extractor(image), PIXELS: image[None]}, tuple(image.shape[:2]))
 
 
-def _content_loss(content, features, target, positions):
-    if content.loss == "self_similarity":
-        target = Features(target, features.shape)
-        pair = [positions.columns(f, content.layers, content.samples) for f in (features, target)]
-        return transport.self_similarity(*pair)
-    function = content.own_loss or CONTENT_LOSSES[content.loss]
-    return sum(
-        weight * function(ops.cast(features[tap], "float32"), target[tap]) for tap, weight in content.layers.items()
-    )
+def _summed(weighed):
+    """(total, {name: its share}) of [(name, factor, scalar), …], those of a name one after another: few operations,
+    however many there are."""
+    names = [name for name, _, _ in weighed]
+    values = ops.stack([value for _, _, value in weighed]) * backend.constant([factor for _, factor, _ in weighed])
+    parts = {}
+    for name in dict.fromkeys(names):
+        first, count = names.index(name), names.count(name)
+        parts[name] = values[first] if count == 1 else ops.sum(values[first : first + count])
+    return ops.sum(values), parts
 
 
 class Objective:
@@ -74,6 +74,10 @@ class Objective:
         self._content_target, self._style_target = content_target, style_target
         self._seed, self._regions = seed, regions
         self._anchor = anchor and (*map(ops.convert_to_tensor, anchor[:2]), anchor[2])
+        self._squares = {}
+        if settings.content.loss == "relative":  # looked at once, so that no step computes them again
+            means = {tap: ops.mean(ops.square(goal)) for tap, goal in content_target.items()}
+            self._squares = {tap: float(ops.convert_to_numpy(mean)) for tap, mean in means.items()}
         self._style_terms = {name: term for name, term in settings.style_terms.items() if term.weight}
         sampling = [term for term in self._style_terms.values() if term.loss in terms.SAMPLING]
         self.redraws = settings.content.loss == "self_similarity" or any(term.redraw for term in sampling)
@@ -104,20 +108,20 @@ class Objective:
         return bool(self.settings.tv.weight or self.settings.range.weight or self._anchor is not None)
 
     def __call__(self, image: Tensor, step: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = self.parts(features_of(self.extractor, units.from_space(image, self.settings.space)), image, step)
-        return sum(parts.values()), parts
+        return self.seen(features_of(self.extractor, units.from_space(image, self.settings.space)), image, step)
 
-    def parts(self, features: Features, image: Tensor, step: Tensor | None = None) -> dict[str, Tensor]:
-        """The weighted terms by name, of a picture whose `Features` are known."""
-        settings, positions, parts = self.settings, Positions(self._seed, step), {}
+    def seen(self, features: Features, image: Tensor, step: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same of a picture whose `Features` are known."""
+        content, positions, weighed = self.settings.content, Positions(self._seed, step), []
         height, width = features.shape
-        if settings.content.weight:
-            reached = _content_loss(settings.content, features, self._content_target, positions)
-            parts["content"] = settings.content.weight * reached
+        if content.weight:
+            found = terms.content_distances(content, features, self._content_target, self._squares, positions)
+            weighed += [("content", content.weight * factor, value) for factor, value in found]
         for name, term in self._style_terms.items():
-            reached = terms.distance(term, features, self._style_target[name], positions, height * width, self._regions)
-            parts[name] = term.weight * reached
-        return {**parts, **self.of_pixels(image)}
+            goal = self._style_target[name]
+            found = terms.distances(term, features, goal, positions, height * width, self._regions)
+            weighed += [(name, term.weight * factor, value) for factor, value in found]
+        return _summed([*weighed, *((name, 1.0, value) for name, value in self.of_pixels(image).items())])
 
     def of_pixels(self, image: Tensor) -> dict[str, Tensor]:
         """The weighted terms that need no network: of neighbouring pixels, of the range, of the anchor."""
@@ -157,9 +161,9 @@ class Together:
         layers = {tap: ops.split(f, count, axis=0) for tap, f in {**first.extractor(rgb), PIXELS: rgb}.items()}
         each = ops.split(images, count, axis=0)
         found = [
-            own.parts(Features({tap: parts[i] for tap, parts in layers.items()}, shape), each[i][0], step)
+            own.seen(Features({tap: parts[i] for tap, parts in layers.items()}, shape), each[i][0], step)
             for i, own in enumerate(self._objectives)
         ]
-        totals = ops.stack([sum(parts.values()) for parts in found])
-        parts = {name: ops.stack([parts[name] for parts in found]) for name in found[0]}
+        totals = ops.stack([total for total, _ in found])
+        parts = {name: ops.stack([parts[name] for _, parts in found]) for name in found[0][1]}
         return ops.sum(totals), {"loss": totals, **parts}

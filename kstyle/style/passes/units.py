@@ -34,4 +34,6 @@ def from_space(values, space):
     inverse = np.asarray(1 / factor, "float32")
     if isinstance(values, np.ndarray):
         return (values - np.float32(offset)) * inverse
-    return (values - backend.constant(offset)) * backend.constant(inverse)
+    if np.any(offset):
+        return backend.affine(values, backend.constant(inverse), backend.constant(-offset * inverse))
+    return values * float(inverse)

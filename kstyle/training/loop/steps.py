@@ -35,11 +35,7 @@ class Normalise:
         return _alike(self._scale / 255, self._shift)
 
     def _affine(self, images, scale, shift):
-        images = ops.cast(images, "float32")
-        scale, shift = _alike(scale, shift)
-        if isinstance(scale, float):
-            return images * scale + shift
-        return images * backend.constant(scale) + backend.constant(shift)
+        return backend.affine(ops.convert_to_tensor(images), *map(backend.constant, _alike(scale, shift)))
 
 
 def _alike(scale, shift):
@@ -104,7 +100,7 @@ class TrainStep:
         return {"totals": [self.totals]} | ({"metrics": self.aim.variables} if self.aim.metrics else {})
 
     def _step(self, images, labels, seed, strength, mix):
-        targets = ops.one_hot(labels, self.classes)
+        targets = backend.one_hot(ops.convert_to_tensor(labels), self.classes)
         if self.augment is None:
             x = self.normalise(images)
         else:
@@ -127,7 +123,7 @@ class TrainStep:
                 total, grads = total + sums["sums"], backend.add_scaled(grads, share, found)
         total, grads = self._summed(total, grads)
         self._apply(grads)
-        self.totals.assign(self.totals.value + total)
+        backend.update([self.totals], 1.0, [total], 1.0)
 
     def _part(self, x, targets):
         """Sums and gradients of the mean loss of some pictures."""
@@ -142,15 +138,18 @@ class TrainStep:
         logits = ops.cast(self.model(x, training=True), "float32")
         smoothing = self.settings.loss.label_smoothing
         aims = targets * (1 - smoothing) + smoothing / self.classes if smoothing else targets
-        if self.aim.given is None:
-            losses = -ops.sum(aims * ops.log_softmax(logits), axis=-1)
+        weights = None
+        if self.class_weights is not None:
+            weights = ops.sum(targets * backend.constant(self.class_weights), axis=-1)
+        if self.aim.given is None:  # summed over classes and pictures at once
+            aims = aims if weights is None else aims * weights[:, None]
+            gain = backend.inner(*(ops.reshape(each, (-1,)) for each in (aims, ops.log_softmax(logits))))
         else:
             losses = self.aim.losses(aims, logits)
-        if self.class_weights is not None:
-            losses = losses * ops.sum(targets * backend.constant(self.class_weights), axis=-1)
-        right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.argmax(targets, axis=-1)), "float32")
-        sums = ops.stack([ops.sum(losses), ops.sum(right), ops.cast(x.shape[0], "float32")])
-        return ops.mean(losses), {"sums": sums, "logits": logits} if self.aim.metrics else {"sums": sums}
+            gain = -ops.sum(losses if weights is None else losses * weights)
+        count = x.shape[0]
+        sums = ops.stack([-gain, backend.hits(logits, targets), backend.constant(count)])
+        return gain * (-1 / count), {"sums": sums, "logits": logits} if self.aim.metrics else {"sums": sums}
 
 
 class Predictor:

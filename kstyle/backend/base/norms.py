@@ -1,0 +1,53 @@
+"""Moving variances of batch normalisation on torch, brought to Keras' convention for all layers of a step at once."""
+
+import contextlib
+
+import torch
+
+
+class Moving:
+    """torch's kernel moves a variance by that of a sample, n / (n - 1) of the batch's, which Keras takes. Where v was
+    before and v' is after the kernel, momentum M, Keras' is v' (n - 1) / n + v M / n.
+
+    Within `step` that is done at its end, in four kernels for a whole network; elsewhere layer by layer.
+    """
+
+    def __init__(self):
+        self._within, self._seen, self._copies, self._moved = False, [], {}, []
+
+    @contextlib.contextmanager
+    def step(self, seen):
+        """seen: a list that stays the same from step to step, of the variables that were moved in the last one."""
+        self._within, self._seen, self._moved = True, [], []
+        copies = torch._foreach_mul([each.value.data for each in seen], 1.0) if seen else []
+        self._copies = dict(zip(map(id, seen), copies))
+        try:
+            yield
+            self._settle()
+            seen[:] = self._seen
+        finally:
+            self._within, self._copies, self._moved = False, {}, []
+
+    def before(self, variable):
+        """To be called before the kernel; what it gives belongs to `after`."""
+        if any(each is variable for each, *_ in self._moved):  # a layer that is called again moves on from there
+            self._settle()
+        copy = self._copies.pop(id(variable), None)
+        return variable.value.data.clone() if copy is None else copy
+
+    def after(self, variable, before, momentum, count):
+        self._moved.append((variable, before, momentum, count))
+        self._seen.append(variable)
+        if not self._within:
+            self._settle()
+
+    def _settle(self):
+        if self._moved:
+            values = [variable.value.data for variable, *_ in self._moved]
+            before = [copy for _, copy, *_ in self._moved]
+            torch._foreach_mul_(values, [(count - 1) / count for *_, count in self._moved])
+            torch._foreach_mul_(before, [momentum / count for *_, momentum, count in self._moved])
+            torch._foreach_add_(values, before)
+            self._moved = []
+        if not self._within:
+            self._seen = []
