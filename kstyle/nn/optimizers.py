@@ -143,6 +143,18 @@ def get(
     )
 
 
+def built(optimizer, variables):
+    """An optimiser built on variables. What it keeps of each lies in memory in the variable's own order: only then one
+    kernel updates all of them."""
+    optimizer.build(variables)
+    for variable in variables:
+        own = f"{variable.path.replace('/', '_')}_"
+        for kept in optimizer.variables:
+            if kept.name.startswith(own) and tuple(kept.shape) == tuple(variable.shape):
+                backend.lay_out_like(kept, variable)
+    return optimizer
+
+
 def described(optimizer):
     """An optimiser as settings have it: `{"name": …, argument: value}` of one of Keras' or kstyle's, without what is at
     its default. A name, or a mapping, is returned as it is.
