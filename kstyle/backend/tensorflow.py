@@ -91,6 +91,7 @@ update = portable.update
 reseed = portable.reseed
 placed = portable.placed
 sample_affine = None
+depthwise_conv2d = None
 
 
 class Random(portable.Random):
