@@ -83,7 +83,7 @@ def check_parts(model, lean=False):
     ("name", "options"),
     [
         ("resnet18", {}), ("vgg16", {}), ("vgg19", {"head": "gap"}), ("alexnet", {}), ("caffenet", {}),
-        ("squeezenet1.1", {}), ("squeezenet1.1", {"head": "gap"}),
+        ("squeezenet1.1", {}), ("squeezenet1.1", {"head": "gap"}), ("efficientnet_lite2", {}),
     ],
 )  # fmt: skip
 def test_parts_are_the_networks(name, options):
@@ -128,6 +128,7 @@ def test_normalisation_of_each_source():
     assert np.allclose(seen("vgg16", "raw"), pixel)
     assert np.allclose(seen("mobilenet_v2"), pixel / 127.5 - 1)
     assert np.allclose(seen("efficientnet_b0"), seen("resnet18", "torch"))
+    assert np.allclose(seen("efficientnet_lite0"), (pixel - 127) / 128)
     with pytest.raises(UsageError, match="of mnist_cnn no pretrained weights are known"):
         seen("mnist_cnn")
 
@@ -187,6 +188,7 @@ def test_frozen_layers_do_not_move(part):
         ("resnet18", "head", 32, {"stem": "small", "dropout": 0.5}, (512,)),
         pytest.param("squeezenet1.1", "head", 40, {}, (2, 2, 512), marks=torch_only),
         ("squeezenet1.1", "fire9", 40, {"head": "gap"}, (2, 2, 512)),
+        ("efficientnet_lite0", "block7", 40, {}, (2, 2, 192)),
         pytest.param("densenet121", "denseblock4", 32, {}, (2, 2, 1024), marks=torch_only),
     ],
 )

@@ -109,6 +109,7 @@ class Network:
         smallest: pixels a side below which its strides and pools leave nothing: a number, or `function(options)`.
         size: side of the pictures it was trained on, in pixels.
         resize: what the short side was brought to before the middle `size` × `size` was taken.
+        resample: how, `"bilinear"` or `"bicubic"`; for its own ImageNet head. Trainings are bilinear.
         preprocessing: of the weights that are looked for first, a key of
             `kstyle.models.preprocessing.PREPROCESSINGS`. None: it has no pretrained weights.
         parts: {name: patterns (`fnmatch`) of layers}, from the pictures to the logits, the last one `"head"`, which is
@@ -139,6 +140,7 @@ class Network:
     smallest: int | Callable[[dict[str, Any]], int] = 1
     size: int | None = None
     resize: int | None = None
+    resample: str = "bilinear"
     preprocessing: str | None = None
     parts: dict[str, Any] = field(default_factory=dict)
     flattened: tuple[int, int] | None = None

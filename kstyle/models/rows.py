@@ -250,10 +250,10 @@ NETWORKS = (
     ),
     *(
         Network(
-            name, build=f"{_CODE}efficientnet_lite:{name}", options={**_plain(dropout), **_normalised(0.99, 1e-3, True)},
-            smallest=32, size=size, resize=round(size * 256 / 224), preprocessing="efficientnet-lite",
+            name, build=f"{_CODE}efficientnet_lite:{name}", smallest=32, size=size, resize=round(size * 256 / 224),
+            options={**_plain(dropout), **_normalised(0.99, 1e-3, True)}, preprocessing="efficientnet-lite",
             parts=_EFFICIENTNET_BLOCKS, weights={"google": _packaged(name, sha256)},
-            torch=f"{_CODE}efficientnet_lite:in_torch",
+            torch=f"{_CODE}efficientnet_lite:in_torch", resample="bicubic",
         )
         for name, size, dropout, sha256 in (
             ("efficientnet_lite0", 224, 0.2, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),

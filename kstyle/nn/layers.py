@@ -89,8 +89,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
 
 def _padding(layer, shape):
-    """Pixels of zeros around pictures of a shape, (B, H, W, C), as Keras' `padding` has them: a number for all sides, or
-    (top, bottom, left, right)."""
+    """Pixels of zeros that Keras' `padding` puts around pictures (B, H, W, C): a number for all sides, or (top, bottom,
+    left, right)."""
     if layer.padding == "valid":
         return 0
     sides = []
