@@ -49,7 +49,8 @@ def shake(model):
             layer.set_weights([rng.uniform(0.5, 1.5, v.shape) for v in layer.get_weights()])
         elif not isinstance(layer, keras.layers.Normalization):
             # Of a kernel √(2 / inputs), of a bias little.
-            deviations = [(2 / v[..., 0].size) ** 0.5 if v.ndim > 1 else 0.1 for v in layer.get_weights()]
+            inputs = (slice(None), slice(None), 0) if isinstance(layer, keras.layers.DepthwiseConv2D) else (..., 0)
+            deviations = [(2 / v[inputs].size) ** 0.5 if v.ndim > 1 else 0.1 for v in layer.get_weights()]
             layer.set_weights([rng.normal(0, d, v.shape) for d, v in zip(deviations, layer.get_weights())])
     return model
 
