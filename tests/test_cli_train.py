@@ -180,6 +180,7 @@ def test_recipes(run):
     [
         (["train", "digit_cnn"], 2, "Unknown recipe 'digit_cnn'. Did you mean 'digits_cnn'?"),
         (["train"], 2, "Which recipe? Known: "),
+        (["train", "RUN"], 2, "is a run. --resume --run goes on with it"),
         (["train", "--resume"], 2, "--resume needs --run DIR"),
         (["train", "--resume", "--run", "nowhere"], 2, "nowhere holds no run to go on with"),
         (["train", "digits_cnn", "--set", "epochs"], 2, "--set expects key=value"),
@@ -188,6 +189,8 @@ def test_recipes(run):
         (["evaluate", "nowhere"], 1, "nowhere is no run folder"),
         (["evaluate", "RUN", "--sheet", "s.gif"], 1, "s.gif: expected a name that ends in .png or .jpg"),
         (["predict", "nowhere", "a.png"], 1, "nowhere is no run folder"),
+        (["predict", "efficientnet_lit0", "a.png"], 2, "Did you mean 'efficientnet_lite0'?"),
+        (["predict", "mnist_cnn", "a.png"], 2, "mnist_cnn names nothing before it is trained"),
         (["predict", "RUN"], 2, "FILE|DIR"),
         (["predict", "RUN", "."], 2, "No picture in ."),
         (["predict", "RUN", "a.png", "--json", "--csv"], 2, "choose one"),

@@ -208,6 +208,7 @@ def test_preprocessing():
         "caffe-256": [64 - 103.939, 128 - 116.779, 256 - 123.68],
         "torch": [(1 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0.25 - 0.406) / 0.225],
         "tf": [1, 0, -0.5],
+        "efficientnet-lite": [1, 0.5 / 128, (63.75 - 127) / 128],
         "raw": [255, 127.5, 63.75],
     }
     assert set(expected) == set(PREPROCESSINGS)

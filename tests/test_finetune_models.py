@@ -49,7 +49,8 @@ def shake(model):
             layer.set_weights([rng.uniform(0.5, 1.5, v.shape) for v in layer.get_weights()])
         elif not isinstance(layer, keras.layers.Normalization):
             # Of a kernel √(2 / inputs), of a bias little.
-            deviations = [(2 / v[..., 0].size) ** 0.5 if v.ndim > 1 else 0.1 for v in layer.get_weights()]
+            inputs = (slice(None), slice(None), 0) if isinstance(layer, keras.layers.DepthwiseConv2D) else (..., 0)
+            deviations = [(2 / v[inputs].size) ** 0.5 if v.ndim > 1 else 0.1 for v in layer.get_weights()]
             layer.set_weights([rng.normal(0, d, v.shape) for d, v in zip(deviations, layer.get_weights())])
     return model
 
@@ -83,7 +84,7 @@ def check_parts(model, lean=False):
     ("name", "options"),
     [
         ("resnet18", {}), ("vgg16", {}), ("vgg19", {"head": "gap"}), ("alexnet", {}), ("caffenet", {}),
-        ("squeezenet1.1", {}), ("squeezenet1.1", {"head": "gap"}),
+        ("squeezenet1.1", {}), ("squeezenet1.1", {"head": "gap"}), ("efficientnet_lite2", {}),
     ],
 )  # fmt: skip
 def test_parts_are_the_networks(name, options):
@@ -128,6 +129,7 @@ def test_normalisation_of_each_source():
     assert np.allclose(seen("vgg16", "raw"), pixel)
     assert np.allclose(seen("mobilenet_v2"), pixel / 127.5 - 1)
     assert np.allclose(seen("efficientnet_b0"), seen("resnet18", "torch"))
+    assert np.allclose(seen("efficientnet_lite0"), (pixel - 127) / 128)
     with pytest.raises(UsageError, match="of mnist_cnn no pretrained weights are known"):
         seen("mnist_cnn")
 
@@ -187,6 +189,7 @@ def test_frozen_layers_do_not_move(part):
         ("resnet18", "head", 32, {"stem": "small", "dropout": 0.5}, (512,)),
         pytest.param("squeezenet1.1", "head", 40, {}, (2, 2, 512), marks=torch_only),
         ("squeezenet1.1", "fire9", 40, {"head": "gap"}, (2, 2, 512)),
+        ("efficientnet_lite0", "block7", 40, {}, (2, 2, 192)),
         pytest.param("densenet121", "denseblock4", 32, {}, (2, 2, 1024), marks=torch_only),
     ],
 )

@@ -53,6 +53,23 @@ def test_conv_is_keras_conv(size, padding, strides, bias, activation):
     assert_same(ours, theirs, x)
 
 
+@pytest.mark.parametrize("size", [(9, 8), (8, 7)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "bias", "activation"), [(3, 1, True, None), (3, 2, False, None), (5, 2, True, "tanh")]
+)
+def test_depthwise_conv_is_keras_conv(size, padding, kernel, strides, bias, activation):
+    """Failure: MobileNet's and EfficientNet's features are others than they were trained with."""
+    options = {"strides": strides, "padding": padding, "use_bias": bias, "activation": activation}
+    ours = layers.DepthwiseConv2D(kernel, **options)
+    theirs = keras.layers.DepthwiseConv2D(kernel, data_format="channels_last", **options)
+    x = picture(*size)
+    ours.build(x.shape), theirs.build(x.shape)
+    give_random_weights(ours, theirs)
+    assert_same(ours, theirs, x)
+    assert tuple(ours(keras.Input((*size, 5))).shape[1:]) == ours(x).shape[1:]
+
+
 @pytest.mark.parametrize(("strides", "kernel"), [(1, 3), (2, 3), (2, 7), (1, 1)])
 @pytest.mark.parametrize("size", [(9, 8), (12, 11)])
 def test_pad_is_zeros_around(strides, kernel, size):
@@ -98,6 +115,9 @@ def test_conv_refuses_what_it_has_not(arguments):
     """Failure: an option is accepted and ignored."""
     with pytest.raises(ValueError, match=r"use keras\.layers\.Conv2D"):
         Conv2D(4, 3, **arguments)
+    if "groups" not in arguments:
+        with pytest.raises(ValueError, match=r"use keras\.layers\.DepthwiseConv2D"):
+            layers.DepthwiseConv2D(3, **arguments)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7)])
@@ -140,6 +160,10 @@ def test_no_copies_on_torch():
         assert kernel.permute(3, 0, 1, 2).is_contiguous()
     y = layer(picture())
     assert y.is_contiguous()
+    depthwise = layers.DepthwiseConv2D(3, padding="same")
+    depthwise.build(y.shape)
+    depthwise.kernel.assign(RNG.normal(0, 1, (3, 3, 6, 1)).astype("float32"))
+    assert depthwise.kernel.value.permute(2, 3, 0, 1).is_contiguous() and depthwise(y).is_contiguous()
     for kind in ("max", "average"):
         assert Pool2D(kind)(y).is_contiguous()
 

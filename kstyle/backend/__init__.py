@@ -9,6 +9,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `gradients(fn, variables, state)` | `fn(*args) -> (loss, aux)` gives `(loss, aux, gradients)`, may assign `state` |
 | `compile(step, variables)` | `step(*args)` that reads and assigns `variables`, compiled where that pays |
 | `conv2d`, `max_pool`, `avg_pool` | NHWC in, NHWC out, without copies of the activations |
+| `depthwise_conv2d` | likewise, a filter for each channel; None where `keras.ops` compiles to as much |
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
 | `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be, perhaps in place |
 | `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |
@@ -16,6 +17,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `Random(seed)` | `uniform`, `normal`, `integers`, `permutation`, inside compiled steps too |
 | `reseed(number)` | sets what dropout draws from where that is a global generator and not saved with the model |
 | `lay_out_kernel(variable)` | stores a convolution kernel the way the convolution reads it |
+| `lay_out_depthwise(variable)` | the same for `depthwise_conv2d`, and only where that is a function |
 | `lay_out_like(variable, other)` | stores a variable as another of its shape is |
 | `gram(features, roots, scale)` | scale · Σ w f fᵀ over positions, accumulated in float32; `roots` of w, or None: 1 |
 | `squared_error(x, target)` | Σ (x − target)², and its gradient, in a kernel each |
@@ -71,6 +73,7 @@ value_and_grad = _framework.value_and_grad
 gradients = _framework.gradients
 compile = _framework.compile
 conv2d = _framework.conv2d
+depthwise_conv2d = _framework.depthwise_conv2d
 max_pool = _framework.max_pool
 avg_pool = _framework.avg_pool
 batch_norm = _framework.batch_norm
@@ -81,6 +84,7 @@ Random = _framework.Random
 reseed = _framework.reseed
 lay_out_kernel = _framework.lay_out_kernel
 lay_out_like = _framework.lay_out_like
+lay_out_depthwise = getattr(_framework, "lay_out_depthwise", None)
 gram = _framework.gram
 squared_error = _framework.squared_error
 affine = _framework.affine

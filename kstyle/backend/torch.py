@@ -87,6 +87,15 @@ def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
     return (F.relu_(y) if activation == "relu" else y).permute(0, 2, 3, 1)
 
 
+def depthwise_conv2d(x, kernel, bias=None, strides=1, padding=0):
+    """kernel: (kh, kw, C, 1), best laid out by `lay_out_depthwise`; the rest as for `conv2d`."""
+    if not isinstance(padding, int):
+        top, bottom, left, right = padding
+        x, padding = F.pad(x, (0, 0, left, right, top, bottom)), 0
+    x, kernel = x.permute(0, 3, 1, 2), kernel.permute(2, 3, 0, 1)
+    return F.conv2d(x, kernel, bias, strides, padding, groups=x.shape[1]).permute(0, 2, 3, 1)
+
+
 def max_pool(x, size, strides, padding=0):
     return F.max_pool2d(x.permute(0, 3, 1, 2), size, strides, padding).permute(0, 2, 3, 1)
 
@@ -164,6 +173,11 @@ def lay_out_kernel(variable):
     parameter = keras_private.stored(variable)
     oihw = parameter.data.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     parameter.data = oihw.permute(2, 3, 1, 0)
+
+
+def lay_out_depthwise(variable):
+    parameter = keras_private.stored(variable)
+    parameter.data = parameter.data.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
 
 
 def gram(features, roots=None, scale=1.0):

@@ -66,7 +66,7 @@ def load_imagenet(model, weights=None, *, progress=None):
     - VGG: torchvision's where the model has the paper's head for 224 px and they can be had; else the convolutions,
       Caffe's or torchvision's, whichever are on this machine.
     - SqueezeNet: Caffe's if they are on this machine, else torchvision's.
-    - Inception, MobileNet, EfficientNet: Keras', without a head.
+    - Inception, MobileNet, EfficientNet: Keras', without a head. EfficientNet-Lite: Google's.
     - `caffenet` from a file only, `vgg19_cifar` the convolutions.
 
     Pictures are RGB whatever the weights: of Caffe's, which want BGR, the first kernel is turned round.
@@ -193,4 +193,6 @@ def load_file(model, path, *, progress=None):
         held = ", ".join(plain(name) for name in names[:3]) or "nothing"
         raise DataError(f"{path}: {model.name} takes a run's weights or PyTorch's; found tensors called {held}.")
     found = weight_files.File(path, str(path), files.sha256(path))
-    return _from_torch(model, checkpoints.read(path), found, "torch")
+    sources = row.weights.values() if row else ()
+    preprocessing = next((each.preprocessing for each in sources if each.cache == "torch"), "torch")
+    return _from_torch(model, checkpoints.read(path), found, preprocessing)

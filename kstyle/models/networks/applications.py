@@ -12,7 +12,7 @@ from kstyle.errors import DataError
 from kstyle.io import checkpoints
 from kstyle.io.files import plain
 from kstyle.models.networks import shape
-from kstyle.nn.layers import BatchNormalization, Conv2D, default_init
+from kstyle.nn.layers import BatchNormalization, Conv2D, DepthwiseConv2D, default_init
 
 layers = keras.layers
 
@@ -52,7 +52,9 @@ _KINDS = {
     layers.Reshape: (("target_shape",), "reshape"),
     layers.Dropout: (("rate", "noise_shape"), "dropout"),
 }  # fmt: skip
-_OURS = {layers.Conv2D: Conv2D, layers.BatchNormalization: BatchNormalization}
+_OURS = {
+    layers.Conv2D: Conv2D, layers.DepthwiseConv2D: DepthwiseConv2D, layers.BatchNormalization: BatchNormalization,
+}  # fmt: skip
 
 
 def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=0.2):

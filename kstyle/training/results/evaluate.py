@@ -19,7 +19,7 @@ from kstyle.io.files import expanded, json_text, listed
 from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
 from kstyle.training.loop import ranks, steps
-from kstyle.training.results import metrics, mistakes, plots
+from kstyle.training.results import metrics, mistakes, plots, pretrained
 from kstyle.training.setup import build, settings
 
 log = logging.getLogger("kstyle")
@@ -165,15 +165,17 @@ def predict(
     paths: Iterable[str | os.PathLike[str] | np.ndarray],
     top: int = 5,
     keep_pictures: bool = True,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """What a run sees in pictures.
+    """What a run, or a network with its ImageNet head, sees in pictures.
 
     Args:
-        folder: of the run.
+        folder: of the run; or the name of a network, which then tells ImageNet's 1000 classes apart.
         paths: picture files; or arrays, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of uint8, or floats in [0, 1].
             Floats from 0 to 255, as `keras.utils.img_to_array` gives, are refused: divide them by 255.
         top: so many classes a picture.
         keep_pictures: whether they are in the result, 150 kB each at 224 px.
+        progress: `progress(done, total or None)` in bytes, during a download of a network's weights.
 
     Returns:
         A list, for each path a dict of `path` (of an array "array" and its place, from 1) and either `predictions`
@@ -181,14 +183,20 @@ def predict(
             saw it), or `error`.
 
     Raises:
-        DataError: it is no run, or its weights are damaged. A picture that cannot be read is no error of the call.
+        DataError: it is no run, its weights are damaged, or a network's cannot be had. A picture that cannot be read is
+            no error of the call.
+        UsageError: a network that has no ImageNet head.
 
     >>> import kstyle
     >>> (seen,) = kstyle.predict("runs/ants", ["bee.jpg"], top=2)  # doctest: +SKIP
     >>> [(guess["class"], guess["probability"]) for guess in seen["predictions"]]  # doctest: +SKIP
     [('bees', 0.97), ('ants', 0.03)]
+    >>> (seen,) = kstyle.predict("efficientnet_lite0", ["tench.jpg"], top=2)  # doctest: +SKIP
+    >>> [guess["class"] for guess in seen["predictions"]]  # doctest: +SKIP
+    ['tench', 'goldfish']
     """
-    _, facts, model, normalise = load(expanded(folder))
+    row = pretrained.network(folder)
+    facts, model, normalise = pretrained.load(row, progress) if row else load(expanded(folder))[1:]
     predictor, found = steps.Predictor(model, normalise), []
     paths = [path if isinstance(path, np.ndarray) else expanded(path) for path in paths]
     given = [(f"array {n}" if isinstance(path, np.ndarray) else path, path) for n, path in enumerate(paths, 1)]
@@ -222,7 +230,7 @@ def read(path, facts):
     """
     size, _, channels = facts["shape"]
     if facts.get("resize"):
-        return opening.centre(path, size, facts["resize"])
+        return opening.centre(path, size, facts["resize"], facts.get("resample", "bilinear"))
     rgb = images.resize(opening.middle(path) / np.float32(255), (size, size))
     if channels == 1:
         rgb = rgb @ np.array([[0.299], [0.587], [0.114]], "float32")  # ITU-R 601, as Pillow's "L"

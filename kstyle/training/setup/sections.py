@@ -18,7 +18,8 @@ ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int
 
 
 class Model(Closed):
-    """`name`: one of `kstyle.models.registry.names("classifier")`; the rest are that network's own options.
+    """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
+        are on this machine, else SqueezeNet 1.1 with a lean head; the rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """

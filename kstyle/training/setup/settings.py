@@ -8,8 +8,10 @@ from pathlib import Path
 from kstyle import config
 from kstyle.errors import UsageError, unknown
 from kstyle.io import runs
-from kstyle.io.files import one_line
+from kstyle.io.files import expanded, one_line
 from kstyle.training.setup.sections import Count, TrainSettings
+
+AUTO = "auto"  # as a network's name in a recipe
 
 
 def load(recipe, overrides=None):
@@ -17,7 +19,7 @@ def load(recipe, overrides=None):
 
     Args:
         recipe: a name that comes with kstyle, the path of a YAML file, a mapping of what such a file says, or what this
-            function gave.
+            function gave; or a folder of photographs, for the recipe `folder` of that folder.
         overrides: {dotted key: value}. `epochs` of a recipe with stages is how many in all: they share them in the
             recipe's proportions.
 
@@ -28,8 +30,9 @@ def load(recipe, overrides=None):
 
     if isinstance(recipe, TrainSettings) and not overrides:
         return recipe
-    shared = functools.partial(_share_epochs, overrides=overrides or {})
-    checked, where = config.load("train", TrainSettings, recipe, overrides, shared)
+    read, overrides = _of_a_folder(recipe, overrides or {})
+    adjust = functools.partial(_adjusted, overrides=overrides)
+    checked, where = config.load("train", TrainSettings, read, overrides, adjust)
     if "dtype" in checked.model.options:
         raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
     # The number of classes and the size are the data's: these are some that every network takes.
@@ -42,7 +45,39 @@ def load(recipe, overrides=None):
         if name not in known:
             raise unknown(kind, name, known)
     checked._called = "recipe" if isinstance(recipe, Mapping) else os.fsdecode(recipe)
+    if read is not recipe:
+        checked._called = os.path.abspath(checked.data.path)
     return checked
+
+
+def _of_a_folder(recipe, overrides):
+    """`(recipe, overrides)`, and where a folder is named in place of a recipe, the recipe `folder` of what is in it."""
+    if not isinstance(recipe, (str, os.PathLike)) or os.fspath(recipe) in config.names("train"):
+        return recipe, overrides
+    path = expanded(recipe)
+    if not os.path.isdir(path):
+        return recipe, overrides
+    if os.path.exists(os.path.join(path, "run.json")):
+        raise UsageError(f"{one_line(recipe)} is a run. --resume --run goes on with it; its recipe.yaml makes it anew.")
+    return "folder", {"data.path": path, **overrides}
+
+
+def _adjusted(settings, overrides):
+    """The settings of a file, changed by `overrides`, with what is left open in them settled."""
+    model = settings.get("model")
+    if isinstance(model, dict) and model.get("name") == AUTO:
+        settings = {**settings, "model": {**model, **_network_at_hand()}}
+    return _share_epochs(settings, overrides)
+
+
+def _network_at_hand():
+    """What `model.name: auto` stands for: EfficientNet-Lite0 where its weights are on this machine, else SqueezeNet,
+    whose weights are found or downloaded."""
+    from kstyle.models import registry, weights
+
+    if weights.at_hand(registry.get("efficientnet_lite0")):
+        return {"name": "efficientnet_lite0"}
+    return {"name": "squeezenet1.1", "head": "gap"}
 
 
 def _share_epochs(settings, overrides):
