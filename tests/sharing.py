@@ -17,7 +17,7 @@ from pictures import example
 
 from kstyle import cli
 from kstyle.backend import distribute
-from kstyle.cli.common import launch
+from kstyle.backend.by_torch import launch
 from kstyle.models import features
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings

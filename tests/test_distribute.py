@@ -240,7 +240,7 @@ def test_a_rank_has_the_gpu_of_its_number(monkeypatch):
 
 def test_who_is_at_fault():
     """Failure: a user is told of the rank that was ended because of another."""
-    from kstyle.cli.common import launch
+    from kstyle.backend.by_torch import launch
 
     def ended(*codes):
         return {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}

@@ -14,7 +14,7 @@ import pytest
 from keras import ops
 
 from kstyle import backend
-from kstyle.backend import exchange
+from kstyle.backend.by_torch import exchange
 from kstyle.errors import DataError, UsageError
 from kstyle.io import checkpoints, runs
 from kstyle.nn import layers

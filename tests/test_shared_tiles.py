@@ -11,7 +11,7 @@ import pytest
 from pictures import SHALLOW
 
 from kstyle import backend
-from kstyle.cli.common import launch
+from kstyle.backend.by_torch import launch
 from kstyle.errors import UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer

@@ -25,7 +25,7 @@ def asked(devices, jax=True):
         UsageError: it is one of several already, and nobody here has started it; or the backend cannot.
     """
     from kstyle.backend import distribute
-    from kstyle.cli.common import launch
+    from kstyle.backend.by_torch import launch
 
     if launch.LAUNCHER in os.environ:
         return False
@@ -42,8 +42,8 @@ def asked(devices, jax=True):
 
 def start(devices, again, **more):
     """Runs this command line as so many ranks. Returns the exit code; arguments and errors as
-    `kstyle.cli.common.launch.launch`."""
-    from kstyle.cli.common import launch
+    `kstyle.backend.by_torch.launch.launch`."""
+    from kstyle.backend.by_torch import launch
 
     return launch.launch(click.get_current_context().find_object(tuple), devices, again, **more)
 
@@ -53,7 +53,7 @@ def one_of_several():
     """For a process that is one of several ranks: whoever started it, and the first rank, speak for it. Alone it does
     nothing."""
     from kstyle.backend import distribute
-    from kstyle.cli.common import launch
+    from kstyle.backend.by_torch import launch
 
     launcher = os.environ.get(launch.LAUNCHER)
     if distribute.world() == 1:

@@ -10,7 +10,8 @@ import numpy as np
 
 import kstyle
 from kstyle import backend
-from kstyle.backend import exchange, keras_private
+from kstyle.backend import keras_private
+from kstyle.backend.by_torch import exchange
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import checkpoints, names, runs
 from kstyle.io.files import expanded

@@ -1,0 +1,1 @@
+"""What only PyTorch does: files for other programs, and starting ranks."""
