@@ -250,7 +250,7 @@ NETWORKS = (
     ),
     *(
         Network(
-            name, build=f"{_CODE}efficientnet_lite:{name}", smallest=32, size=size, resize=round(size * 256 / 224),
+            name, build=f"{_CODE}efficientnet_lite:{name}", smallest=32, size=size, resize=size + 32,
             options={**_plain(dropout), **_normalised(0.99, 1e-3, True)}, preprocessing="efficientnet-lite",
             parts=_EFFICIENTNET_BLOCKS, weights={"google": _packaged(name, sha256)},
             torch=f"{_CODE}efficientnet_lite:in_torch", resample="bicubic",
