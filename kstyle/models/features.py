@@ -1,6 +1,7 @@
 """Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
 trained with."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,7 @@ from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
-from kstyle.nn.layers import Pool2D
+from kstyle.nn.layers import Conv2D, Pool2D
 from kstyle.nn.plain import NO_DESCRIPTION
 from kstyle.open_names import name_of
 from kstyle.pictures import images
@@ -175,8 +176,30 @@ class Extractor:
             pixels = ops.cast(self.preprocessing(image if len(image.shape) == 4 else image[None]), self.precision)
         else:
             pixels = preprocess(image, self.preprocessing, self.precision)
-        features = self.model(pixels if len(pixels.shape) == 4 else pixels[None])
+        pixels = pixels if len(pixels.shape) == 4 else pixels[None]
+        features = self._along(pixels) if self._chain else self.model(pixels)
         return {name: features[layer] for name, layer in self.taps.items()}
+
+    @functools.cached_property
+    def _chain(self):
+        """The layers of the model, and of each the names of what it gives, where they are kstyle's own and follow one
+        another; else nothing."""
+        first, *layers = self.model.layers
+        before, chain = first.output, []
+        for layer in layers:
+            if not isinstance(layer, (Conv2D, Pool2D)) or layer.input is not before:
+                return []
+            before = layer.output
+            chain.append((layer, [key for key, tensor in self.model.output.items() if tensor is before]))
+        return chain
+
+    def _along(self, x):
+        """What the model gives: Keras' own way through it takes as long as a small picture's layers."""
+        found = {}
+        for layer, names in self._chain:
+            x = layer.call(x)
+            found |= dict.fromkeys(names, x)
+        return found
 
 
 def preprocess(image, mode, dtype="float32"):

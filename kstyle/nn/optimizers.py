@@ -176,6 +176,16 @@ def described(optimizer):
     return {"name": name, "learning_rate": rate if isinstance(rate, dict) else float(str(np.float32(rate))), **found}
 
 
+def lay_out(optimizer, variables):
+    """Lets what an optimiser, built on `variables`, keeps of each lie in memory in its order: only then does one kernel
+    update all of them."""
+    for variable in variables:
+        own = f"{variable.path.replace('/', '_')}_"
+        for kept in optimizer.variables:
+            if kept.name.startswith(own) and tuple(kept.shape) == tuple(variable.shape):
+                backend.lay_out_like(kept, variable)
+
+
 def carry(old, new, enlarge, ratio):
     """Copies the state of one optimiser to another whose picture has a different size.
 

@@ -20,12 +20,7 @@ def build(settings, variables):
     arguments = {"learning_rate": float(settings.learning_rate), **momentum, **settings.arguments}
     optimizer = named.make(settings.name, **arguments)
     optimizer.build(variables)
-    # What an optimiser keeps of a variable lies in memory in its order: only then one kernel updates all of them.
-    for variable in variables:
-        own = f"{variable.path.replace('/', '_')}_"
-        for kept in optimizer.variables:
-            if kept.name.startswith(own) and tuple(kept.shape) == tuple(variable.shape):
-                backend.lay_out_like(kept, variable)
+    named.lay_out(optimizer, variables)
     return optimizer
 
 
