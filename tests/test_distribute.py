@@ -245,11 +245,11 @@ def test_who_is_at_fault():
     def ended(*codes):
         return {rank: SimpleNamespace(exitcode=code) for rank, code in enumerate(codes)}
 
-    assert launch._told(ended(launch.LOST, 2, -signal.SIGTERM), 3) == 2
+    assert launch._told(ended(launch.LOST, 2, -signal.SIGTERM), 3, "--resume") == 2
     with pytest.raises(DataError, match=r"Rank 2 of 3 was ended from outside \(SIGKILL\)"):
-        launch._told(ended(launch.LOST, -signal.SIGTERM, -signal.SIGKILL), 3)
+        launch._told(ended(launch.LOST, -signal.SIGTERM, -signal.SIGKILL), 3, "--resume")
     with pytest.raises(DataError, match="lost each other"):
-        launch._told(ended(launch.LOST, launch.LOST), 2)
+        launch._told(ended(launch.LOST, launch.LOST), 2, "--resume")
 
 
 def started(run, *more):

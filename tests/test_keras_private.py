@@ -9,9 +9,12 @@ import keras
 import numpy as np
 import pytest
 
+from kstyle import backend
 from kstyle.backend import keras_private
 from kstyle.errors import KStyleError
 from kstyle.nn.torch_rules import TorchSGD
+from kstyle.training.loop import optimizers
+from kstyle.training.setup.sections import Optimizer
 
 KSTYLE = Path(keras_private.__file__).parents[1]
 BASES = (
@@ -83,6 +86,35 @@ def test_all_at_once(monkeypatch):
     assert steps == [3]
     TorchSGD(0.1).update_step(keras.ops.ones((2,)), weights[0], 0.1)
     assert steps == [3, 1]
+
+
+@pytest.mark.skipif(backend.NAME != "torch", reason="others compile Keras' own")
+def test_adam_in_one_kernel(monkeypatch):
+    """Failure: on torch Adam goes elsewhere than Keras' (here in float64), or no longer in one kernel; or a kernel that
+    lies in memory in another order is updated with other numbers' moments."""
+    torch = pytest.importorskip("torch")
+    fused, calls = torch._fused_adam_, []
+    monkeypatch.setattr(torch, "_fused_adam_", lambda *a, **options: calls.append(1) or fused(*a, **options))
+    backend.configure(deterministic=False)
+    rng = np.random.default_rng(0)
+    start = [rng.normal(0, 1, shape) for shape in ((3, 3, 2, 4), (5,))]
+    variables = [keras.Variable(values.astype("float32")) for values in start]
+    backend.lay_out_kernel(variables[0])
+    optimizer = optimizers.build(Optimizer(name="adam", learning_rate=0.01), variables)
+    means, squares = ([np.zeros(values.shape) for values in start] for _ in range(2))
+    for step in range(1, 8):
+        grads = [1e-6 * rng.normal(0, 1, values.shape) for values in start]
+        found = [keras.ops.convert_to_tensor(grad.astype("float32")) for grad in grads]
+        if step > 1:  # in the order in which a convolution gives it
+            found[0] = torch.empty_like(variables[0].value.detach()).copy_(found[0])
+        optimizer.apply(found, variables)
+        for i, grad in enumerate(grads):
+            means[i] = 0.9 * means[i] + 0.1 * grad
+            squares[i] = 0.999 * squares[i] + 0.001 * grad**2
+            rate = 0.01 * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)
+            start[i] = start[i] - rate * means[i] / (np.sqrt(squares[i]) + 1e-7)
+            assert np.allclose(keras.ops.convert_to_numpy(variables[i].value), start[i], rtol=1e-5, atol=2e-6)
+    assert len(calls) == 6 and int(keras.ops.convert_to_numpy(optimizer.iterations.value)) == 7
 
 
 def test_a_keras_without_one_says_so():

@@ -210,6 +210,35 @@ def test_batch_normalisation_is_keras(shape, precision, near, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(other.get_weights(), wanted_statistics))
 
 
+def test_moving_variances_of_several_layers():
+    """Failure: where all layers' are put right at once, one moves twice, or as another; or one that is called twice in
+    a step forgets the first time."""
+    inputs = keras.Input((6, 6, 3))
+    one, two = (layers.BatchNormalization(momentum, name=name) for name, momentum in (("one", 0.5), ("two", 0.8)))
+    model = keras.Model(inputs, two(one(layers.Pool2D("average")(two(inputs)))))
+    x = np.random.default_rng(5).normal(1, 2, (8, 6, 6, 3)).astype("float32")
+
+    def loss():
+        return ops.mean(ops.square(model(ops.convert_to_tensor(x), training=True))), {}
+
+    step = backend.compile(
+        backend.gradients(loss, model.trainable_variables, model.non_trainable_variables), model.variables
+    )
+    moving = {"one": np.ones(3), "two": np.ones(3)}
+    for _ in range(3):
+        step()
+        y = x.astype("float64")
+        for layer in (two, None, one, two):
+            if layer is None:
+                y = y.reshape(8, 3, 2, 3, 2, 3).mean((2, 4))
+                continue
+            mean, variance = y.mean((0, 1, 2)), y.var((0, 1, 2))
+            moving[layer.name] = layer.momentum * moving[layer.name] + (1 - layer.momentum) * variance
+            y = (y - mean) / np.sqrt(variance + layer.epsilon)
+        for layer in (one, two):
+            assert np.allclose(ops.convert_to_numpy(layer.moving_variance.value), moving[layer.name], rtol=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_moving_variance_of_a_sample(count):
     """Failure: statistics are not torch's where torch's were asked for, or one picture of one pixel is NaN."""

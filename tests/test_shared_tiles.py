@@ -78,7 +78,8 @@ def test_what_cannot_be_shared(monkeypatch):
     """Failure: each of several ranks paints the whole picture, and the user waits for nothing."""
     monkeypatch.setattr(memory.distribute, "joined", lambda: True)
     monkeypatch.setattr(memory.distribute, "world", lambda: 2)
-    painter = transfer.Painter(np.zeros((64, 64, 3)), "strotss")
+    preset = {"style": {"loss": "nearest", "layers": {"block2_conv1": 1}}, "content": {"weight": 0}}
+    painter = transfer.Painter(np.zeros((64, 64, 3)), preset)
     with pytest.raises(UsageError, match="2 ranks share a picture's tiles, and this preset or network needs it whole"):
         memory.fitted(painter.painting(np.zeros((64, 64, 3)), 64).plan, painter.load())
 

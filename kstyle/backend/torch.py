@@ -23,6 +23,7 @@ synchronize = torch_device.synchronize
 
 sample_affine = sampling.sample_affine
 moving = norms.Moving()
+inner, lerp = torch.dot, torch.lerp
 
 
 def version():
@@ -218,7 +219,13 @@ def constant(values, dtype="float32"):
 
 @functools.lru_cache(512)
 def _constant(values, shape, dtype):
-    return torch.tensor(np.frombuffer(values, dtype).reshape(shape), device=settled())
+    found = np.frombuffer(values, dtype).reshape(shape)
+    # A number goes along with the kernel that fills it in; an array is copied, and waited for.
+    return (
+        torch.tensor(found, device=settled())
+        if shape
+        else torch.full((), found.item(), dtype=getattr(torch, dtype), device=settled())
+    )
 
 
 def tf32():
@@ -262,14 +269,6 @@ def hits(x, y):
 
 def take(x, index, axis=0):
     return x.index_select(axis, index)
-
-
-def inner(x, y):
-    return torch.dot(x, y)
-
-
-def lerp(x, y, share):
-    return torch.lerp(x, y, share)
 
 
 def as_numpy(tensor):

@@ -1,6 +1,7 @@
 """Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
 trained with."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
+from kstyle.nn import chain
 from kstyle.nn.layers import Pool2D
 from kstyle.nn.plain import NO_DESCRIPTION
 from kstyle.open_names import name_of
@@ -175,8 +177,13 @@ class Extractor:
             pixels = ops.cast(self.preprocessing(image if len(image.shape) == 4 else image[None]), self.precision)
         else:
             pixels = preprocess(image, self.preprocessing, self.precision)
-        features = self.model(pixels if len(pixels.shape) == 4 else pixels[None])
+        pixels = pixels if len(pixels.shape) == 4 else pixels[None]
+        features = chain.call(self._chain, pixels) if self._chain else self.model(pixels)
         return {name: features[layer] for name, layer in self.taps.items()}
+
+    @functools.cached_property
+    def _chain(self):
+        return chain.of(self.model)
 
 
 def preprocess(image, mode, dtype="float32"):

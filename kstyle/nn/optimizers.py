@@ -143,18 +143,6 @@ def get(
     )
 
 
-def built(optimizer, variables):
-    """An optimiser built on variables. What it keeps of each lies in memory in the variable's own order: only then one
-    kernel updates all of them."""
-    optimizer.build(variables)
-    for variable in variables:
-        own = f"{variable.path.replace('/', '_')}_"
-        for kept in optimizer.variables:
-            if kept.name.startswith(own) and tuple(kept.shape) == tuple(variable.shape):
-                backend.lay_out_like(kept, variable)
-    return optimizer
-
-
 def described(optimizer):
     """An optimiser as settings have it: `{"name": …, argument: value}` of one of Keras' or kstyle's, without what is at
     its default. A name, or a mapping, is returned as it is.
@@ -186,6 +174,16 @@ def described(optimizer):
             raise UsageError(f"Of Keras' schedules {', '.join(known)} are known here, not {rate['class_name']}.")
         rate = {"name": kind, **{key: value for key, value in rate["config"].items() if key != "name"}}
     return {"name": name, "learning_rate": rate if isinstance(rate, dict) else float(str(np.float32(rate))), **found}
+
+
+def lay_out(optimizer, variables):
+    """Lets what an optimiser, built on `variables`, keeps of each lie in memory in its order: only then does one kernel
+    update all of them."""
+    for variable in variables:
+        own = f"{variable.path.replace('/', '_')}_"
+        for kept in optimizer.variables:
+            if kept.name.startswith(own) and tuple(kept.shape) == tuple(variable.shape):
+                backend.lay_out_like(kept, variable)
 
 
 def carry(old, new, enlarge, ratio):

@@ -19,9 +19,10 @@ def fits(values, grads, means, squares):
 def update(values, grads, means, squares, iterations, rate, beta_1, beta_2, epsilon):
     """One step after `iterations`, a tensor, at `rate`, one too: Kingma & Ba 2014, the form at the end of section 2,
     x ← x − rate · √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + epsilon)."""
-    logs, never = _constants(beta_1, beta_2, values[0].device)
-    # 1 − βᵗ as −(eᵗ ˡᵒᵍ ᵝ − 1): a difference would lose three digits of it in the first steps.
-    first, second = torch.expm1(torch.addcmul(logs, logs, iterations)).neg_().unbind()
+    betas, never = _constants(beta_1, beta_2, values[0].device)
+    # As Keras rounds it, though the difference loses three digits of 1 − β₂ᵗ in the first steps: where a gradient is
+    # near zero, that decides which way a pixel goes, and what was painted before is to be painted again.
+    first, second = (1 - torch.pow(betas, iterations + 1.0)).unbind()
     rate = rate * second.sqrt() / first
     # The kernel corrects for the number of steps too, but has its epsilon elsewhere. After so many steps it does not.
     torch._fused_adam_(
@@ -32,5 +33,4 @@ def update(values, grads, means, squares, iterations, rate, beta_1, beta_2, epsi
 
 @functools.lru_cache(16)
 def _constants(beta_1, beta_2, device):
-    logs = [math.log(beta) if beta else -math.inf for beta in (beta_1, beta_2)]
-    return torch.tensor(logs, device=device), torch.tensor(math.inf, device=device)
+    return torch.tensor([beta_1, beta_2], device=device), torch.tensor(math.inf, device=device)

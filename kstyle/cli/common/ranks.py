@@ -1,7 +1,6 @@
 """What `--devices N` starts, and how what it started ends without a word of its own."""
 
 import contextlib
-import logging
 import os
 import time
 
@@ -62,6 +61,8 @@ def one_of_several():
     if launcher:
         signals.end_with(int(launcher))
     if not distribute.first():  # most often all have the same to say
+        import logging
+
         logging.getLogger("kstyle").setLevel(logging.ERROR)
     try:
         yield

@@ -105,9 +105,8 @@ def efficientnet_lite(
     return keras.Model(inputs, x, name=f"efficientnet_lite{number}")
 
 
-efficientnet_lite0, efficientnet_lite1, efficientnet_lite2 = (
-    functools.partial(efficientnet_lite, number) for number in SCALES
-)
+efficientnet_lite0, efficientnet_lite1 = (functools.partial(efficientnet_lite, number) for number in (0, 1))
+efficientnet_lite2 = functools.partial(efficientnet_lite, 2, dropout=0.3)
 
 
 def _in_eights(channels):

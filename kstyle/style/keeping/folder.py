@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from kstyle import config, plugins
-from kstyle.backend import distribute
 from kstyle.errors import DataError, UsageError
 from kstyle.io import files, runs
 from kstyle.io.files import expanded, json_text, one_line, shown
@@ -110,7 +109,7 @@ class Folder:
             raise UsageError(f"extend must be a whole number of steps, 0 or more; got {shown(extend)}.")
         self.record()  # before the lock is taken
         with self._taken(resume=True):
-            if not distribute.silent():
+            if not _silent():
                 runs.clear(self.path)
             record = self.record()
             plugins.check(record["plugins"], self.path, one_line(self.path))
@@ -136,8 +135,8 @@ class Folder:
                     facts["course"]["ended"] = facts["course"]["ended"] and facts["pass"] < len(painting.plan) - 1
                 painting.resume(arrays, facts)
                 log.info("going on after step %d of %d", len(facts["history"]), painting.steps)
-            distribute.barrier()  # all have read what the first rank now changes
-            if distribute.silent():
+            _barrier()  # all ranks have read what the first now changes
+            if _silent():
                 return painter.finish(painting)
             if extend:
                 self._write(record)
@@ -173,7 +172,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _taken(self, resume=False):
-        if distribute.silent():
+        if _silent():
             yield
             return
         known = (RECORD, runs.STATE, BEFORE, runs.RESULT)
@@ -236,6 +235,21 @@ class Folder:
                     f"'{key}' is {shown(now.get(key))} now, and was {shown(before.get(key))} when the painting in "
                     f"{one_line(self.path)} began: a painting goes on with its own settings, as {RECORD} had them."
                 )
+
+
+# What knows of ranks loads a framework, which a folder that cannot be used is to be told without.
+
+
+def _silent():
+    from kstyle.backend import distribute
+
+    return distribute.silent()
+
+
+def _barrier():
+    from kstyle.backend import distribute
+
+    distribute.barrier()
 
 
 def _made_of(record, painting):

@@ -18,7 +18,10 @@ def build(settings, variables):
     """
     momentum = {"momentum": settings.momentum, "nesterov": settings.nesterov} if settings.momentum else {}
     arguments = {"learning_rate": float(settings.learning_rate), **momentum, **settings.arguments}
-    return named.built(named.make(settings.name, **arguments), variables)
+    optimizer = named.make(settings.name, **arguments)
+    optimizer.build(variables)
+    named.lay_out(optimizer, variables)
+    return optimizer
 
 
 def learning_rate(optimizer):
