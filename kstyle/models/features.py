@@ -124,17 +124,15 @@ class Extractor:
         """UsageError: one of the layers that somebody wants to look at is not among the taps."""
         for tap in taps:
             if tap not in self.taps:
-                known = list(self.taps)
                 raise UsageError(
-                    f"The extractor {self.name} has no layer '{tap}'.{did_you_mean(tap, known)} It has "
-                    f"{listed(known, MOST_NAMED)}: name those in content.layers and style.layers."
+                    f"The extractor {self.name} has no layer '{tap}'.{did_you_mean(tap, list(self.taps))} It has "
+                    f"{listed(list(self.taps), MOST_NAMED)}: name those in content.layers and style.layers."
                 )
 
     def check_alone(self, settings: Mapping[str, Any]) -> None:
         """UsageError: `settings` ask for something else than what this extractor, which is ready made, is."""
         for key, value in settings.items():
-            network = key.partition(".")[0] in ("network", "extractor")
-            if network or (key == "weights" and value is not None):
+            if key.partition(".")[0] in ("network", "extractor") or (key == "weights" and value is not None):
                 raise UsageError(f"{key}: the extractor {self.name} was given ready made; leave that away.")
             if key == "precision" and value not in ("auto", self.precision):
                 raise UsageError(f"precision: the extractor {self.name} is {self.precision}; got {value}.")
@@ -173,11 +171,8 @@ class Extractor:
             if image.dtype.kind in "iu" or image.max() > 2:  # of a tensor this would wait for the device
                 images.check_unit(image, "array")
             image = ops.convert_to_tensor(image, "float32")
-        if callable(self.preprocessing):
-            pixels = ops.cast(self.preprocessing(image if len(image.shape) == 4 else image[None]), self.precision)
-        else:
-            pixels = preprocess(image, self.preprocessing, self.precision)
-        pixels = pixels if len(pixels.shape) == 4 else pixels[None]
+        image, given, dtype = image if len(image.shape) == 4 else image[None], self.preprocessing, self.precision
+        pixels = ops.cast(given(image), dtype) if callable(given) else preprocess(image, given, dtype)
         features = chain.call(self._chain, pixels) if self._chain else self.model(pixels)
         return {name: features[layer] for name, layer in self.taps.items()}
 
