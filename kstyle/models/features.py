@@ -19,7 +19,7 @@ from kstyle.models import registry
 from kstyle.models import weights as weight_files
 from kstyle.models.networks.feature_layers import Layer
 from kstyle.models.preprocessing import PREPROCESSINGS
-from kstyle.nn.layers import Conv2D, Pool2D
+from kstyle.nn.layers import Pool2D
 from kstyle.nn.plain import NO_DESCRIPTION
 from kstyle.open_names import name_of
 from kstyle.pictures import images
@@ -185,13 +185,20 @@ class Extractor:
         """The layers of the model, and of each the names of what it gives, where they are kstyle's own and follow one
         another; else nothing."""
         first, *layers = self.model.layers
-        before, chain = first.output, []
+        before, chain, found = first.output, [], []
         for layer in layers:
-            if not isinstance(layer, (Conv2D, Pool2D)) or layer.input is not before:
+            casts = layer.compute_dtype != layer.variable_dtype  # which Keras does on its way
+            ours = type(layer).__module__.startswith("kstyle.")
+            if not ours or casts or layer.input is not before:
                 return []
             before = layer.output
             chain.append((layer, [key for key, tensor in self.model.output.items() if tensor is before]))
-        return chain
+            found += chain[-1][1]
+        return chain if set(found) == set(self.model.output) else []
+
+    def __getstate__(self):
+        """Sent to another process without what is made again there."""
+        return {key: value for key, value in self.__dict__.items() if key != "_chain"}
 
     def _along(self, x):
         """What the model gives: Keras' own way through it takes as long as a small picture's layers."""
