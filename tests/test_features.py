@@ -15,6 +15,8 @@ from kstyle.errors import DataError, UsageError
 from kstyle.models import features, registry
 from kstyle.models.networks import squeezenet
 from kstyle.models.preprocessing import PREPROCESSINGS
+from kstyle.nn import chain
+from kstyle.nn.layers import Conv2D
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUEEZENET = ROOT.parent / "shared/data/weights/squeezenet1.1_imagenet_full.npz"
@@ -66,6 +68,9 @@ def torch_vgg(picture, arrays, depths, pool=None, edge="constant"):
                 x = found[f"relu{block}_{i}"] = functional.relu(x)
             x = found[f"pool{block}"] = pool(x)
     return {name: value[0].numpy() for name, value in found.items()}
+
+
+CONVOLUTIONS = {"one": "float32", "two": "float32", "cast": "mixed_bfloat16"}
 
 
 def assert_features(extractor, picture, expected, tolerance=TOLERANCE):
@@ -120,6 +125,22 @@ def test_vgg19_variants(picture, vgg19, options, pool, edge):
     elif "pool" not in options:
         assert reference["relu4_2"].shape != plain["relu4_2"].shape
     assert_features(features.load("vgg19", names, **options), picture, chosen(reference, names))
+
+
+def test_the_short_way_through_a_network(picture):
+    """Failure: layers that follow one another are looked through as slowly as Keras does it; another network, whose
+    layers do not, or whose numbers Keras casts on the way, is cut short."""
+    extractor = features.load("vgg19", ["relu1_1", "relu2_1"], first_padding="replicate")
+    assert [layer.name for layer, _ in chain.of(extractor.model)] == [
+        layer.name for layer in extractor.model.layers[1:]
+    ]
+    inputs = keras.Input((None, None, 3))
+    one, two, cast = (Conv2D(4, 3, pad=1, name=name, dtype=kind) for name, kind in CONVOLUTIONS.items())
+    beside, along = one(inputs), two(one(inputs))
+    for outputs, names in (({"sum": beside + along}, ["sum"]), ({"cast": cast(inputs)}, ["cast"])):
+        model = keras.Model(inputs, outputs)
+        other = features.Extractor("own", model, {n: n for n in names}, "raw", "float32", "", "")
+        assert not chain.of(model) and set(other(ops.convert_to_tensor(picture))) == set(names)
 
 
 def sum_of_windows(x):

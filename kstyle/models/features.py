@@ -1,7 +1,6 @@
 """Feature extractors for style transfer: a frozen network, its taps, its weights and the preprocessing they were
 trained with."""
 
-import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -173,12 +172,9 @@ class Extractor:
             image = ops.convert_to_tensor(image, "float32")
         image, given, dtype = image if len(image.shape) == 4 else image[None], self.preprocessing, self.precision
         pixels = ops.cast(given(image), dtype) if callable(given) else preprocess(image, given, dtype)
-        features = chain.call(self._chain, pixels) if self._chain else self.model(pixels)
+        layers = chain.of(self.model)
+        features = chain.call(layers, pixels) if layers else self.model(pixels)
         return {name: features[layer] for name, layer in self.taps.items()}
-
-    @functools.cached_property
-    def _chain(self):
-        return chain.of(self.model)
 
 
 def preprocess(image, mode, dtype="float32"):

@@ -1,20 +1,31 @@
 """A model whose layers follow one another, walked without Keras, whose own way takes as long as a small picture's
 layers."""
 
-from kstyle.nn.layers import Conv2D, Pool2D
+import weakref
+
+_known = weakref.WeakKeyDictionary()  # model -> what `of` found
 
 
 def of(model):
     """The layers of a model with a dict of outputs, and of each the names of what it gives: [(layer, names), …]; empty
     where one is not kstyle's own, or they do not follow one another."""
+    if model not in _known:
+        _known[model] = _found(model)
+    return _known[model]
+
+
+def _found(model):
     first, *layers = model.layers
-    before, found = first.output, []
+    before, chain, found = first.output, [], []
     for layer in layers:
-        if not isinstance(layer, (Conv2D, Pool2D)) or layer.input is not before:
+        casts = layer.compute_dtype != layer.variable_dtype  # which Keras does on its way
+        ours = type(layer).__module__.startswith("kstyle.")
+        if not ours or casts or layer.input is not before:
             return []
         before = layer.output
-        found.append((layer, [key for key, tensor in model.output.items() if tensor is before]))
-    return found
+        chain.append((layer, [key for key, tensor in model.output.items() if tensor is before]))
+        found += chain[-1][1]
+    return chain if set(found) == set(model.output) else []
 
 
 def call(chain, x):

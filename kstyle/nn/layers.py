@@ -32,8 +32,7 @@ class Conv2D(keras.layers.Conv2D):
 
     def call(self, inputs):
         fused = self.activation is keras.activations.relu
-        kernel = keras.ops.convert_to_tensor(self.kernel)
-        bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else None
+        kernel, bias = self.kernel.value, self.bias.value if self.use_bias else None
         padding = _padding(self, inputs.shape) if self.pad is None else self.pad
         outputs = backend.conv2d(inputs, kernel, bias, self.strides, padding, "relu" if fused else None)
         return outputs if fused or self.activation is None else self.activation(outputs)
