@@ -235,9 +235,7 @@ def tf32():
 def zeros_to_fill(shape, dtype="float32"):
     if not on_cpu():
         return torch.zeros(shape, dtype=getattr(torch, dtype), device=settled())
-    # torch writes its zeros. NumPy asks the system for cleared memory, which of a large array comes page by page with
-    # the first writing: reading it before takes none.
-    return torch.from_numpy(np.zeros(shape, dtype))
+    return torch.from_numpy(heap.zeros(shape, dtype))  # torch writes its own: all of their memory at once
 
 
 @torch.no_grad()
