@@ -29,7 +29,7 @@ class Parts:
             for testing.
         validation, test: `Split`s; validation is None as well.
         shape: (H, W, C) of a picture.
-        size, resize: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
+        size, resize, resample: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
         origin, sha256: of the data set.
         skipped: (path, reason) of files that are no pictures.
         class_weights: (K,) factors of the loss, or None.
@@ -42,7 +42,8 @@ class Parts:
     test: arrays.Split
     shape: tuple
     size: int | None
-    resize: int | None
+    resize: int | str | None
+    resample: str | None
     origin: str
     sha256: str
     skipped: tuple = ()
@@ -51,7 +52,7 @@ class Parts:
 
 
 def for_training(
-    found, seed, size, resize, workers=None, progress=None,
+    found, seed, size, resize, workers=None, progress=None, resample="bilinear",
     *, train_limit=None, test_limit=None, validation="test", class_weights=None, statistics=False,
 ):  # fmt: skip
     """The `Parts` of a data set; the log says which classes there are, and how many pictures of each.
@@ -59,7 +60,7 @@ def for_training(
     Args:
         found: a `kstyle.data.Dataset` or a `kstyle.data.photos.tree.PhotoSet`.
         seed: of what is drawn.
-        size, resize: of photographs, in pixels, as `kstyle.data.batches.decode.decode` takes them.
+        size, resize, resample: of photographs, as `kstyle.data.batches.decode.decode` takes them.
         workers: processes that decode photographs.
         progress: `progress(done, total, what="pictures")` as they are decoded.
         train_limit, test_limit: so many pictures only, stratified.
@@ -85,38 +86,40 @@ def for_training(
     named = listed([f"{plain(name)} {a:,} and {b:,}" for name, a, b in each], MOST_NAMED)
     log.info("%s classes, pictures to train and to test on: %s", f"{len(found.classes):,}", named)
     weights = factors(class_weights, training.labels, found.classes)
-    return _made(found, training, held, test, size, resize, workers, progress, weights, seed if statistics else None)
+    known = seed if statistics else None
+    return _made(found, training, held, test, size, resize, workers, progress, resample, weights, known)
 
 
-def for_testing(found, seed, size, resize, workers=None, progress=None, limit=None):
+def for_testing(found, seed, size, resize, workers=None, progress=None, resample="bilinear", limit=None):
     """The `Parts` of a data set with nothing to train on or to validate with.
 
     Args: as for `for_training`.
         limit: so many pictures only, stratified.
     """
     test = arrays.take(found.test, limit, seed, found.classes) if limit else found.test
-    return _made(found, None, None, test, size, resize, workers, progress)
+    return _made(found, None, None, test, size, resize, workers, progress, resample)
 
 
-def _made(found, training, held, test, size, resize, workers, progress, weights=None, seed=None):
+def _made(found, training, held, test, size, resize, workers, progress, resample, weights=None, seed=None):
     """Decodes photographs, and gathers all. seed: of the photographs whose statistics are wanted; None: not wanted."""
     known = training  # what statistics are of
     if isinstance(found, PhotoSet):
         shape, same = (size, size, 3), held is test
         looked = functools.partial(progress, what="pictures") if progress else None
-        test = decode.decode(test, size, resize, workers, progress=looked)
-        held = test if same else held and decode.decode(held, size, resize, workers, progress=looked)
+        made = functools.partial(decode.decode, size=size, resize=resize, workers=workers, resample=resample)
+        test = made(test, progress=looked)
+        held = test if same else held and made(held, progress=looked)
         if seed is not None:
             # Any will do, whatever their classes: a mean needs none of each.
             known = training.part(np.sort(arrays.order(len(training), seed, 0)[:STATISTICS]))
-            known = decode.decode(known, size, resize, workers)
+            known = made(known)
     else:
-        shape, size, resize = test.images.shape[1:], None, None
+        shape, size, resize, resample = test.images.shape[1:], None, None, None
     statistics = None if seed is None else arrays.channel_statistics(known.images)
     skipped = tuple(getattr(found, "skipped", ()))
     return Parts(
-        tuple(found.classes), training, held, test, shape, size, resize, found.origin, found.sha256, skipped, weights,
-        statistics,
+        tuple(found.classes), training, held, test, shape, size, resize, resample, found.origin, found.sha256, skipped,
+        weights, statistics,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def data(recipe, folder=None, progress=None, statistics=True):
     wanted, (size, resize) = recipe.data, sides(recipe)
     found = find(recipe, folder, progress)
     return for_training(
-        found, recipe.seed, size, resize, wanted.photographs.workers, progress,
+        found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample,
         train_limit=wanted.train_limit, test_limit=wanted.test_limit, validation=wanted.validation,
         class_weights=recipe.loss.class_weights, statistics=statistics and wanted.normalize in ("mean", "standard"),
     )  # fmt: skip
@@ -56,11 +56,13 @@ def testing(recipe, found, limited=True, progress=None):
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
     limit = wanted.test_limit if limited else None
-    return for_testing(found, recipe.seed, size, resize, wanted.photographs.workers, progress, limit)
+    return for_testing(
+        found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample, limit
+    )
 
 
 def sides(recipe):
-    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for."""
+    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for; or `"stretch"`."""
     wanted, row = recipe.data.photographs, recipe.model.row
     size = wanted.size or row.size or 224
     ratio = row.resize / row.size if row.size and row.resize else 256 / 224
@@ -130,6 +132,7 @@ def facts(recipe, parts, model, normalise, precision):
         "classes": list(parts.classes),
         "shape": list(parts.shape),
         "resize": parts.resize,
+        **({"resample": parts.resample} if parts.resample else {}),
         "mean": normalise.mean,
         "std": normalise.std,
         "data": {"name": recipe.data.name, "origin": parts.origin, "sha256": parts.sha256},

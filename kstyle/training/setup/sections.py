@@ -52,20 +52,30 @@ class Photographs(Closed):
     """How files of pictures become squares of `size` pixels.
 
     `size`, `resize`: the middle `size`×`size` of a picture whose short side was brought to `resize`; None: what the
-        network was made for.
+        network was made for. `resize: stretch` brings all of it to `size`×`size`, its shape lost, as Keras does.
     `crop`: of training pictures: `"random"` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842) with
-        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on.
+        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on, and what is
+        meant where pictures are stretched and nothing is said.
+    `resample`: by which pixels are computed: `bilinear` or `bicubic` with antialiasing, or `nearest` without, which
+        Keras' `ImageDataGenerator` does.
     `test_fraction`: of the pictures, where the folder has no test pictures of its own.
     `workers`: processes that decode; None: one for each processor.
     """
 
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    resize: Annotated[int, Field(ge=8, le=4096)] | None = None
+    resize: Literal["stretch"] | Annotated[int, Field(ge=8, le=4096)] | None = None
     crop: Literal["random", "center"] = "random"
+    resample: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     scale: tuple[Share, Share] = (0.08, 1.0)
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stretched(cls, values):
+        stretched = isinstance(values, dict) and values.get("resize") == "stretch"
+        return {"crop": "center", **values} if stretched else values
 
     @model_validator(mode="after")
     def _in_order(self):
@@ -73,7 +83,7 @@ class Photographs(Closed):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name}: expected [lowest, highest]; got [{low:g}, {high:g}]")
-        if self.size and self.resize and self.resize < self.size:
+        if self.size and isinstance(self.resize, int) and self.resize < self.size:
             raise ValueError(f"resize {self.resize} is smaller than the size {self.size} cut out of it")
         return self
 
