@@ -118,6 +118,8 @@ def train(
         # Before a folder is made for it. The command line has checked its recipe already, and gives the settings.
         checked = settings.load(recipe, overrides)
         settings.check_functions(checked)
+        if model is not None and checked.head:
+            raise UsageError("head: the model is given, and has its own: leave one of them out.")
         if model is None and checked.model.name == GIVEN.name:
             raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)
@@ -140,7 +142,12 @@ def train(
             model = build.network(checked, len(parts.classes), parts.shape, precision, folder)
         weights, preprocessing = everywhere.model.weights, None
         if weights and not resume:
-            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress)
+            usual = None
+            if checked.head:
+                usual = functools.partial(
+                    build.network, checked, len(parts.classes), parts.shape, precision, usual_head=True
+                )
+            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress, usual)
             preprocessing = distribute.in_turn(given_weights)
         frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:

@@ -8,7 +8,7 @@ from kstyle.data.parts import counts, for_testing, for_training
 from kstyle.errors import UsageError
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.models.registry import GIVEN
-from kstyle.training.setup import own_model
+from kstyle.training.setup import head, own_model
 
 
 def find(recipe, folder=None, progress=None, others=False):
@@ -101,7 +101,7 @@ def normalisation(recipe, parts, preprocessing=None):
     return mean, [1.0] * channels if wanted == "mean" else np.maximum(std, 1e-6)
 
 
-def network(recipe, classes, shape, precision, folder=None):
+def network(recipe, classes, shape, precision, folder=None, usual_head=False):
     """The recipe's `keras.Model` with initial values; one that was given in Python is made again.
 
     Args:
@@ -110,12 +110,14 @@ def network(recipe, classes, shape, precision, folder=None):
         shape: (H, W, C) of a picture.
         precision: `"float32"` or `"bfloat16"`.
         folder: of the run, from which a given one is made again.
+        usual_head: whether it is to have the head that its files of weights are for, whatever the recipe's `head` says.
     """
     if recipe.model.name == GIVEN.name:
         return own_model.opened(folder)
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     height, width, channels = shape
-    return recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
+    model = recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
+    return head.attach(model, recipe.head, classes, dtype) if recipe.head and not usual_head else model
 
 
 def facts(recipe, parts, model, normalise, precision):

@@ -8,6 +8,7 @@ from kstyle.config import Closed, FilePath, NotNegative, Positive
 from kstyle.training.augment.policy import AugmentSettings
 from kstyle.training.loop import given, old_names, schedules
 from kstyle.training.loop.schedules import AugmentSchedule, Schedule
+from kstyle.training.setup.head import HeadLayer
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -233,6 +234,7 @@ class Stage(Closed):
 class TrainSettings(Closed):
     """All of a recipe.
 
+    `head`: layers in place of the network's own head, after which the classes' Dense comes by itself; empty: its own.
     `epochs`, or `stages` with epochs of their own.
     `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
     `batch_norm`: on several devices: by the statistics of the whole batch, as on one (`"synchronised"`), or of each
@@ -244,6 +246,7 @@ class TrainSettings(Closed):
 
     description: str = ""
     model: Model
+    head: list[HeadLayer] = Field(default=[])
     data: Data
     augment: AugmentSettings = AugmentSettings()
     augment_schedule: AugmentSchedule = AugmentSchedule()
