@@ -27,7 +27,7 @@ class Parts:
         classes: names, in the order of the labels.
         training: a `kstyle.data.batches.arrays.Split`, or `kstyle.data.photos.tree.Photos` of files; None where it is
             for testing.
-        validation, test: `Split`s; validation is None as well.
+        validation, test: `Split`s; validation is None as well; both where pictures are only looked at.
         shape: (H, W, C) of a picture.
         size, resize, resample: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
         origin, sha256: of the data set.
@@ -72,6 +72,26 @@ def for_training(
         DataError: a class has too few pictures, or a picture cannot be read.
         UsageError: limits or weights of classes that the data set does not allow.
     """
+    training, held, test = _divided(found, seed, train_limit, test_limit, validation)
+    each = zip(found.classes, *counts(found.classes, training, test))
+    named = listed([f"{plain(name)} {a:,} and {b:,}" for name, a, b in each], MOST_NAMED)
+    log.info("%s classes, pictures to train and to test on: %s", f"{len(found.classes):,}", named)
+    weights = factors(class_weights, training.labels, found.classes)
+    known = seed if statistics else None
+    return _made(found, training, held, test, size, resize, workers, progress, resample, weights, known)
+
+
+def for_looking(found, seed, size, resize, resample="bilinear", *, train_limit=None, validation="test"):
+    """The `Parts` of a data set with the training pictures alone, of which no photograph is decoded.
+
+    Args, Raises: as for `for_training`.
+    """
+    training, _, _ = _divided(found, seed, train_limit, None, validation)
+    return _made(found, training, None, None, size, resize, None, None, resample)
+
+
+def _divided(found, seed, train_limit, test_limit, validation):
+    """(pictures to train on, to validate with, to test on)."""
     if isinstance(found, PhotoSet):
         found.check_training()
     training, test = found.train, found.test
@@ -79,15 +99,9 @@ def for_training(
         training = arrays.take(training, train_limit, seed, found.classes)
     if test_limit:
         test = arrays.take(test, test_limit, seed, found.classes)
-    held = test
-    if validation != "test":
-        training, held = arrays.hold_out(training, validation, seed, found.classes)
-    each = zip(found.classes, *counts(found.classes, training, test))
-    named = listed([f"{plain(name)} {a:,} and {b:,}" for name, a, b in each], MOST_NAMED)
-    log.info("%s classes, pictures to train and to test on: %s", f"{len(found.classes):,}", named)
-    weights = factors(class_weights, training.labels, found.classes)
-    known = seed if statistics else None
-    return _made(found, training, held, test, size, resize, workers, progress, resample, weights, known)
+    if validation == "test":
+        return training, test, test
+    return *arrays.hold_out(training, validation, seed, found.classes), test
 
 
 def for_testing(found, seed, size, resize, workers=None, progress=None, resample="bilinear", limit=None):
@@ -107,14 +121,14 @@ def _made(found, training, held, test, size, resize, workers, progress, resample
         shape, same = (size, size, 3), held is test
         looked = functools.partial(progress, what="pictures") if progress else None
         made = functools.partial(decode.decode, size=size, resize=resize, workers=workers, resample=resample)
-        test = made(test, progress=looked)
+        test = test and made(test, progress=looked)
         held = test if same else held and made(held, progress=looked)
         if seed is not None:
             # Any will do, whatever their classes: a mean needs none of each.
             known = training.part(np.sort(arrays.order(len(training), seed, 0)[:STATISTICS]))
             known = made(known)
     else:
-        shape, size, resize, resample = test.images.shape[1:], None, None, None
+        shape, size, resize, resample = found.test.images.shape[1:], None, None, None
     statistics = None if seed is None else arrays.channel_statistics(known.images)
     skipped = tuple(getattr(found, "skipped", ()))
     return Parts(

@@ -15,6 +15,12 @@ from kstyle.io.files import json_text
 @click.option("--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
+@click.option(
+    "--show-batch",
+    type=PATH,
+    metavar="FILE",
+    help="Write a sheet of the first batch, augmented, and end.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
 @click.option(
     "--devices", type=click.IntRange(min=1), help="Train on so many GPUs, or parts of the cores, of this one."
@@ -23,7 +29,7 @@ from kstyle.io.files import json_text
 @plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
-def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, quiet):
+def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, devices, as_json, quiet):
     """Train by RECIPE: a name from `kstyle recipes`, a YAML file, or a folder of photographs with one a class."""
     from kstyle import config
     from kstyle.cli.common import ranks
@@ -38,6 +44,10 @@ def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, 
         if not recipe:
             raise UsageError(f"Which recipe? Known: {', '.join(config.names('train'))}.")
         recipe, given = settings.load(recipe, given), None  # answers before a framework is loaded
+    if show_batch:
+        if resume:
+            raise UsageError("--show-batch shows how a training would begin: leave --resume out.")
+        return _show(recipe, data, show_batch, quiet)
 
     if devices is not None and ranks.asked(devices):
         raise click.exceptions.Exit(ranks.start(devices, again="--resume --run DIR"))
@@ -71,3 +81,16 @@ def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, 
         click.echo(json_text({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
     elif not quiet:
         click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")
+
+
+def _show(recipe, data, path, quiet):
+    from kstyle.cli.common.progress import Progress
+    from kstyle.pictures import sheet
+
+    sheet.kind(path)
+    with Progress(quiet=quiet) as progress:
+        from kstyle.training import preview
+
+        count = preview.show_batch(recipe, path, data, progress=progress.download)
+    if not quiet:
+        click.echo(f"{path}: {count} pictures of the first batch; nothing was trained")

@@ -3,6 +3,7 @@ described."""
 
 import functools
 import hashlib
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,6 +227,11 @@ def order(count, seed, epoch):
         if value != int(value) or value < 0:
             raise UsageError(f"The {name} of an order is a whole number of at least 0; got {value}.")
     return np.random.default_rng((int(seed), int(epoch))).permutation(int(count)).astype(np.int32)
+
+
+def step_number(seed, epoch, batch):
+    """The integer that all random numbers of a training step come from, at least 0 and below 2³¹."""
+    return zlib.crc32(f"{seed} {epoch} {batch}".encode()) >> 1
 
 
 def channel_statistics(images):
