@@ -196,6 +196,7 @@ def test_reduced_scale_is_never_too_small(tmp_path, monkeypatch):
         assert min(opening.open_rgb(path, least).size) == short
     out = np.empty((150, 150, 3), np.uint8)
     options = {"task": "random", "side": 150, "seed": 1, "scale": (0.02, 1), "ratio": (0.75, 4 / 3)}
+    options["resample"] = "bilinear"
     for index in range(40):
         assert workers.perform(path, options, 0, index, out)[0]
         x0, y0, x1, y1 = opening.random_box(1603, 1069, np.random.default_rng((1, 0, index)), (0.02, 1), (0.75, 4 / 3))

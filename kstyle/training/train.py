@@ -26,7 +26,7 @@ from kstyle.training.loop import aim as aims
 from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics
-from kstyle.training.setup import build, own_model, settings
+from kstyle.training.setup import build, foreign, own_model, settings
 from kstyle.training.setup import start as starting
 
 __all__ = ["Interrupted", "Run", "train"]
@@ -163,6 +163,8 @@ def train(
             if more and distribute.first():
                 runs.write_recipe(folder, written)
         with runs.logged(folder) if distribute.first() else contextlib.nullcontext():
+            for line in [line for stage in checked.plan for line in foreign.beside_schedule(extra, stage.schedule)]:
+                log.info(line)
             for note in checked.notes:
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)
             log.info(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
+from kstyle.io.files import shown
 from kstyle.training.augment.policy import AugmentSettings
 from kstyle.training.loop import given, old_names, schedules
 from kstyle.training.loop.schedules import AugmentSchedule, Schedule
@@ -49,6 +50,13 @@ class MeanAndDeviation(Closed):
     std: list[Positive]
 
 
+def _resize(value):
+    sound = value == "stretch" or (isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 4096)
+    if not sound:
+        raise ValueError(f"expected pixels of the short side, from 8 to 4096, or stretch; got {shown(value)}")
+    return value
+
+
 class Photographs(Closed):
     """How files of pictures become squares of `size` pixels.
 
@@ -64,7 +72,7 @@ class Photographs(Closed):
     """
 
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    resize: Literal["stretch"] | Annotated[int, Field(ge=8, le=4096)] | None = None
+    resize: Annotated[int | Literal["stretch"], BeforeValidator(_resize)] | None = None
     crop: Literal["random", "center"] = "random"
     resample: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     scale: tuple[Share, Share] = (0.08, 1.0)

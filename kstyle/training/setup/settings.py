@@ -1,6 +1,5 @@
 """The settings of a training: those of a recipe, and those that a run goes on with. No framework is needed."""
 
-import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from kstyle import config
 from kstyle.errors import UsageError, unknown
 from kstyle.io import runs
 from kstyle.io.files import expanded, one_line
+from kstyle.training.setup import foreign
 from kstyle.training.setup.sections import Count, TrainSettings
 
 AUTO = "auto"  # as a network's name in a recipe
@@ -31,13 +31,21 @@ def load(recipe, overrides=None):
     if isinstance(recipe, TrainSettings) and not overrides:
         return recipe
     read, overrides = _of_a_folder(recipe, overrides or {})
-    adjust = functools.partial(_adjusted, overrides=overrides)
-    checked, where = config.load("train", TrainSettings, read, overrides, adjust)
-    if "dtype" in checked.model.options:
-        raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
-    # The number of classes and the size are the data's: these are some that every network takes.
-    row = checked.model.row
-    row.check(2, 512, 3, checked.model.options)
+    said = {}  # what the recipe says, for errors
+
+    def adjust(settings):
+        said.update(settings)
+        return _adjusted(settings, overrides)
+
+    try:
+        checked, where = config.load("train", TrainSettings, read, overrides, adjust)
+        if "dtype" in checked.model.options:
+            raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
+        # The number of classes and the size are the data's: these are some that every network takes.
+        row = checked.model.row
+        row.check(2, 512, 3, checked.model.options)
+    except UsageError as error:
+        raise foreign.explained(error, said) from error
     for kind, name, known in [
         ("data set", checked.data.name, [*DATASETS, *PHOTOGRAPHS]),
         *((f"part of {row.name}", stage.train, row.part_names) for stage in checked.plan),
