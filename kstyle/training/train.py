@@ -26,7 +26,7 @@ from kstyle.training.loop import aim as aims
 from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics
-from kstyle.training.setup import build, foreign, own_model, settings
+from kstyle.training.setup import build, foreign, own_file, own_model, settings
 from kstyle.training.setup import start as starting
 
 __all__ = ["Interrupted", "Run", "train"]
@@ -152,11 +152,15 @@ def train(
         frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
-            facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | own
+            facts, code = build.facts(checked, parts, model, normalise, precision) | aim.facts | own, None
+            if own_file.names_one(checked.model.name):
+                *code, more_facts = own_file.source(checked.model.name)
+                facts |= more_facts
             if distribute.first():
-                runs.start(folder, written, facts, architecture)
+                runs.start(folder, written, facts, architecture, code)
         else:
             began = runs.begun(folder, parts.sha256, parts.origin)
+            own_file.unchanged(folder, checked.model.name, began)
             distribute.barrier()  # it tidies up: nobody may be writing yet
             aims.same(aim, began, folder)
             normalise = steps.Normalise(began["mean"], began["std"])

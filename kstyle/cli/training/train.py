@@ -2,7 +2,7 @@
 
 import click
 
-from kstyle.cli.common.options import PATH, data_folder, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -27,6 +27,7 @@ from kstyle.io.files import json_text
 )
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, devices, as_json, quiet):

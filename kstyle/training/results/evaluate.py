@@ -20,7 +20,7 @@ from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
 from kstyle.training.loop import ranks, steps
 from kstyle.training.results import metrics, mistakes, plots, pretrained
-from kstyle.training.setup import build, settings
+from kstyle.training.setup import build, own_file, settings
 
 log = logging.getLogger("kstyle")
 
@@ -32,6 +32,7 @@ def load(folder):
     """A finished run, as `(recipe, facts, model, normalise)`."""
     facts = runs.facts(folder)
     recipe = settings.load(str(Path(folder) / "recipe.yaml"))
+    own_file.unchanged(folder, recipe.model.name, facts)
     precision = backend.precision(recipe.precision)
     model = build.network(recipe, len(facts["classes"]), facts["shape"], precision, folder)
     path = runs.result_file(folder)

@@ -21,7 +21,8 @@ ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int
 
 class Model(Closed):
     """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
-        are on this machine, else SqueezeNet 1.1 with a lean head; the rest are that network's own options.
+        are on this machine, else SqueezeNet 1.1 with a lean head; or `my_file.py:build`, a function in a Python file
+        beside the recipe, see `kstyle.training.setup.own_file`. The rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """
@@ -39,8 +40,9 @@ class Model(Closed):
     def row(self):
         """What is known of the network, a `kstyle.models.row.Network`. UsageError: there is none of this name."""
         from kstyle.models import registry
+        from kstyle.training.setup import own_file
 
-        return registry.classifier(self.name)
+        return own_file.row(self.name) if own_file.names_one(self.name) else registry.classifier(self.name)
 
 
 class MeanAndDeviation(Closed):

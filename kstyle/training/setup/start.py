@@ -98,6 +98,10 @@ def _from_run(model, path, classes):
 def _told(folder):
     """(run.json, name of the network) of a run's folder; {} and None where the weights lie elsewhere."""
     try:
-        return runs.facts(folder), settings.load(str(folder / "recipe.yaml")).model.name
+        facts = runs.facts(folder)
     except KStyleError:
         return {}, None
+    try:
+        return facts, settings.load(str(folder / "recipe.yaml")).model.row.name
+    except KStyleError:  # its network is in a file that may not run, say
+        return facts, None
