@@ -14,7 +14,7 @@ from PIL import Image
 
 from kstyle import data
 from kstyle.data.batches import arrays
-from kstyle.data.sets import cifar10, mnist
+from kstyle.data.sets import cifar10, cifar_batches, mnist
 from kstyle.errors import DataError, UsageError
 
 SHARED = Path(__file__).parents[2] / "shared/data"
@@ -251,7 +251,7 @@ def test_a_batch_of_something_else(tmp_path, forged, says):
 
 def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
     """Failure: a file of some megabytes fills the memory."""
-    monkeypatch.setattr(cifar10, "MOST_UNPACKED", 1 << 16)
+    monkeypatch.setattr(cifar_batches, "MOST_UNPACKED", 1 << 16)
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
         entry.size = 1 << 20
