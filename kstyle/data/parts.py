@@ -60,7 +60,8 @@ def for_training(
     Args:
         found: a `kstyle.data.Dataset` or a `kstyle.data.photos.tree.PhotoSet`.
         seed: of what is drawn.
-        size, resize, resample: of photographs, as `kstyle.data.batches.decode.decode` takes them.
+        size, resize, resample: of photographs, as `kstyle.data.batches.decode.decode` takes them. Small pictures are
+            brought to `size`; None: they stay as they are.
         workers: processes that decode photographs.
         progress: `progress(done, total, what="pictures")` as they are decoded.
         train_limit, test_limit: so many pictures only, stratified.
@@ -128,7 +129,12 @@ def _made(found, training, held, test, size, resize, workers, progress, resample
             known = training.part(np.sort(arrays.order(len(training), seed, 0)[:STATISTICS]))
             known = made(known)
     else:
-        shape, size, resize, resample = found.test.images.shape[1:], None, None, None
+        shape = found.test.images.shape[1:]
+        if size:
+            shape, same = (size, size, shape[-1]), held is test
+            training, test = (each and arrays.resized(each, shape) for each in (training, test))
+            held, known = test if same else held and arrays.resized(held, shape), training
+        size, resize, resample = None, None, None
     statistics = None if seed is None else arrays.channel_statistics(known.images)
     skipped = tuple(getattr(found, "skipped", ()))
     return Parts(

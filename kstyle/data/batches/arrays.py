@@ -59,6 +59,36 @@ class Split:
         return Split(self.images[indices], self.labels[indices], boxes)
 
 
+def resized(split, shape):
+    """A split with its pictures brought to another shape, bilinear with antialiasing, as Pillow does it.
+
+    Args:
+        split: a `Split`.
+        shape: (H, W, C); C is 1 or 3: colours become their grey by ITU-R 601, grey is repeated.
+
+    Returns:
+        A `Split`, with the boxes moved; `split` itself where nothing is to be done.
+    """
+    if tuple(split.images.shape[1:]) == tuple(shape):
+        return split
+    from PIL import Image
+
+    (height, width, channels), found = shape, np.empty((len(split), *shape), np.uint8)
+    mode = "L" if channels == 1 else "RGB"
+    for place, pixels in enumerate(split.images):
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        image = (image if image.mode == mode else image.convert(mode)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
+        found[place] = np.asarray(image).reshape(shape)
+    boxes = split.boxes
+    if boxes is not None:  # the last pixel belongs to it
+        by = np.tile([width / split.images.shape[2], height / split.images.shape[1]], 2)
+        last = np.array([0, 0, 1, 1])
+        boxes = ((boxes + last) * by - last).astype(np.float32)
+    return Split(found, split.labels, boxes)
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set in memory.

@@ -1,8 +1,8 @@
 """The files of CIFAR-10 and CIFAR-100 for Python: batches of pictures of 32×32 pixels, in a folder or an archive.
 
 The batches are pickles, which are programs. Here they are never run: the functions that rebuild an array are replaced
-by ones that note what they were asked, as `kstyle.io.checkpoints` does for PyTorch's files, and anything else is refused
-by name.
+by ones that note what they were asked, as `kstyle.io.checkpoints` does for PyTorch's files, and anything else is
+refused by name.
 """
 
 import gzip

@@ -1,9 +1,13 @@
 """From a recipe's sections to what they name: data, normalisation, model."""
 
+import dataclasses
+import os
+
 import numpy as np
 
 from kstyle import backend
 from kstyle import data as datasets
+from kstyle.data.batches import arrays
 from kstyle.data.parts import counts, for_testing, for_training
 from kstyle.errors import UsageError
 from kstyle.models.preprocessing import PREPROCESSINGS
@@ -15,10 +19,13 @@ def find(recipe, folder=None, progress=None, others=False):
     """The whole data set that a recipe names, a `kstyle.data.Dataset` or a `kstyle.data.photos.tree.PhotoSet`.
 
     Args, Raises: as `data`.
-        others: whether `folder` may hold photographs in another layout than the recipe's, as `datasets.layout` sees.
+        others: whether it may be another set: `folder` the name of a published one, or photographs in another layout
+            than the recipe's, as `datasets.layout` sees.
     """
     wanted, name = recipe.data, recipe.data.name
-    if folder and others and name in datasets.PHOTOGRAPHS:
+    if folder and others:
+        if folder in datasets.published() and not os.path.exists(folder):
+            return datasets.named(folder, None, workers=wanted.photographs.workers, progress=progress)
         name = datasets.layout(name, folder)
     return datasets.named(
         name, folder or wanted.path, wanted.photographs.test_fraction, recipe.seed,
@@ -48,21 +55,28 @@ def data(recipe, folder=None, progress=None, statistics=True):
     )  # fmt: skip
 
 
-def testing(recipe, found, limited=True, progress=None):
+def testing(recipe, found, shape, limited=True, progress=None):
     """The `Parts` of a data set that `find` found, with nothing to train on or to validate with.
 
     Args:
+        shape: (H, W, C) of the pictures that the network takes, to which others are brought.
         limited: whether the recipe's `data.test_limit` holds.
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
     limit = wanted.test_limit if limited else None
-    return for_testing(
+    if resize is None:  # photographs for a network of small pictures: the middle square
+        size = resize = shape[0]
+    parts = for_testing(
         found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample, limit
     )
+    return dataclasses.replace(parts, test=arrays.resized(parts.test, shape), shape=tuple(shape))
 
 
 def sides(recipe):
-    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for; or `"stretch"`."""
+    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for; or `"stretch"`. Of a
+    set of small pictures `data.size` and None."""
+    if recipe.data.name in datasets.DATASETS:
+        return recipe.data.size, None
     wanted, row = recipe.data.photographs, recipe.model.row
     size = wanted.size or row.size or 224
     ratio = row.resize / row.size if row.size and row.resize else 256 / 224

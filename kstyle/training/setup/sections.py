@@ -107,6 +107,7 @@ class Data(Closed):
     `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
         also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
         given numbers.
+    `size`: of arrays, pixels of the side that they are brought to; None: as they are.
     `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
     `photographs`: of data sets of files.
     """
@@ -115,6 +116,7 @@ class Data(Closed):
     path: FilePath | None = None
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
+    size: Annotated[int, Field(ge=8, le=512)] | None = None
     train_limit: Count | None = None
     test_limit: Count | None = None
     photographs: Photographs = Photographs()

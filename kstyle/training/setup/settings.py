@@ -52,6 +52,8 @@ def load(recipe, overrides=None):
     ]:
         if name not in known:
             raise unknown(kind, name, known)
+    if checked.data.size and checked.data.name in PHOTOGRAPHS:
+        raise UsageError(f"{where}: 'data.size' is of sets of small pictures; write 'data.photographs.size'.")
     checked._called = "recipe" if isinstance(recipe, Mapping) else os.fsdecode(recipe)
     if read is not recipe:
         checked._called = os.path.abspath(checked.data.path)
