@@ -51,7 +51,6 @@ def recipe(tmp_path, monkeypatch):
     (tmp_path / "theirs/digits.yaml").write_text(RECIPE)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(plugins, "_allowed", False)
     return tmp_path / "theirs/digits.yaml"
 
 
