@@ -23,6 +23,14 @@ from kstyle.io.files import json_text
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
 @click.option(
+    "--vary",
+    "varied",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="Train with each of these values, each a run in --run DIR; repeated: with every combination.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="Train with so many seeds, each a run in --run DIR.")
+@click.option(
     "--devices", type=click.IntRange(min=1), help="Train on so many GPUs, or parts of the cores, of this one."
 )
 @device
@@ -30,15 +38,26 @@ from kstyle.io.files import json_text
 @allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
-def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, devices, as_json, quiet):
-    """Train by RECIPE: a name from `kstyle recipes`, a YAML file, or a folder of photographs with one a class."""
+def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied, seeds, devices, as_json, quiet):
+    """Train by RECIPE: a name from `kstyle recipes`, a YAML file, or a folder of photographs with one a class.
+
+    With --vary or --seeds it is a study: many trainings, with a table, their means and a plot in --run DIR.
+    """
     from kstyle import config
     from kstyle.cli.common import ranks
+    from kstyle.cli.training import study
     from kstyle.errors import UsageError
     from kstyle.training.setup import settings
 
     given = config.parse_overrides(overrides)
     given |= {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    if varied or seeds:
+        if not (recipe and run) or resume or show_batch or devices:
+            raise UsageError(
+                "--vary and --seeds need a RECIPE and --run DIR, which goes on where it was stopped by itself: leave "
+                "--resume, --show-batch and --devices out."
+            )
+        return study.run(recipe, given, varied, seeds or 1, run, data, as_json, quiet)
     if resume and not run:
         raise UsageError("--resume needs --run DIR: which run to go on with.")
     if not resume:
