@@ -22,7 +22,7 @@ def place(tmp_path, monkeypatch):
 
 
 def test_every_combination_once(place, command, monkeypatch):
-    """Failure: a combination is left out or trained twice, its mean is of other runs, or a stopped study begins anew."""
+    """Failure: a combination is left out or trained twice, a mean is of other runs, a stopped study begins anew."""
     trained, done = [], train.train
 
     def counted(recipe, data, run, resume, **more):

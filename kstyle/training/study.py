@@ -219,8 +219,6 @@ def study(
     >>> sizes = {"data.train_limit": [100, 300, 1000]}
     >>> study("digits_cnn", sizes, "runs/sizes", seeds=3)[["data.train_limit", "top1"]]  # doctest: +SKIP
     """
-    import json
-
     texts = [
         (key, [each if isinstance(each, str) else json.dumps(each) for each in values]) for key, values in vary.items()
     ]

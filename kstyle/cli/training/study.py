@@ -36,11 +36,8 @@ def run(recipe, given, varied, seeds, folder, data, as_json, quiet):
         click.echo(json_text({"study": str(folder), "rows": rows, "summary": means.to_dict("records")}))
     elif not quiet and len(means):
         percent = {name: (100 * means[name]).round(2) for name in ("top1", "lowest", "highest")}
-        click.echo(
-            means.assign(**percent, loss=means["loss"].round(4), seconds=means["seconds"].round(1)).to_string(
-                index=False
-            )
-        )
+        rounded = {"loss": means["loss"].round(4), "seconds": means["seconds"].round(1)}
+        click.echo(means.assign(**percent, **rounded).to_string(index=False))
         click.echo(f"{folder}: {study.TABLE}, {study.SUMMARY}" + (f", {study.PLOT}" if vary else ""))
     for cell in failed:
         click.echo(f"kstyle: {cell.folder.name}: {cell.error}", err=True)

@@ -45,7 +45,9 @@ def load(recipe, overrides=None):
         row = checked.model.row
         row.check(2, 512, 3, checked.model.options)
     except UsageError as error:
-        raise foreign.explained(error, said) from error
+        if (better := foreign.explained(error, said)) is not error:
+            raise better from error
+        raise
     for kind, name, known in [
         ("data set", checked.data.name, [*DATASETS, *PHOTOGRAPHS]),
         *((f"part of {row.name}", stage.train, row.part_names) for stage in checked.plan),
