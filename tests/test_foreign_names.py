@@ -57,6 +57,8 @@ def test_other_errors_stay_what_they_are():
     mine = {"optimizer.arguments": {"decay": 1}, "optimizer.momentum": 3}
     with pytest.raises(UsageError, match=r"optimizer\.momentum"):
         settings.load("digits_cnn", mine)
+    with pytest.raises(UsageError, match="'optimizer.learning_rate': input should be greater than 0"):
+        settings.load("digits_cnn", {"optimizer.learning_rate": -1})
 
 
 def test_callbacks_beside_a_schedule(tmp_path, caplog):

@@ -93,11 +93,11 @@ def explained(error, settings):
     'steps_per_epoch' is no key of a recipe: an epoch is once through the pictures; fewer pictures an epoch are \
 data.train_limit: write 'data.train_limit: 2000'.
     """
-    named = set(re.findall(r"'([^']+)'", str(error)))
+    named, unknown = set(re.findall(r"'([^']+)'", str(error))), "nknown" in str(error)
     for key, value in config.flat(settings).items():
         parts = [part for part in key.split(".") if not part.isdigit()]
         for number, part in enumerate(parts, 1):
-            if part in KEYS and named & {part, ".".join(parts[:number])}:
+            if unknown and part in KEYS and named & {part, ".".join(parts[:number])}:
                 return UsageError(f"'{one_line(part)}' is no key of a recipe: {_said(*KEYS[part])}")
         where = ".".join(parts).removesuffix(".name")
         found = VALUES.get(where, VALUES.get(".".join(parts[-2:]), {})).get(_kind(value))
