@@ -38,6 +38,7 @@ def test_keys(key, place):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
+        ({"stages": [{"train": "all", "epochs": 1, "steps_per_epoch": 9}], "epochs": None}, "data.train_limit: 2000"),
         ({"optimizer.decay": 1e-6}, "schedule: {name: inverse_time_decay"),
         ({"schedule": "ReduceLROnPlateau"}, "schedule: {name: plateau"),
         ({"schedule.name": "StepLR", "schedule.step_size": 7}, "schedule: {name: step, size: 7"),
@@ -57,7 +58,7 @@ def test_other_errors_stay_what_they_are():
     mine = {"optimizer.arguments": {"decay": 1}, "optimizer.momentum": 3}
     with pytest.raises(UsageError, match=r"optimizer\.momentum"):
         settings.load("digits_cnn", mine)
-    with pytest.raises(UsageError, match="'optimizer.learning_rate': input should be greater than 0"):
+    with pytest.raises(UsageError, match=r"'optimizer\.learning_rate': input should be greater than 0"):
         settings.load("digits_cnn", {"optimizer.learning_rate": -1})
 
 

@@ -95,10 +95,11 @@ data.train_limit: write 'data.train_limit: 2000'.
     """
     named, unknown = set(re.findall(r"'([^']+)'", str(error))), "nknown" in str(error)
     for key, value in config.flat(settings).items():
-        parts = [part for part in key.split(".") if not part.isdigit()]
-        for number, part in enumerate(parts, 1):
-            if unknown and part in KEYS and named & {part, ".".join(parts[:number])}:
+        places = key.split(".")
+        for number, part in enumerate(places, 1):
+            if unknown and part in KEYS and named & {part, ".".join(places[:number])}:
                 return UsageError(f"'{one_line(part)}' is no key of a recipe: {_said(*KEYS[part])}")
+        parts = [part for part in places if not part.isdigit()]
         where = ".".join(parts).removesuffix(".name")
         found = VALUES.get(where, VALUES.get(".".join(parts[-2:]), {})).get(_kind(value))
         if found and (named & {where, ".".join(parts), key, str(value)}):
