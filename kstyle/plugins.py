@@ -74,7 +74,7 @@ def function(path: str | os.PathLike[str], name: str, where: str) -> Callable[..
     """What a plugin calls `name`: a function, or a class.
 
     Args:
-        path: of the plugin. It is run where that is allowed and it was not yet.
+        path: of the plugin. It is run where that is allowed and it was not yet; a copy of one that was run is that.
         where: what names it, for errors.
 
     Raises:
@@ -84,10 +84,14 @@ def function(path: str | os.PathLike[str], name: str, where: str) -> Callable[..
     if real not in _loaded and not _allowed:
         if not os.path.isfile(real):
             raise UsageError(f"{where}: there is no file {one_line(path)}.")
-        raise UsageError(
-            f"{where} takes '{one_line(name)}' from {one_line(path)} (SHA-256 {sha256(real)}), a program that is not "
-            "run unless you say so: add --allow-code if you trust it."
-        )
+        digest = sha256(real)
+        same = next((each for each in _loaded if os.path.isfile(each) and sha256(each) == digest), None)
+        if same is None:
+            raise UsageError(
+                f"{where} takes '{one_line(name)}' from {one_line(path)} (SHA-256 {digest}), a program that is not run "
+                "unless you say so: add --allow-code if you trust it."
+            )
+        real = same  # a run's copy of a file that was named
     load(real)
     found = getattr(_loaded[real], name, None)
     if not callable(found):

@@ -97,6 +97,13 @@ def test_who_names_it_runs_it(recipe, command):
     assert code == 0, errors
     code, _, errors = command("train", recipe, "--plugin", file, "--run", "b", *small)
     assert code == 0, errors
+    code, _, errors = command("evaluate", "a", "--plugin", file, "--json")  # the run's copy is the same file
+    assert code == 0, errors
+    study = ["--run", "study", "--seeds", 2, "--set", f"model.name={file}:build", *small]
+    for _ in range(2):  # and goes on
+        code, out, errors = command("train", "digits_cnn", *study)
+        assert code == 0 and [row["state"] for row in json.loads(out)["rows"]] == ["done"] * 2, errors
+    plugins._loaded.clear()
     code, _, errors = command("train", "a/recipe.yaml", "--run", "c", *small)
     assert code == 2 and "a/mine.py" in errors
 
