@@ -11,6 +11,7 @@ import numpy as np
 from kstyle.data.batches import division
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import plain
+from kstyle.pictures import images
 
 CHUNK = 4096  # pictures looked at in one go, so that statistics need no second copy of the set
 
@@ -60,31 +61,29 @@ class Split:
 
 
 def resized(split, shape):
-    """A split with its pictures brought to another shape, bilinear with antialiasing, as Pillow does it.
+    """A split with its pictures brought to another shape (Lanczos), as `kstyle.predict` brings files to it.
 
     Args:
         split: a `Split`.
-        shape: (H, W, C); C is 1 or 3: colours become their grey by ITU-R 601, grey is repeated.
+        shape: (H, W, C), or the side of squares of as many channels. C is 1 or 3: colours become their grey by ITU-R
+            601, grey is repeated.
 
     Returns:
         A `Split`, with the boxes moved; `split` itself where nothing is to be done.
     """
-    if tuple(split.images.shape[1:]) == tuple(shape):
+    height, width, channels = split.images.shape[1:]
+    shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape, shape, channels)
+    if shape == (height, width, channels):
         return split
-    from PIL import Image
-
-    (height, width, channels), found = shape, np.empty((len(split), *shape), np.uint8)
-    mode = "L" if channels == 1 else "RGB"
+    found = np.empty((len(split), *shape), np.uint8)
     for place, pixels in enumerate(split.images):
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        image = (image if image.mode == mode else image.convert(mode)).resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
-        found[place] = np.asarray(image).reshape(shape)
+        image = images.resize(pixels, shape[:2])
+        if (channels, shape[2]) == (3, 1):
+            image = image @ np.array([[0.299], [0.587], [0.114]], "float32")
+        found[place] = np.rint(np.clip(image, 0, 255))
     boxes = split.boxes
-    if boxes is not None:  # the last pixel belongs to it
-        by = np.tile([width / split.images.shape[2], height / split.images.shape[1]], 2)
-        last = np.array([0, 0, 1, 1])
+    if boxes is not None:  # by the outer edges of the pixels that they name
+        last, by = np.array([0, 0, 1, 1]), np.array([shape[1] / width, shape[0] / height] * 2)
         boxes = ((boxes + last) * by - last).astype(np.float32)
     return Split(found, split.labels, boxes)
 
