@@ -67,6 +67,15 @@ data_folder = click.option(
 )
 
 
+def style_network(styles):
+    """What the one style that is given says of itself where it is a style network's file; None: pictures are given."""
+    if len(styles) != 1 or not str(styles[0]).endswith(".keras"):
+        return None
+    from kstyle.style.networks import style_facts
+
+    return style_facts.read(styles[0])
+
+
 def settings_and_blend(preset, styles, style_weight, overrides, **given):
     """What options say about a preset, checked.
 
