@@ -4,6 +4,6 @@ A network's code is one file in `kstyle/models/networks` or a folder there; what
 and needs no framework.
 """
 
-from kstyle.models.rows import imagenet, small
+from kstyle.models.rows import imagenet, modern, small
 
-NETWORKS = (*small.NETWORKS, *imagenet.NETWORKS)
+NETWORKS = (*small.NETWORKS, *imagenet.NETWORKS, *modern.NETWORKS)

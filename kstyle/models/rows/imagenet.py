@@ -1,14 +1,9 @@
 """Networks for ImageNet's pictures and photographs, a row each."""
 
 from kstyle.models.networks import feature_layers
-from kstyle.models.rows.row import Network, Option, Source
-from kstyle.models.rows.shared import CODE, IMAGENET, SWITCH, by_stem, by_torchvision, head, normalised, plain
+from kstyle.models.rows.row import Network, Source
+from kstyle.models.rows.shared import CODE, IMAGENET, by_stem, by_torchvision, dense, head, normalised, plain, residual
 from kstyle.models.rows.sources import KERNELS, application, oxford, packaged, torchvision
-
-_DENSENET = {
-    "stem": Option("imagenet", ("imagenet", "7x7", "small")), **plain(0.0), **normalised(0.9, 1e-5, True),
-}  # fmt: skip
-_RESNET = {**_DENSENET, "zero_gamma": Option(False, SWITCH)}
 
 _STAGES = {"stem": ("conv1", "bn1"), **{f"layer{i}": (f"layer{i}_*",) for i in range(1, 5)}, "head": ("fc",)}
 _DENSE_BLOCKS = {
@@ -66,16 +61,17 @@ NETWORKS = (
     ),
     *(
         by_torchvision(
-            f"resnet{depth}", f"resnet{depth}-{digits}", "resnet", options=_RESNET, smallest=by_stem(32, 16, 8),
+            name, f"{name}-{digits}", "resnet", options=residual("imagenet"), smallest=by_stem(32, 16, 8),
             parts=_STAGES,
         )
-        for depth, digits in (
-            (18, "f37072fd"), (34, "b627a593"), (50, "0676ba61"), (101, "63fe2227"), (152, "394f9c45"),
+        for name, digits in (
+            ("resnet18", "f37072fd"), ("resnet34", "b627a593"), ("resnet50", "0676ba61"), ("resnet101", "63fe2227"),
+            ("resnet152", "394f9c45"), ("resnext50_32x4d", "7cdf4587"), ("wide_resnet50_2", "95faca4d"),
         )
     ),
     *(
         by_torchvision(
-            f"densenet{depth}", f"densenet{depth}-{digits}", "densenet", options=_DENSENET,
+            f"densenet{depth}", f"densenet{depth}-{digits}", "densenet", options=dense("imagenet"),
             smallest=by_stem(29, 15, 8), parts=_DENSE_BLOCKS,
         )
         for depth, digits in ((121, "a639ec97"), (161, "8d451a50"), (169, "b2777c0a"), (201, "c1103571"))

@@ -26,6 +26,20 @@ def head(*choices):
     return {"head": Option(choices[0], choices)}
 
 
+def dense(stem, bottleneck=True):
+    """The options of a DenseNet."""
+    return {
+        "stem": Option(stem, ("imagenet", "7x7", "small")), **plain(0.0), **normalised(0.9, 1e-5, True),
+        "bottleneck": Option(bottleneck, SWITCH),
+    }  # fmt: skip
+
+
+def residual(stem):
+    """The options of a ResNet."""
+    added = {"zero_gamma": Option(False, SWITCH), "squeeze": Option(0, low=0, high=64)}
+    return {"stem": Option(stem, ("imagenet", "7x7", "small")), **plain(0.0), **normalised(0.9, 1e-5, True), **added}
+
+
 def by_stem(imagenet, single, small):
     """The smallest side for each stem."""
     return lambda options: {"imagenet": imagenet, "7x7": single, "small": small}[options["stem"]]
@@ -38,7 +52,6 @@ def dotted(layers):
 
 def by_torchvision(name, file, code, **more):
     """A network whose layers and weights are torchvision's."""
-    return Network(
-        name, build=f"{CODE}{code}:{name}", weights={"torchvision": torchvision(name, file)}, torch=dotted,
-        **IMAGENET, **more,
-    )  # fmt: skip
+    given = {**IMAGENET, "torch": dotted, **more}
+    weights = {"torchvision": torchvision(name, file)}
+    return Network(name, build=f"{CODE}{code}:{name}", weights=weights, **given)
