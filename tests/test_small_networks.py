@@ -197,8 +197,9 @@ def test_same_logits_and_same_step(name, monkeypatch):
     if shortened:
         monkeypatch.setitem(*shortened)
     torch.manual_seed(0)
-    theirs, ours = pairs.shaken(make()), classifiers.build(name.split()[0], 5, 32, **options)
-    pairs.assert_same(theirs, ours, pairs.pictures(32))
+    size = 32 if name.startswith("lenet") else 16  # of noise, what is averaged of larger ones hardly differs
+    theirs, ours = pairs.shaken(make()), classifiers.build(name.split()[0], 5, size, **options)
+    pairs.assert_same(theirs, ours, pairs.pictures(size))
 
 
 @pytest.mark.parametrize(

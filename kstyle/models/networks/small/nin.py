@@ -3,7 +3,8 @@
 import keras
 
 from kstyle.models.networks import shape
-from kstyle.nn.layers import BatchNormalization, Conv2D, Pool2D
+from kstyle.models.networks.squeezenet import pool_of_three
+from kstyle.nn.layers import BatchNormalization, Conv2D
 
 # Of each of the three parts: (side of its first kernel, filters of its three convolutions; the last has the classes').
 PARTS = ((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192, None)))
@@ -45,7 +46,7 @@ def nin(classes, size, channels=3, *, batch_norm=False, dtype="float32", l2=0.0,
         for number, filters in enumerate(widths, 1):
             x = convolve(x, f"conv{part}_{number}", filters or classes, side if number == 1 else 1)
         if part < len(PARTS):
-            x = Pool2D(size=3, partial=True, name=f"pool{part}", dtype=dtype)(x)
+            x = pool_of_three(x, f"pool{part}", dtype)
             x = keras.layers.Dropout(dropout, name=f"dropout{part}", dtype=dtype)(x) if dropout else x
     x = keras.layers.GlobalAveragePooling2D(name="pool3", dtype="float32")(x)
     return keras.Model(inputs, x, name="nin")
