@@ -12,6 +12,7 @@ from kstyle import backend
 from kstyle.models import classifiers, registry, torch_names
 from kstyle.models.networks import convnext, resnet
 from kstyle.models.networks.mobile import efficientnet_v2
+from kstyle.training.results import export
 
 torch = pytest.importorskip("torch")
 pairs = pytest.importorskip("torch_pairs")
@@ -119,6 +120,19 @@ def test_the_published_file_fits(name, models):
     assert {key: entry[1] for key, entry in torch_names.entries(ours).items()} == {
         key: shape for key, shape in theirs.items() if key not in counted
     }
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "convnext_tiny"])
+def test_a_state_dict_for_torchvision(name, models, monkeypatch):
+    """Failure: `kstyle export` writes a transformer's file that torchvision's model does not take."""
+    monkeypatch.setattr(convnext, "TINY", PAIRS["convnext_tiny"][3][2])
+    make, size, options, *_ = PAIRS[name]
+    ours = classifiers.build(name, 5, size, **options)
+    torch_names.convert(pairs.state(pairs.shaken(make(models))), ours)
+    theirs = make(models)
+    theirs.load_state_dict({key: torch.from_numpy(value) for key, value in export.state_dict(ours).items()})
+    x = pairs.pictures(size)
+    pairs.assert_near(pairs.own_logits(ours, x), pairs.logits_of(theirs.eval(), x), 1e-4)
 
 
 def test_the_older_names_of_a_transformer(models):
