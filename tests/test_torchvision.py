@@ -6,6 +6,7 @@ import sys
 import types
 
 import keras
+import numpy as np
 import pytest
 
 from kstyle import backend
@@ -133,6 +134,31 @@ def test_a_state_dict_for_torchvision(name, models, monkeypatch):
     theirs.load_state_dict({key: torch.from_numpy(value) for key, value in export.state_dict(ours).items()})
     x = pairs.pictures(size)
     pairs.assert_near(pairs.own_logits(ours, x), pairs.logits_of(theirs.eval(), x), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("vit_b_16", 224, {"depth": 1, "heads": 2, "width": 32, "hidden": 64}), ("mobilenet_v3_small", 32, {}),
+        ("efficientnet_v2_s", 32, {}),
+    ],
+)  # fmt: skip
+def test_fine_tuning_starts_from_a_file(name, size, options, tmp_path, monkeypatch):
+    """Failure: `model.weights: imagenet` does not find torchvision's file, or refuses it for other classes."""
+    monkeypatch.setattr(efficientnet_v2, "STAGES", PAIRS["efficientnet_v2_s"][3][2])
+    trained = classifiers.build(name, 7, size, **options)
+    state = {key: torch.from_numpy(value) for key, value in export.state_dict(trained).items()}
+    torch.save(state, tmp_path / registry.get(name).weights["torchvision"].file)
+    monkeypatch.setenv("KSTYLE_WEIGHTS", str(tmp_path))
+    for classes in (7, 3):
+        model = classifiers.build(name, classes, size, **options)
+        loaded = classifiers.load_imagenet(model)
+        assert (loaded.head, loaded.preprocessing) == (classes == 7, "torch")
+        taken = [w for w in model.weights if w.path.split("/")[0] != model.layers[-1].name]
+        assert len(taken) == len(model.weights) - 2
+        for mine, theirs in zip(model.weights, trained.weights):
+            if classes == 7 or any(mine is each for each in taken):
+                assert np.array_equal(*(keras.ops.convert_to_numpy(each) for each in (mine, theirs)))
 
 
 def test_the_older_names_of_a_transformer(models):
