@@ -124,6 +124,14 @@ def scored(side=16):
     return noted()
 
 
+# What others have not: tokens, attention, drop path, layer scale, squeezing.
+NETWORKS = (
+    {"name": "vit_b_16", "depth": 2, "width": 32, "heads": 2, "hidden": 64, "dropout": 0.1, "drop_path": 0.2},
+    {"name": "convnext_tiny"},
+    {"name": "mobilenet_v3_small"},
+)
+
+
 def cases():
     """{name: function}."""
     found = {f"style {name}": lambda name=name: painted(name) for name in config.names("stylize")}
@@ -141,6 +149,8 @@ def cases():
         "training cifar10_vgg19": lambda: trained("cifar10_vgg19", 32),
         "training cifar10_resnet18": lambda: trained("cifar10_resnet18", 32),
     }
+    for model in NETWORKS:
+        found[f"training {model['name']}"] = lambda model=model: trained("cifar10_resnet20", 32, model=model)
     for name, value in EVERYTHING.items():
         found[f"augment {name}"] = lambda name=name, value=value: trained("mnist_cnn", 28, augment={name: value})
     return found

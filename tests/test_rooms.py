@@ -17,7 +17,8 @@ GROUND_UP = (
     *("kstyle.io", "kstyle.io.crew", "kstyle.plugins", "kstyle.strict_yaml", "kstyle.config", "kstyle.settings"),
     *("kstyle.net", "kstyle.pictures"),
     *("kstyle.backend.base", "kstyle.backend", "kstyle.backend.by_torch", "kstyle.nn", "kstyle.optimizers"),
-    *("kstyle.models.networks", "kstyle.models", "kstyle.networks"),
+    *("kstyle.models.networks", "kstyle.models.networks.mobile", "kstyle.models.networks.small"),
+    *("kstyle.models.rows", "kstyle.models", "kstyle.networks"),
     *("kstyle.data.batches", "kstyle.data.photos", "kstyle.data.sets", "kstyle.data.lists", "kstyle.data"),
     *("kstyle.style.losses", "kstyle.losses", "kstyle.style.colour", "kstyle.style.passes", "kstyle.style.objectives"),
     *(

@@ -35,7 +35,7 @@ class Model(Closed):
 
     @property
     def row(self):
-        """What is known of the network, a `kstyle.models.row.Network`. UsageError: there is none of this name."""
+        """What is known of the network, a `kstyle.models.rows.row.Network`. UsageError: there is none of this name."""
         from kstyle.models import registry
 
         return registry.classifier(self.name)
