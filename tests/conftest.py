@@ -51,6 +51,7 @@ def own_names(monkeypatch):
         monkeypatch.setattr(names, "own", dict(names.own))
     monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
+    monkeypatch.setattr(plugins, "_allowed", False)
 
 
 @pytest.fixture

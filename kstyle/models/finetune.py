@@ -5,6 +5,8 @@ import fnmatch
 from kstyle.errors import UsageError
 from kstyle.models import registry
 
+OWN_HEAD = "head_"  # what the layers of a head are called that a recipe lists
+
 
 def from_part(model, part):
     """The layers that are trained from a part up: its first one and all that come after it in the model's order.
@@ -26,6 +28,8 @@ def from_part(model, part):
         return layers
     row, last = registry.find(model.name), [layer.name for layer in layers if hasattr(layer, "kernel")][-1:]
     patterns = (row.parts if row else {}) or {"head": last}
+    if last and last[0].startswith(OWN_HEAD):
+        patterns = {**patterns, "head": (f"{OWN_HEAD}*",)}
     for number, layer in enumerate(layers):
         if part in patterns and _matches(layer, patterns[part]):
             return layers[number:]

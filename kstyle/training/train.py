@@ -26,7 +26,7 @@ from kstyle.training.loop import aim as aims
 from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics
-from kstyle.training.setup import build, own_model, settings
+from kstyle.training.setup import build, foreign, own_file, own_model, settings
 from kstyle.training.setup import start as starting
 
 __all__ = ["Interrupted", "Run", "train"]
@@ -118,6 +118,8 @@ def train(
         # Before a folder is made for it. The command line has checked its recipe already, and gives the settings.
         checked = settings.load(recipe, overrides)
         settings.check_functions(checked)
+        if model is not None and checked.head:
+            raise UsageError("head: the model is given, and has its own: leave one of them out.")
         if model is None and checked.model.name == GIVEN.name:
             raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)
@@ -140,22 +142,33 @@ def train(
             model = build.network(checked, len(parts.classes), parts.shape, precision, folder)
         weights, preprocessing = everywhere.model.weights, None
         if weights and not resume:
-            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress)
+            usual = None
+            if checked.head:
+                usual = functools.partial(
+                    build.network, checked, len(parts.classes), parts.shape, precision, usual_head=True
+                )
+            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress, usual)
             preprocessing = distribute.in_turn(given_weights)
         frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
-            facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | own
+            facts, code = build.facts(checked, parts, model, normalise, precision) | aim.facts | own, None
+            if own_file.names_one(checked.model.name):
+                *code, more_facts = own_file.source(checked.model.name)
+                facts |= more_facts
             if distribute.first():
-                runs.start(folder, written, facts, architecture)
+                runs.start(folder, written, facts, architecture, code)
         else:
             began = runs.begun(folder, parts.sha256, parts.origin)
+            own_file.unchanged(folder, checked.model.name, began)
             distribute.barrier()  # it tidies up: nobody may be writing yet
             aims.same(aim, began, folder)
             normalise = steps.Normalise(began["mean"], began["std"])
             if more and distribute.first():
                 runs.write_recipe(folder, written)
         with runs.logged(folder) if distribute.first() else contextlib.nullcontext():
+            for line in [line for stage in checked.plan for line in foreign.beside_schedule(extra, stage.schedule)]:
+                log.info(line)
             for note in checked.notes:
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)
             log.info(

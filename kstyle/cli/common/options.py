@@ -129,3 +129,17 @@ plugin = click.option(
     "--plugin", type=PATH, multiple=True, is_eager=True, expose_value=False, callback=_load_plugins, metavar="FILE.py",
     help="Run a Python file of yours first, which adds losses, networks, presets and so on.",
 )  # fmt: skip
+
+
+def _allow_code(context, option, allow):
+    from kstyle import plugins
+
+    if allow:
+        plugins.allow_code()
+        context.call_on_close(lambda: plugins.allow_code(False))
+
+
+allow_code = click.option(
+    "--allow-code", is_flag=True, is_eager=True, expose_value=False, callback=_allow_code,
+    help="Run the Python files that the recipe, or the run, names.",
+)  # fmt: skip

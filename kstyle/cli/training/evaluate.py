@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH, data_folder, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -16,6 +16,7 @@ from kstyle.io.files import json_text
 )
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(run, data, sheet, as_json):
     """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it.

@@ -2,7 +2,7 @@
 
 import click
 
-from kstyle.cli.common.options import PATH, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, device, plugin
 from kstyle.errors import UsageError
 from kstyle.io.files import json_text
 
@@ -20,6 +20,7 @@ from kstyle.io.files import json_text
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run, format_, output, check, as_json):
     """Write the network of RUN for other programs: ONNX, a PyTorch state dict with torchvision's names, or Keras.

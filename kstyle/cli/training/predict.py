@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, device, plugin
 from kstyle.io.files import json_text
 
 
@@ -14,6 +14,7 @@ from kstyle.io.files import json_text
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")

@@ -20,7 +20,7 @@ from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
 from kstyle.training.loop import ranks, steps
 from kstyle.training.results import metrics, mistakes, plots, pretrained
-from kstyle.training.setup import build, settings
+from kstyle.training.setup import build, own_file, settings
 
 log = logging.getLogger("kstyle")
 
@@ -32,6 +32,7 @@ def load(folder):
     """A finished run, as `(recipe, facts, model, normalise)`."""
     facts = runs.facts(folder)
     recipe = settings.load(str(Path(folder) / "recipe.yaml"))
+    own_file.unchanged(folder, recipe.model.name, facts)
     precision = backend.precision(recipe.precision)
     model = build.network(recipe, len(facts["classes"]), facts["shape"], precision, folder)
     path = runs.result_file(folder)
@@ -54,7 +55,9 @@ def evaluate(
 
     Args:
         folder: of the run.
-        data, progress: as for `kstyle.train`; photographs may be in another layout than those of the run.
+        data, progress: as for `kstyle.train`; it may be another set: the name of a published one (`"cifar10"`), or
+            photographs in another layout than those of the run. Pictures are brought to the size and the colours that
+            the network takes.
         sheet: a .png or .jpg, to be written as `kstyle.training.results.mistakes.sheet` does.
 
     Returns:
@@ -92,7 +95,7 @@ def _evaluated(folder, facts, data, progress, sheet):
                 "To score all, put the class folders into a folder test/ (or mark the rows of the table).",
                 found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
             )  # fmt: skip
-    parts = build.testing(recipe, found, limited=own, progress=progress)
+    parts = build.testing(recipe, found, facts["shape"], limited=own, progress=progress)
     return score(model, normalise, parts, Path(folder), facts["classes"], numbers, own, sheet)
 
 

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
+from kstyle.io.files import shown
 from kstyle.training.augment.policy import AugmentSettings
 from kstyle.training.loop import given, old_names, schedules
 from kstyle.training.loop.schedules import AugmentSchedule, Schedule
+from kstyle.training.setup.head import HeadLayer
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -19,7 +21,8 @@ ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int
 
 class Model(Closed):
     """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
-        are on this machine, else SqueezeNet 1.1 with a lean head; the rest are that network's own options.
+        are on this machine, else SqueezeNet 1.1 with a lean head; or `my_file.py:build`, a function in a Python file
+        beside the recipe, see `kstyle.training.setup.own_file`. The rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """
@@ -37,8 +40,9 @@ class Model(Closed):
     def row(self):
         """What is known of the network, a `kstyle.models.rows.row.Network`. UsageError: there is none of this name."""
         from kstyle.models import registry
+        from kstyle.training.setup import own_file
 
-        return registry.classifier(self.name)
+        return own_file.row(self.name) if own_file.names_one(self.name) else registry.classifier(self.name)
 
 
 class MeanAndDeviation(Closed):
@@ -48,24 +52,41 @@ class MeanAndDeviation(Closed):
     std: list[Positive]
 
 
+def _resize(value):
+    sound = value == "stretch" or (isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 4096)
+    if not sound:
+        raise ValueError(f"expected pixels of the short side, from 8 to 4096, or stretch; got {shown(value)}")
+    return value
+
+
 class Photographs(Closed):
     """How files of pictures become squares of `size` pixels.
 
     `size`, `resize`: the middle `size`×`size` of a picture whose short side was brought to `resize`; None: what the
-        network was made for.
+        network was made for. `resize: stretch` brings all of it to `size`×`size`, its shape lost, as Keras does.
     `crop`: of training pictures: `"random"` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842) with
-        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on.
+        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on, and what is
+        meant where pictures are stretched and nothing is said.
+    `resample`: by which pixels are computed: `bilinear` or `bicubic` with antialiasing, or `nearest` without, which
+        Keras' `ImageDataGenerator` does.
     `test_fraction`: of the pictures, where the folder has no test pictures of its own.
     `workers`: processes that decode; None: one for each processor.
     """
 
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    resize: Annotated[int, Field(ge=8, le=4096)] | None = None
+    resize: Annotated[int | Literal["stretch"], BeforeValidator(_resize)] | None = None
     crop: Literal["random", "center"] = "random"
+    resample: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     scale: tuple[Share, Share] = (0.08, 1.0)
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stretched(cls, values):
+        stretched = isinstance(values, dict) and values.get("resize") == "stretch"
+        return {"crop": "center", **values} if stretched else values
 
     @model_validator(mode="after")
     def _in_order(self):
@@ -73,7 +94,7 @@ class Photographs(Closed):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name}: expected [lowest, highest]; got [{low:g}, {high:g}]")
-        if self.size and self.resize and self.resize < self.size:
+        if self.size and isinstance(self.resize, int) and self.resize < self.size:
             raise ValueError(f"resize {self.resize} is smaller than the size {self.size} cut out of it")
         return self
 
@@ -86,6 +107,7 @@ class Data(Closed):
     `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
         also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
         given numbers.
+    `size`: of arrays, pixels of the side that they are brought to; None: as they are.
     `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
     `photographs`: of data sets of files.
     """
@@ -94,6 +116,7 @@ class Data(Closed):
     path: FilePath | None = None
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
+    size: Annotated[int, Field(ge=8, le=512)] | None = None
     train_limit: Count | None = None
     test_limit: Count | None = None
     photographs: Photographs = Photographs()
@@ -223,6 +246,7 @@ class Stage(Closed):
 class TrainSettings(Closed):
     """All of a recipe.
 
+    `head`: layers in place of the network's own head, after which the classes' Dense comes by itself; empty: its own.
     `epochs`, or `stages` with epochs of their own.
     `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
     `batch_norm`: on several devices: by the statistics of the whole batch, as on one (`"synchronised"`), or of each
@@ -234,6 +258,7 @@ class TrainSettings(Closed):
 
     description: str = ""
     model: Model
+    head: list[HeadLayer] = Field(default=[])
     data: Data
     augment: AugmentSettings = AugmentSettings()
     augment_schedule: AugmentSchedule = AugmentSchedule()

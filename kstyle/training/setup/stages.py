@@ -91,7 +91,8 @@ def _views(stage, recipe, parts, body, normalise, augment):
     if not stage.views:
         pictures = parts.training
         if isinstance(pictures, Photos):  # cut as those for testing are
-            pictures = decode.decode(pictures, parts.size, parts.resize, recipe.data.photographs.workers)
+            workers = recipe.data.photographs.workers
+            pictures = decode.decode(pictures, parts.size, parts.resize, workers, resample=parts.resample)
         yield Features(steps.Predictor(body, normalise, output=steps.as_it_is)(pictures.images), pictures.labels)
         return
     every = batches.of(parts, recipe, stage.augment, drop_last=False)
