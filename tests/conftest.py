@@ -37,7 +37,7 @@ def own_names(monkeypatch):
     from kstyle.models import registry
     from kstyle.style.losses import scalings
     from kstyle.training.augment import policy
-    from kstyle.training.loop import rates
+    from kstyle.training.schedules import rates
 
     optimizers = sys.modules.get("kstyle.nn.optimizers")  # nothing is added before Keras is loaded
     for names in (

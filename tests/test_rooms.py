@@ -31,8 +31,10 @@ GROUND_UP = (
     *(
         "kstyle.training.augment",
         "kstyle.augmentations",
-        "kstyle.training.loop",
+        "kstyle.training.schedules",
         "kstyle.schedules",
+        "kstyle.training.aims",
+        "kstyle.training.loop",
         "kstyle.callbacks",
         "kstyle.training.setup",
     ),

@@ -8,8 +8,8 @@ import pytest
 from kstyle import config
 from kstyle.config import Closed
 from kstyle.errors import UsageError
-from kstyle.training.loop import schedules
-from kstyle.training.loop.schedules import AugmentSchedule, Plateau, Schedule, rate, strength
+from kstyle.training.schedules import schedules
+from kstyle.training.schedules.schedules import AugmentSchedule, Plateau, Schedule, rate, strength
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 lrs = torch.optim.lr_scheduler

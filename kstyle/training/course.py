@@ -10,8 +10,8 @@ from kstyle.backend import distribute
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.nn import plain
+from kstyle.training.aims.aim import Aim, compile_model
 from kstyle.training.loop import callbacks, optimizers, ranks, steps
-from kstyle.training.loop.aim import Aim, compile_model
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
 from kstyle.training.setup import stages
@@ -42,7 +42,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
         resume: whether to go on from the state in it; `more`: and to another number of epochs than it was to have.
         extra: callbacks of the user's.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
-        aim: a `kstyle.training.loop.aim.Aim`: a loss and metrics of the user's.
+        aim: a `kstyle.training.aims.aim.Aim`: a loss and metrics of the user's.
 
     Returns:
         The history, a list of dicts.

@@ -21,8 +21,8 @@ from kstyle.models.registry import GIVEN
 from kstyle.nn import callbacks as given
 from kstyle.nn import plain
 from kstyle.training import course
+from kstyle.training.aims import aim as aims
 from kstyle.training.course import Interrupted
-from kstyle.training.loop import aim as aims
 from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics

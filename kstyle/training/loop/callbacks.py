@@ -14,13 +14,14 @@ from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.io import runs
 from kstyle.nn.callbacks import may_set_rate
-from kstyle.training.loop import optimizers, schedules
+from kstyle.training.loop import optimizers
+from kstyle.training.schedules import schedules
 
 log = logging.getLogger("kstyle")
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Sets the optimiser's rate before each step by `kstyle.training.loop.schedules`.
+    """Sets the optimiser's rate before each step by `kstyle.training.schedules.schedules`.
 
     Once a callback of the user's has set another rate, that rate holds, and the schedule leaves it alone to the end of
     the stage. Keras' `LearningRateScheduler` sets the rate of every epoch, so the schedule does nothing beside it.

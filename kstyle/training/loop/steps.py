@@ -7,8 +7,8 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import distribute, keras_private
+from kstyle.training.aims.aim import Aim
 from kstyle.training.loop import optimizers
-from kstyle.training.loop.aim import Aim
 
 ops = keras.ops
 
@@ -64,7 +64,7 @@ class TrainStep:
         augment: what `kstyle.training.augment.policy.build` gave, or None.
         class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.
         classes: K; None: as the model's output says.
-        aim: the `kstyle.training.loop.aim.Aim`.
+        aim: the `kstyle.training.aims.aim.Aim`.
     """
 
     def __init__(

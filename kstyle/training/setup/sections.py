@@ -6,8 +6,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
 from kstyle.training.augment.policy import AugmentSettings
-from kstyle.training.loop import given, old_names, schedules
-from kstyle.training.loop.schedules import AugmentSchedule, Schedule
+from kstyle.training.schedules import given, old_names, schedules
+from kstyle.training.schedules.schedules import AugmentSchedule, Schedule
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
