@@ -42,7 +42,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
         resume: whether to go on from the state in it; `more`: and to another number of epochs than it was to have.
         extra: callbacks of the user's.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
-        aim: a `kstyle.training.aims.aim.Aim`: a loss and metrics of the user's.
+        aim: a `kstyle.training.aims.aim.Aim`: the loss and the metrics.
 
     Returns:
         The history, a list of dicts.
@@ -66,7 +66,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
     if average:
         lasting.append(average)
     if recipe.checkpoint.keep == "best" or recipe.early_stop:
-        best = callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop)
+        best = callbacks.Best(folder, recipe.checkpoint, save_weights, recipe.early_stop)
         lasting.append(best)
     if recipe.tensorboard and first:
         lasting.append(callbacks.TensorBoard(folder))

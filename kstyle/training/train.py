@@ -91,10 +91,11 @@ def train(
         model: a network of yours in place of the recipe's: built, from pictures (N, H, W, C), prepared as the recipe's
             `data.normalize` says, to logits (N, K). Its weights are trained in place; layers that you froze stay
             frozen. With `resume` the weights are those of the run; without `model`, it is made from the run's folder.
-        loss: in place of the recipe's cross-entropy: `"cross_entropy"`, which is that; a `keras.losses.Loss` of
-            logits; or `function(labels, logits)` -> (B,), a number for each picture, in `keras.ops`. labels: (B,)
-            integers; a Loss of Keras' gets shares of classes (B, K), unless its name begins with "Sparse".
-        metrics: of `keras.metrics.Metric` and functions like that, for the logs and the history: `name`, `val_name`.
+        loss: in place of the recipe's: a name, as a recipe's `loss` has it; a `keras.losses.Loss` of logits; or
+            `function(labels, logits)` -> (B,), a number for each picture, in `keras.ops`. labels: (B,) integers; a Loss
+            of Keras' gets shares of classes (B, K), unless its name begins with "Sparse".
+        metrics: beside the recipe's: names, as a recipe's `metrics` has them, `keras.metrics.Metric`s of logits and
+            functions like that, for the logs and the history: `name`, `val_name`.
 
     Returns:
         A `Run`.
@@ -118,6 +119,7 @@ def train(
         # Before a folder is made for it. The command line has checked its recipe already, and gives the settings.
         checked = settings.load(recipe, overrides)
         settings.check_functions(checked)
+        aims.check_monitored(checked, metrics)
         if model is None and checked.model.name == GIVEN.name:
             raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)
@@ -167,7 +169,7 @@ def train(
                 folder,
             )
             history = course.run(checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim)
-            scores = evaluate.score(model, normalise, parts, folder)
+            scores = evaluate.score(checked, model, normalise, parts, folder)
             log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)
 

@@ -45,6 +45,8 @@ def evaluate(run, data, sheet, as_json):
         click.echo(f"top-5              {100 * scores.top5:.2f} %")
     click.echo(f"loss               {scores.loss:.4f}")
     click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
+    for name, value in scores.metrics.items():
+        click.echo(f"{name:18} {value:.4f}")
     click.echo(f"test pictures      {scores.count}")
     if len(scores.classes) <= 40:
         click.echo(scores.classes.round(4).to_string())

@@ -18,6 +18,7 @@ from kstyle.io import locks, names, runs
 from kstyle.io.files import expanded, json_text, listed
 from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
+from kstyle.training.aims import aim
 from kstyle.training.loop import ranks, steps
 from kstyle.training.results import metrics, mistakes, plots, pretrained
 from kstyle.training.setup import build, settings
@@ -93,13 +94,14 @@ def _evaluated(folder, facts, data, progress, sheet):
                 found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
             )  # fmt: skip
     parts = build.testing(recipe, found, limited=own, progress=progress)
-    return score(model, normalise, parts, Path(folder), facts["classes"], numbers, own, sheet)
+    return score(recipe, model, normalise, parts, Path(folder), facts["classes"], numbers, own, sheet)
 
 
-def score(model, normalise, parts, folder, classes=None, numbers=None, own=True, sheet=None):
+def score(recipe, model, normalise, parts, folder, classes=None, numbers=None, own=True, sheet=None):
     """Scores a model on the test pictures of a `kstyle.data.parts.Parts` and writes what `evaluate` writes.
 
     Args:
+        recipe: a `TrainSettings`, whose metrics are measured.
         folder: of the run.
         classes, numbers: the model's classes, where the pictures' may be others, and for each of the pictures' the
             number of the model's that it is, or -1. None: they are the same.
@@ -126,6 +128,7 @@ def score(model, normalise, parts, folder, classes=None, numbers=None, own=True,
     scores = dataclasses.replace(metrics.scores(probabilities, labels, classes), unknown=unknown, data=about)
     if not distribute.first():
         return scores
+    scores = dataclasses.replace(scores, metrics=aim.measured(recipe, probabilities, labels))
     with runs.replacing(folder / about["file"]) as beside:
         beside.write_text(json_text(scores.as_json(), indent=2), "utf-8")
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
+from kstyle.errors import unknown
+from kstyle.training.aims import names
 from kstyle.training.augment.policy import AugmentSettings
 from kstyle.training.schedules import given, old_names, schedules
 from kstyle.training.schedules.schedules import AugmentSchedule, Schedule
@@ -17,21 +19,31 @@ SGD = ("torch-sgd", "keras-sgd")  # their momentum is a setting of its own
 ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
-class Model(Closed):
+class Named(Closed):
+    """What a name stands for, with its own arguments as further keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value):
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self):
+        return dict(self.model_extra or {})
+
+
+class Model(Named):
     """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
         are on this machine, else SqueezeNet 1.1 with a lean head; the rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
     weights: FilePath | None = None
-
-    @property
-    def options(self):
-        return dict(self.model_extra or {})
 
     @property
     def row(self):
@@ -152,12 +164,46 @@ class Optimizer(Closed):
         return self
 
 
-class Loss(Closed):
-    """Cross-entropy. `class_weights`: a number for each class; or {class: number}, by its name or, where no class has
-    that name, its place from 0, the others 1; or `"balanced"`: N / (classes · N of the class)."""
+class Loss(Named):
+    """`name`: `cross_entropy`, one of `kstyle.nn.losses.OURS`, one of Keras', or one that was added; the name alone may
+        stand for the section. The rest are that loss' own arguments.
 
+    `label_smoothing`: s: the true class' share is 1 − s, and all classes have s / K.
+    `class_weights`: a number for each class; or {class: number}, by its name or, where no class has that name, its
+        place from 0, the others 1; or `"balanced"`: N / (classes · N of the class).
+    """
+
+    name: str = names.CROSS_ENTROPY
     label_smoothing: Fraction = 0.0
     class_weights: Literal["balanced"] | list[NotNegative] | dict[ClassName, NotNegative] | None = None
+
+    @model_validator(mode="after")
+    def _sound(self):
+        if self.name != names.CROSS_ENTROPY:
+            from kstyle.nn import losses
+
+            losses.make(self.name, **self.options)
+        elif self.options:
+            raise unknown("key of loss cross_entropy", next(iter(self.options)), list(Loss.model_fields))
+        return self
+
+
+class Metric(Named):
+    """`name`: one of `kstyle.nn.metrics.OURS`, one of Keras', or one that was added; `called`: what the history calls
+    it, None: as its name. The rest are that metric's own arguments."""
+
+    called: str | None = None
+
+    @property
+    def column(self):
+        return self.called or self.name
+
+    @model_validator(mode="after")
+    def _sound(self):
+        from kstyle.nn import metrics
+
+        metrics.make(self.name, 10, self.column, **self.options)
+        return self
 
 
 class Average(Closed):
@@ -169,14 +215,22 @@ class Average(Closed):
 class Checkpoint(Closed):
     """`keep`: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
 
+    `monitor`: what is validated: `val_accuracy`, `val_loss`, or `val_` and the name of one of the metrics.
+    `mode`: which way it is better, `min` or `max`; None: down for losses, errors and distances, by their names, up for
+        the rest.
     With `validation: test` the best epoch is chosen by the test pictures, and its score is too good: keep the last.
     `every_seconds`, `every_steps`: how often the state is saved within an epoch; it is after each epoch.
     """
 
     keep: Literal["last", "best"] = "last"
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    monitor: str = "val_accuracy"
+    mode: Literal["min", "max"] | None = None
     every_seconds: Positive | None = 300.0
     every_steps: Count | None = None
+
+    @property
+    def direction(self):
+        return self.mode or names.direction(self.monitor)
 
 
 class Stage(Closed):
@@ -229,6 +283,7 @@ class TrainSettings(Closed):
         device's part (`"local"`), the moving ones averaged.
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
+    `metrics`: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
     `tensorboard`: also write event files (needs tensorboardX).
     """
 
@@ -240,6 +295,7 @@ class TrainSettings(Closed):
     optimizer: Optimizer
     schedule: Schedule = Schedule(name="constant")
     loss: Loss = Loss()
+    metrics: list[Metric] = Field(default=[])
     epochs: Count | None = None
     stages: list[Stage] = Field(default=[])
     batch: Count = 128
@@ -258,6 +314,11 @@ class TrainSettings(Closed):
     @classmethod
     def _name_alone(cls, value):
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_metric(cls, value):
+        return [value] if isinstance(value, (str, dict)) else [] if value is None else value
 
     @model_validator(mode="after")
     def _parts_fit(self):
