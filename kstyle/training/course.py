@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
         self.folder = folder
 
 
-def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, look, aim=None):
+def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, look, aim=None, teacher=None):
     """Trains a model by a recipe, and writes into a run's folder what is kept of it.
 
     Args:
@@ -43,6 +43,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
         extra: callbacks of the user's.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
         aim: a `kstyle.training.aims.aim.Aim`: the loss and the metrics.
+        teacher: a `kstyle.training.aims.distil.Teacher`, or None.
 
     Returns:
         The history, a list of dicts.
@@ -99,7 +100,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
             ready(model, optimizer, monitored=bool(extra))
             step = (ranks.RankStep if distribute.joined() else steps.TrainStep)(
                 work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, parts.class_weights,
-                classes, aim,
+                classes, aim, teacher,
             )  # fmt: skip
             rate = callbacks.LearningRate(
                 stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra

@@ -20,7 +20,7 @@ from kstyle.io.files import expanded
 from kstyle.models.registry import GIVEN
 from kstyle.nn import callbacks as given
 from kstyle.nn import plain
-from kstyle.training import course
+from kstyle.training import course, teaching
 from kstyle.training.aims import aim as aims
 from kstyle.training.course import Interrupted
 from kstyle.training.loop import steps
@@ -147,7 +147,8 @@ def train(
         frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
-            facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | own
+            teacher, told = teaching.opened(everywhere, parts, normalise)
+            facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | told | own
             if distribute.first():
                 runs.start(folder, written, facts, architecture)
         else:
@@ -155,6 +156,8 @@ def train(
             distribute.barrier()  # it tidies up: nobody may be writing yet
             aims.same(aim, began, folder)
             normalise = steps.Normalise(began["mean"], began["std"])
+            teacher, told = teaching.opened(everywhere, parts, normalise)
+            teaching.same(told, began, folder)
             if more and distribute.first():
                 runs.write_recipe(folder, written)
         with runs.logged(folder) if distribute.first() else contextlib.nullcontext():
@@ -168,7 +171,9 @@ def train(
                 f"{len(parts.training):,}",
                 folder,
             )
-            history = course.run(checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim)
+            history = course.run(
+                checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim, teacher
+            )
             scores = evaluate.score(checked, model, normalise, parts, folder)
             log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)

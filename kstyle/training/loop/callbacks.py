@@ -170,7 +170,7 @@ class Best(keras.callbacks.Callback):
 
     Args:
         folder: of the run.
-        checkpoint: a `kstyle.training.setup.sections.Checkpoint`: what is monitored, and which way it is better.
+        checkpoint: a `kstyle.training.setup.goals.Checkpoint`: what is monitored, and which way it is better.
         save: `save(path)` writes the model's weights.
         patience: None: never stop.
 

@@ -2,48 +2,43 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
-from kstyle.errors import unknown
-from kstyle.training.aims import names
 from kstyle.training.augment.policy import AugmentSettings
 from kstyle.training.schedules import given, old_names, schedules
 from kstyle.training.schedules.schedules import AugmentSchedule, Schedule
+from kstyle.training.setup.goals import (
+    Average,
+    Checkpoint,
+    Count,
+    Distil,
+    Fraction,
+    Lookahead,
+    Loss,
+    Metric,
+    Sam,
+    Share,
+)
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 SGD = ("torch-sgd", "keras-sgd")  # their momentum is a setting of its own
-# YAML takes some names of classes for numbers.
-ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
-class Named(Closed):
-    """What a name stands for, with its own arguments as further keys."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, value):
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def options(self):
-        return dict(self.model_extra or {})
-
-
-class Model(Named):
+class Model(Closed):
     """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
         are on this machine, else SqueezeNet 1.1 with a lean head; the rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """
 
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
     weights: FilePath | None = None
+
+    @property
+    def options(self):
+        return dict(self.model_extra or {})
 
     @property
     def row(self):
@@ -164,75 +159,6 @@ class Optimizer(Closed):
         return self
 
 
-class Loss(Named):
-    """`name`: `cross_entropy`, one of `kstyle.nn.losses.OURS`, one of Keras', or one that was added; the name alone may
-        stand for the section. The rest are that loss' own arguments.
-
-    `label_smoothing`: s: the true class' share is 1 − s, and all classes have s / K.
-    `class_weights`: a number for each class; or {class: number}, by its name or, where no class has that name, its
-        place from 0, the others 1; or `"balanced"`: N / (classes · N of the class).
-    """
-
-    name: str = names.CROSS_ENTROPY
-    label_smoothing: Fraction = 0.0
-    class_weights: Literal["balanced"] | list[NotNegative] | dict[ClassName, NotNegative] | None = None
-
-    @model_validator(mode="after")
-    def _sound(self):
-        if self.name != names.CROSS_ENTROPY:
-            from kstyle.nn import losses
-
-            losses.make(self.name, **self.options)
-        elif self.options:
-            raise unknown("key of loss cross_entropy", next(iter(self.options)), list(Loss.model_fields))
-        return self
-
-
-class Metric(Named):
-    """`name`: one of `kstyle.nn.metrics.OURS`, one of Keras', or one that was added; `called`: what the history calls
-    it, None: as its name. The rest are that metric's own arguments."""
-
-    called: str | None = None
-
-    @property
-    def column(self):
-        return self.called or self.name
-
-    @model_validator(mode="after")
-    def _sound(self):
-        from kstyle.nn import metrics
-
-        metrics.make(self.name, 10, self.column, **self.options)
-        return self
-
-
-class Average(Closed):
-    """Exponential average of the weights, which is then what is validated and kept. `decay`: per step."""
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-
-
-class Checkpoint(Closed):
-    """`keep`: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
-
-    `monitor`: what is validated: `val_accuracy`, `val_loss`, or `val_` and the name of one of the metrics.
-    `mode`: which way it is better, `min` or `max`; None: down for losses, errors and distances, by their names, up for
-        the rest.
-    With `validation: test` the best epoch is chosen by the test pictures, and its score is too good: keep the last.
-    `every_seconds`, `every_steps`: how often the state is saved within an epoch; it is after each epoch.
-    """
-
-    keep: Literal["last", "best"] = "last"
-    monitor: str = "val_accuracy"
-    mode: Literal["min", "max"] | None = None
-    every_seconds: Positive | None = 300.0
-    every_steps: Count | None = None
-
-    @property
-    def direction(self):
-        return self.mode or names.direction(self.monitor)
-
-
 class Stage(Closed):
     """A part of a training in which some layers are frozen, their normalisation's statistics with them.
 
@@ -283,6 +209,7 @@ class TrainSettings(Closed):
         device's part (`"local"`), the moving ones averaged.
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
+    `distil`: a teacher; `sam`, `lookahead`: what is put around the optimiser; None: nothing.
     `metrics`: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
     `tensorboard`: also write event files (needs tensorboardX).
     """
@@ -303,6 +230,9 @@ class TrainSettings(Closed):
     accumulate: Count = 1
     batch_norm: Literal["synchronised", "local"] = "synchronised"
     average: Average | None = None
+    distil: Distil | None = None
+    sam: Sam | None = None
+    lookahead: Lookahead | None = None
     checkpoint: Checkpoint = Checkpoint()
     early_stop: Count | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -326,6 +256,8 @@ class TrainSettings(Closed):
             raise ValueError(f"batch {self.batch} cannot be run in {self.accumulate} equal parts (accumulate)")
         if bool(self.epochs) == bool(self.stages):
             raise ValueError("expected epochs, or stages with epochs each, and not both")
+        if self.distil and any(stage.views or stage.cache_features is True for stage in self.stages):
+            raise ValueError("distil: a teacher sees the pictures of each step: leave views and cache_features out")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
         return self
