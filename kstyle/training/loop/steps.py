@@ -175,12 +175,20 @@ class Predictor:
         model: gives logits.
         normalise: what pictures go through before it.
         output: of the model's float32 output, what is returned.
+        views: `views(x)` gives what a normalised batch is seen as, a list, whose outputs are averaged; None: itself.
     """
 
-    def __init__(self, model, normalise, output=ops.softmax):
+    def __init__(self, model, normalise, output=ops.softmax, views=None):
+
+        def seen(x):
+            return output(ops.cast(model(x, training=False), "float32"))
 
         def step(images):
-            return output(ops.cast(model(normalise(images), training=False), "float32"))
+            x = normalise(images)
+            if views is None:
+                return seen(x)
+            found = [seen(each) for each in views(x)]
+            return sum(found) / len(found)
 
         self._run = backend.compile(step, model.variables)
 

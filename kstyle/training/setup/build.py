@@ -48,13 +48,15 @@ def data(recipe, folder=None, progress=None, statistics=True):
     )  # fmt: skip
 
 
-def testing(recipe, found, limited=True, progress=None):
+def testing(recipe, found, limited=True, progress=None, side=None):
     """The `Parts` of a data set that `find` found, with nothing to train on or to validate with.
 
     Args:
         limited: whether the recipe's `data.test_limit` holds.
+        side: of the square that is cut out of a photograph; None: what the network takes.
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
+    size = side or size
     limit = wanted.test_limit if limited else None
     return for_testing(found, recipe.seed, size, resize, wanted.photographs.workers, progress, limit)
 
