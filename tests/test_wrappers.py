@@ -8,6 +8,7 @@ from keras import ops
 
 import kstyle
 from kstyle.backend import gradients  # noqa: F401  # settles the backend before Keras is used
+from kstyle.models import classifiers, finetune, registry
 from kstyle.nn import layers
 from kstyle.training.loop import optimizers, steps
 from kstyle.training.setup import sections, settings
@@ -115,3 +116,34 @@ def test_a_stopped_run_goes_on(tmp_path):
     on = kstyle.train(None, run=tmp_path / "cut", resume=True, overrides={"epochs": 3})
     for mine, other in zip(on.model.get_weights(), whole.model.get_weights()):
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("tail", [False, True], ids=["whole", "after cached features"])
+def test_rates_fall_with_depth(tail):
+    """Failure: a part learns at another part's rate, or a network whose first half is cached counts its parts anew."""
+    model = classifiers.build("resnet18", 3, 32, 3, stem="small")
+    if tail:
+        _, model = finetune.split(model, finetune.set_trainable(model, "layer3"))
+    parts = registry.get("resnet18").parts
+    factors = optimizers.by_depth(model, parts, 0.5)
+    wanted = {"conv1": 5, "layer1_0_conv1": 4, "layer2_1_bn2": 3, "layer3_0_conv1": 2, "layer4_1_conv2": 1, "fc": 0}
+    there = {layer.name: layer for layer in model.layers}
+    checked = [name for name in wanted if name in there]
+    assert checked == [*wanted][3 if tail else 0 :]
+    for name in checked:
+        for variable in there[name].variables:
+            assert factors[id(variable)] == 0.5 ** wanted[name], name
+
+
+def test_a_step_at_rates_of_its_parts():
+    """Failure: `layer_decay` of a recipe changes nothing, or gradients in place of steps, which Adam would undo."""
+    moved = []
+    for decay in (1.0, 0.25):
+        section = sections.Optimizer(name="adam", learning_rate=0.01, layer_decay=decay)
+        early, late = keras.Variable(np.ones(3), name="early"), keras.Variable(np.ones(3), name="late")
+        optimizer = optimizers.build(section, [early, late])
+        step = optimizers.apply(optimizer, section, [early, late], {id(early): decay, id(late): 1.0})
+        step([ops.ones((3,)), ops.ones((3,))])
+        moved.append([1 - ops.convert_to_numpy(v.value) for v in (early, late)])
+    np.testing.assert_allclose(moved[1][0], 0.25 * moved[0][0], rtol=1e-3)
+    np.testing.assert_allclose(moved[1][1], moved[0][1], rtol=1e-5)

@@ -80,7 +80,8 @@ class TrainStep:
         self._trainable = trainable = model.trainable_variables
         self._rest = [v for v in model.variables if not any(v is t for t in trainable)]
         self._gradients = backend.gradients(self._loss, trainable, self._rest)
-        self._apply = optimizers.apply(optimizer, optimization, trainable)
+        depths = optimizers.by_depth(model, settings.model.row.parts, optimization.layer_decay)
+        self._apply = optimizers.apply(optimizer, optimization, trainable, depths)
         self._lookahead = settings.lookahead and wrappers.Lookahead(settings.lookahead, optimizer, trainable)
         beside = [self.totals, *self.aim.variables, *(teacher.variables if teacher else [])]
         self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, *beside])

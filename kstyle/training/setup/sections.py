@@ -115,6 +115,8 @@ class Optimizer(Closed):
     `clip_norm`: the gradients' common norm is cut to it.
     `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
         a layer holds, 0 keeps its weights as they are.
+    `layer_decay`: of the rate: the network's parts, from its logits to the pictures, each learn so much slower than the
+        one after them; the head is at the full rate. 1: all alike. On top of `multipliers`.
     `note`: what to write in a recipe that had a name of before; None: nothing.
     """
 
@@ -127,6 +129,7 @@ class Optimizer(Closed):
     decay_norms: bool = True
     clip_norm: Positive | None = None
     multipliers: dict[str, NotNegative] = Field(default={})
+    layer_decay: Share = 1.0
     arguments: dict[str, Any] = Field(default={})
 
     _note: str | None = PrivateAttr(None)
