@@ -120,6 +120,8 @@ def train(
         checked = settings.load(recipe, overrides)
         settings.check_functions(checked)
         aims.check_monitored(checked, metrics)
+        if checked.distil:
+            runs.facts(checked.distil.teacher)  # or an error: it is no run
         if model is None and checked.model.name == GIVEN.name:
             raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)

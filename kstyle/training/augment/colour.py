@@ -89,13 +89,12 @@ def equalize(x):
     flat = ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (batch * channels, height * width))
     flat = ops.cast(ops.floor(flat * 255.0 + 0.5), "int32")
     where = ops.reshape(flat + backend.constant(256 * np.arange(batch * channels)[:, None], "int32"), (-1,))
-    counts = ops.segment_sum(ops.ones_like(where, dtype="float32"), where, num_segments=batch * channels * 256)
-    counts = ops.reshape(counts, (-1, 256))
+    counts = ops.reshape(backend.tally(where, batch * channels * 256), (-1, 256))
     brightest = ops.take_along_axis(counts, ops.max(flat, axis=1, keepdims=True), axis=1)
     step = ops.floor((height * width - brightest) / 255.0)
     table = ops.floor((ops.cumsum(counts, axis=1) - counts + ops.floor(step / 2.0)) / ops.maximum(step, 1.0))
     table = ops.where(step > 0.0, ops.minimum(table, 255.0), backend.constant(np.arange(256)[None]))
-    found = ops.take(ops.reshape(table, (-1,)), where, axis=0) / 255.0
+    found = backend.take(ops.reshape(table, (-1,)), where) / 255.0
     return ops.transpose(ops.reshape(found, (batch, channels, height, width)), (0, 2, 3, 1))
 
 
