@@ -176,7 +176,7 @@ def classes(module, kind, without):
     """
     every = [x for x in vars(module).values() if inspect.isclass(x) and issubclass(x, kind)]
     found = {key(cls.__name__): cls for cls in every if cls.__name__ not in without}
-    return found, [re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower() for cls in found.values()]
+    return found, [re.sub("(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", x.__name__).lower() for x in found.values()]
 
 
 def key(name):

@@ -16,7 +16,7 @@ from kstyle.open_names import Names, called
 ops = keras.ops
 
 # Of Keras' metrics: those that compare no classes with probabilities.
-LEFT_OUT = ("Metric", "Mean", "Sum", "MeanMetricWrapper", "Accuracy", "IoU", "MeanIoU", "BinaryIoU", "R2Score")
+LEFT_OUT = ("Metric", "Mean", "Sum", "MeanMetricWrapper", "Accuracy", "R2Score")
 
 
 def class_distance(labels, probabilities):
@@ -31,7 +31,8 @@ OURS = {
     "f1": (keras.metrics.F1Score, {}),
     "class_distance": (class_distance, {}),
 }
-KERAS, _KERAS_NAMES = classes(keras.metrics, keras.metrics.Metric, LEFT_OUT)
+_OF_PICTURES = [name for name in vars(keras.metrics) if name.endswith("IoU")]  # of each pixel
+KERAS, _KERAS_NAMES = classes(keras.metrics, keras.metrics.Metric, (*LEFT_OUT, *_OF_PICTURES))
 NAMES = Names("metric", [*OURS, *_KERAS_NAMES])  # and those that users add
 
 

@@ -251,7 +251,9 @@ class TrainSettings(Closed):
     @field_validator("metrics", mode="before")
     @classmethod
     def _one_metric(cls, value):
-        return [value] if isinstance(value, (str, dict)) else [] if value is None else value
+        if not value or value == "none":
+            return []
+        return [value] if isinstance(value, (str, dict)) else value
 
     @model_validator(mode="after")
     def _parts_fit(self):
