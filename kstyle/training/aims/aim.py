@@ -148,12 +148,11 @@ def check_monitored(recipe, names):
     own = [each.column for each in recipe.metrics]
     names = [*own, *(each if isinstance(each, str) else _name(each) for each in names)]
     validated = [f"val_{name}" for name in ("loss", "accuracy", *names)]
-    every = {"checkpoint.monitor": (recipe.checkpoint.monitor, validated)}
-    for stage in recipe.plan:
-        if stage.schedule.name == "plateau":
-            monitor = stage.schedule.arguments.monitor
-            every["schedule.monitor"] = (monitor, list(dict.fromkeys(["loss", "accuracy", *names, *validated])))
-    for key, (name, known) in every.items():
+    trained = ["loss", "accuracy", *names]
+    plateaus = [stage.schedule.arguments.monitor for stage in recipe.plan if stage.schedule.name == "plateau"]
+    every = [("checkpoint.monitor", recipe.checkpoint.monitor, validated)]
+    every += [("schedule.monitor", name, [*trained, *validated]) for name in plateaus]
+    for key, name, known in every:
         if name not in known:
             raise unknown(f"column of the history for {key}", name, dict.fromkeys(known))
 

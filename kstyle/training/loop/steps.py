@@ -114,18 +114,19 @@ class TrainStep:
             x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
             x = self.normalise.from_unit(x)
         x, targets = distribute.divided(x), distribute.divided(targets)
-        total, grads = self._found(x, targets)
+        count = images.shape[0]
+        total, grads = self._found(x, targets, count)
         if self.settings.sam:
             with wrappers.uphill(self.settings.sam.rho, grads, self._trainable, self._rest):
-                _, grads = self._found(x, targets, measured=False)
+                _, grads = self._found(x, targets, count, measured=False)
         self._apply(grads)
         backend.update([self.totals], 1.0, [total], 1.0)
 
-    def _found(self, x, targets, measured=True):
-        """Sums and gradients of a batch. `measured`: whether the metrics are to see it."""
+    def _found(self, x, targets, count, measured=True):
+        """Sums and gradients of a batch of `count` pictures. `measured`: whether the metrics are to see it."""
         # The size of the parts is fixed, not their number. So the last batch of an epoch, which has fewer pictures,
         # takes no more memory than those before it did.
-        count, size = x.shape[0], self.settings.batch // self.settings.accumulate
+        size = self.settings.batch // self.settings.accumulate
         total, grads = None, None
         for first in range(0, count, size):
             piece = slice(first, min(first + size, count))
