@@ -257,8 +257,8 @@ def stage(settings):
             matrix = compose(matrix, shear(ops.tan(strength * drawn(*span) * (math.pi / 180))))
         for span in rotations:
             matrix = compose(matrix, rotation(strength * drawn(*span)))
-        for choice, level, sign, reach in chosen:
-            matrix = compose(matrix, _randaugment(choice, level, sign, reach, height, width))
+        for choice, level, sign, most in chosen:
+            matrix = compose(matrix, _randaugment(choice, level, sign, most, height, width))
         if shifts:
             x, y = reach(s.shift[0], s.width_shift_range, width), reach(s.shift[1], s.height_shift_range, height)
             matrix = compose(matrix, shift(strength * drawn(-x, x), strength * drawn(-y, y)))
