@@ -73,6 +73,8 @@ def make(name, count, column=None, /, **arguments):
     """
     what, column = f"metric '{name}'", column or name
     maker, own = OURS[name] if name in OURS else (NAMES.own.get(name) or KERAS.get(key(name)), {})
+    if name in ("accuracy", "acc", "loss"):
+        raise UsageError(f"{what}: it is measured in any case: leave it out.")
     if maker is None:
         raise unknown("metric", name, NAMES)
     known = {k: each for k, each in schedules.parameters(maker).items() if k not in (*own, "dtype", "from_logits")}
