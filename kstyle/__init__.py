@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.style.jobs.film import film
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
+    from kstyle.style.learning.learn import learn
     from kstyle.style.result import Result
     from kstyle.style.stylize import resume, stylize
     from kstyle.style.transfer import Painter
@@ -50,6 +51,7 @@ __all__ = [
     "evaluate",
     "export",
     "film",
+    "learn",
     "losses",
     "networks",
     "optimizers",
@@ -81,6 +83,7 @@ _LAZY = {
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
     "film": ("kstyle.style.jobs.film", "film"),
+    "learn": ("kstyle.style.learning.learn", "learn"),
     "losses": ("kstyle.losses", ""),
     "networks": ("kstyle.networks", ""),
     "optimizers": ("kstyle.optimizers", ""),

@@ -24,7 +24,9 @@ GROUND_UP = (
     *(
         "kstyle.style.engine",
         "kstyle.style.keeping",
+        "kstyle.style.networks",
         "kstyle.style",
+        "kstyle.style.learning",
         "kstyle.style.judge",
         "kstyle.style.jobs.films",
         "kstyle.style.jobs",

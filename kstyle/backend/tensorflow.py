@@ -86,6 +86,9 @@ def avg_pool(x, size, strides, padding=0):
 
 
 batch_norm = portable.batch_norm
+instance_norm = portable.instance_norm
+mirrored = portable.mirrored
+doubled = portable.doubled
 add_scaled = portable.add_scaled
 update = portable.update
 squared_error = portable.squared_error

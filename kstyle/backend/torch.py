@@ -24,6 +24,7 @@ synchronize = torch_device.synchronize
 sample_affine = sampling.sample_affine
 moving = norms.Moving()
 inner, lerp = torch.dot, torch.lerp
+instance_norm = norms.instance_norm
 
 
 def version():
@@ -103,6 +104,14 @@ def max_pool(x, size, strides, padding=0):
 
 def avg_pool(x, size, strides, padding=0):
     return F.avg_pool2d(x.permute(0, 3, 1, 2), size, strides, padding).permute(0, 2, 3, 1)
+
+
+def mirrored(x, pixels):
+    return F.pad(x.permute(0, 3, 1, 2), (pixels,) * 4, mode="reflect").permute(0, 2, 3, 1)
+
+
+def doubled(x):
+    return F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest").permute(0, 2, 3, 1)
 
 
 def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, unbiased):
