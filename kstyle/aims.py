@@ -9,8 +9,8 @@ They are of logits, (B, K), and shares of classes, (B, K), and work in `kstyle.t
 >>> aims.register_loss("mild-focal", lambda labels, logits: aims.Focal(1.0)(keras.ops.one_hot(labels, 3), logits))
 """
 
-from kstyle.nn.losses import Binary, Focal, Ordinal
-from kstyle.nn.losses import register as register_loss
-from kstyle.nn.metrics import register as register_metric
+from kstyle.nn.aims.losses import Binary, Focal, Ordinal
+from kstyle.nn.aims.losses import register as register_loss
+from kstyle.nn.aims.metrics import register as register_metric
 
 __all__ = ["Binary", "Focal", "Ordinal", "register_loss", "register_metric"]

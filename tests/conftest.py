@@ -40,7 +40,7 @@ def own_names(monkeypatch):
     from kstyle.training.schedules import rates
 
     # Nothing is added to these before Keras is loaded.
-    of_keras = [sys.modules.get(f"kstyle.nn.{name}") for name in ("optimizers", "losses", "metrics")]
+    of_keras = [sys.modules.get(f"kstyle.nn.{name}") for name in ("optimizers", "aims.losses", "aims.metrics")]
     for names in (
         scalings.STYLE,
         scalings.CONTENT,

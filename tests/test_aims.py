@@ -13,7 +13,7 @@ from torch import tensor
 import kstyle
 from kstyle import aims
 from kstyle.errors import UsageError
-from kstyle.nn import losses
+from kstyle.nn.aims import losses
 from kstyle.training.setup import settings
 
 RECIPE = {

@@ -17,7 +17,7 @@ GROUND_UP = (
     *("kstyle.io", "kstyle.io.crew", "kstyle.plugins", "kstyle.strict_yaml", "kstyle.config", "kstyle.settings"),
     *("kstyle.net", "kstyle.pictures"),
     *("kstyle.backend.base", "kstyle.backend", "kstyle.backend.by_torch"),
-    *("kstyle.nn", "kstyle.optimizers", "kstyle.aims"),
+    *("kstyle.nn", "kstyle.nn.aims", "kstyle.optimizers", "kstyle.aims"),
     *("kstyle.models.networks", "kstyle.models", "kstyle.networks"),
     *("kstyle.data.batches", "kstyle.data.photos", "kstyle.data.sets", "kstyle.data.lists", "kstyle.data"),
     *("kstyle.style.losses", "kstyle.losses", "kstyle.style.colour", "kstyle.style.passes", "kstyle.style.objectives"),

@@ -9,8 +9,8 @@ import numpy as np
 
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, one_line
-from kstyle.nn import losses as named_losses
-from kstyle.nn import metrics as named_metrics
+from kstyle.nn.aims import losses as named_losses
+from kstyle.nn.aims import metrics as named_metrics
 from kstyle.training.aims.names import CROSS_ENTROPY, TAKEN
 
 ops = keras.ops

@@ -34,7 +34,7 @@ class Named(Closed):
 
 
 class Loss(Named):
-    """`name`: `cross_entropy`, one of `kstyle.nn.losses.OURS`, one of Keras', or one that was added; the name alone may
+    """`name`: `cross_entropy`, one of `kstyle.nn.aims.losses.OURS`, one of Keras', or one that was added; the name alone may
         stand for the section. The rest are that loss' own arguments.
 
     `label_smoothing`: s: the true class' share is 1 − s, and all classes have s / K.
@@ -49,7 +49,7 @@ class Loss(Named):
     @model_validator(mode="after")
     def _sound(self):
         if self.name != names.CROSS_ENTROPY:
-            from kstyle.nn import losses
+            from kstyle.nn.aims import losses
 
             losses.make(self.name, **self.options)
         elif self.options:
@@ -58,7 +58,7 @@ class Loss(Named):
 
 
 class Metric(Named):
-    """`name`: one of `kstyle.nn.metrics.OURS`, one of Keras', or one that was added; `called`: what the history calls
+    """`name`: one of `kstyle.nn.aims.metrics.OURS`, one of Keras', or one that was added; `called`: what the history calls
     it, None: as its name. The rest are that metric's own arguments."""
 
     called: str | None = None
@@ -69,7 +69,7 @@ class Metric(Named):
 
     @model_validator(mode="after")
     def _sound(self):
-        from kstyle.nn import metrics
+        from kstyle.nn.aims import metrics
 
         metrics.make(self.name, 10, self.column, **self.options)
         return self

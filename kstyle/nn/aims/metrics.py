@@ -10,7 +10,7 @@ import keras
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import one_line
 from kstyle.nn import schedules
-from kstyle.nn.losses import classes, key
+from kstyle.nn.aims.losses import classes, key
 from kstyle.open_names import Names, called
 
 ops = keras.ops
