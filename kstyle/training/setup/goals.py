@@ -34,8 +34,8 @@ class Named(Closed):
 
 
 class Loss(Named):
-    """`name`: `cross_entropy`, one of `kstyle.nn.aims.losses.OURS`, one of Keras', or one that was added; the name alone
-        may stand for the section. The rest are that loss' own arguments.
+    """`name`: `cross_entropy`, one of `kstyle.nn.aims.losses.OURS`, one of Keras', or one that was added; the name
+        alone may stand for the section. The rest are that loss' own arguments.
 
     `label_smoothing`: s: the true class' share is 1 − s, and all classes have s / K.
     `class_weights`: a number for each class; or {class: number}, by its name or, where no class has that name, its
