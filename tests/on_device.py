@@ -151,7 +151,9 @@ def cases():
     }
     for model in NETWORKS:
         found[f"training {model['name']}"] = lambda model=model: trained("cifar10_resnet20", 32, model=model)
-    for name, value in EVERYTHING.items():
+    around = {"sam.rho": 0.05, "lookahead.k": 2, "loss": "focal", "optimizer.layer_decay": 0.5}
+    found["training with all that goes around it"] = lambda: trained("cifar10_resnet18", 32, **around)
+    for name, value in {**EVERYTHING, "autoaugment": "imagenet", "trivialaugment": True}.items():
         found[f"augment {name}"] = lambda name=name, value=value: trained("mnist_cnn", 28, augment={name: value})
     return found
 

@@ -101,6 +101,7 @@ affine = portable.affine
 take = portable.take
 one_hot = portable.one_hot
 hits = portable.hits
+tally = portable.tally
 inner = portable.inner
 lerp = portable.lerp
 reseed = portable.reseed

@@ -275,6 +275,10 @@ def hits(x, y):
     return (x.argmax(-1) == y.argmax(-1)).sum(dtype=torch.float32)
 
 
+def tally(index, length):
+    return torch.zeros(length, device=index.device).index_add_(0, index, torch.ones_like(index, dtype=torch.float32))
+
+
 def take(x, index, axis=0):
     return x.index_select(axis, index)
 

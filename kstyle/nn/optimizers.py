@@ -25,7 +25,7 @@ def _registry():
         usable = inspect.isclass(cls) and issubclass(cls, keras.optimizers.Optimizer)
         if usable and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Ftrl"):
             found[name.lower()] = cls
-    # In a recipe the bare names have another meaning, of old: kstyle.training.loop.old_names.
+    # In a recipe the bare names have another meaning, of old: kstyle.training.schedules.old_names.
     return {**found, "keras-sgd": found["sgd"], "keras-adamw": found["adamw"]}
 
 

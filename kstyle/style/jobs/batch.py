@@ -102,9 +102,7 @@ def stylize_all(
         raise UsageError("A film is painted on one machine, as its frames follow each other: leave cluster out.")
     others, network = crew.chosen(jobs, cluster), isinstance(painter, NetworkPainter)
     if network and (others is not None or motion is not None or steps is not None):
-        raise UsageError(
-            "A style network paints one picture after the other, in no steps: leave out jobs and steps."
-        )
+        raise UsageError("A style network paints one picture after the other, in no steps: leave out jobs and steps.")
     together = _together(together, size, others is None and motion is None and not network, painter.deterministic)
     arguments.check_numbers(size, steps, seed)
     given: Any = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
