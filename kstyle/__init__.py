@@ -18,7 +18,7 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
+    from kstyle import aims, augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -42,6 +42,7 @@ __all__ = [
     "Result",
     "Run",
     "UsageError",
+    "aims",
     "augmentations",
     "batch",
     "callbacks",
@@ -73,6 +74,7 @@ _LAZY = {
     "Painter": ("kstyle.style.transfer", "Painter"),
     "Result": ("kstyle.style.result", "Result"),
     "Run": ("kstyle.training.train", "Run"),
+    "aims": ("kstyle.aims", ""),
     "augmentations": ("kstyle.augmentations", ""),
     "batch": ("kstyle.style.jobs.batch", "stylize_all"),
     "callbacks": ("kstyle.callbacks", ""),

@@ -16,7 +16,7 @@ from kstyle.pictures import images
 from kstyle.style import settings as style_settings
 from kstyle.style.learning import settings as network_settings
 from kstyle.style.learning.lesson import Lesson
-from kstyle.style.networks import style_file
+from kstyle.style.networks import style_facts, style_file
 from kstyle.style.networks.network import style_network
 from kstyle.style.objectives import objective, targets
 
@@ -112,7 +112,7 @@ def changed(path, to, facts=None, member=None):
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w") as new:
         for entry in old.infolist():
             data = old.read(entry)
-            if entry.filename == style_file.FACTS:
+            if entry.filename == style_facts.FACTS:
                 data = json.dumps(json.loads(data) | (facts or {})).encode()
             if entry.filename != member:
                 new.writestr(entry.filename, data)
@@ -152,12 +152,12 @@ def test_cut_file(learned, tmp_path):
 def test_condition():
     """Failure: weights of styles that do not add up to 1, or a size of strokes that was never learned."""
     facts = {"styles": ["one", "two"], "brush": [0.5, 2]}
-    np.testing.assert_allclose(style_file.condition(facts, [1, 3], 0.5), [0.25, 0.75, -1, 1])
+    np.testing.assert_allclose(style_facts.condition(facts, [1, 3], 0.5), [0.25, 0.75, -1, 1])
     for wrong in ({"blend": [1]}, {"blend": [0, 0]}, {"blend": [-1, 2]}, {"brush": 3}):
         with pytest.raises(DataError):
-            style_file.condition(facts, **wrong)
+            style_facts.condition(facts, **wrong)
     with pytest.raises(DataError, match="one size"):
-        style_file.condition({"styles": ["one"], "brush": None}, brush=2)
+        style_facts.condition({"styles": ["one"], "brush": None}, brush=2)
 
 
 def test_brush_sizes_and_styles_are_learned(pictures):

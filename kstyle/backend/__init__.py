@@ -35,6 +35,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `take(x, index, axis)` | `ops.take` of a vector of indices from 0 on, which are not looked at for negative ones |
 | `one_hot(labels, classes)` | (B,) integers as (B, classes) float32 |
 | `hits(x, y)` | how many rows of both have their largest number at the same place, float32 |
+| `tally(index, length)` | (length,) float32: how often each number from 0 on is in a vector of integers |
 | `inner(x, y)` | Σ x y of two vectors |
 | `lerp(x, y, share)` | x + share · (y − x), and y itself where share is 1; a scalar |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
@@ -105,6 +106,7 @@ put_where = _framework.put_where
 take = _framework.take
 one_hot = _framework.one_hot
 hits = _framework.hits
+tally = _framework.tally
 inner = _framework.inner
 lerp = _framework.lerp
 as_numpy = _framework.as_numpy

@@ -79,6 +79,10 @@ def hits(x, y):
     return ops.sum(ops.cast(ops.equal(ops.argmax(x, axis=-1), ops.argmax(y, axis=-1)), "float32"))
 
 
+def tally(index, length):
+    return ops.segment_sum(ops.ones_like(index, dtype="float32"), index, num_segments=length)
+
+
 def inner(x, y):
     return ops.sum(x * y)
 

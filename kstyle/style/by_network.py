@@ -15,7 +15,7 @@ from kstyle.io.files import expanded, one_line, sha256, shown
 from kstyle.pictures import images
 from kstyle.style import arguments
 from kstyle.style.colour import modes
-from kstyle.style.networks import style_file
+from kstyle.style.networks import style_facts, style_file
 from kstyle.style.passes import regions
 from kstyle.style.result import Result
 from kstyle.style.transfer import Painter
@@ -27,7 +27,7 @@ SETTINGS = ("colour", "strength", "style.scale")
 def network_of(styles: Any) -> Path | None:
     """The style network's file that is given as the style; None: pictures are. UsageError: both are."""
     given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
-    found = [isinstance(style, (str, os.PathLike)) and style_file.is_one(style) for style in given]
+    found = [isinstance(style, (str, os.PathLike)) and style_facts.is_one(style) for style in given]
     if any(found) and len(given) > 1:
         raise UsageError("A style network stands alone: what it has learned is blended by --style-weight.")
     return Path(expanded(given[0])) if any(found) else None
@@ -55,6 +55,8 @@ class NetworkPainter:
         DataError: no network, or not one that can be asked for this.
     """
 
+    deterministic = False  # of a batch; a network's painting has nothing that is drawn
+
     path: str | os.PathLike[str]
     blend: Sequence[float] | None = None
     precision: str = "auto"
@@ -80,7 +82,7 @@ class NetworkPainter:
         self._brush = settings.get("style.scale", 1.0)
         dtype = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
         self._network, self._refiner = style_file.read(self.path, dtype), None
-        style_file.condition(self._network.facts, self.blend, self._brush)  # what is wrong with them is said now
+        style_facts.condition(self._network.facts, self.blend, self._brush)  # what is wrong with them is said now
 
     def paint(self, content, size=512, *, masks=None, refine=0, seed=0, callback=None):
         """Paints one photograph.
@@ -134,6 +136,14 @@ class NetworkPainter:
         for number in range(count):
             rgb += paint(photograph, np.eye(count)[number], self._brush) * masks[number][..., None]
         return rgb
+
+    def load(self):
+        """Of a batch: the network was read as the painter was made."""
+
+    def made_with(self, size):
+        """What a painting depends on beside its content, for JSON."""
+        kept = ("network", "blend", "colour", "strength", "brush", "precision")
+        return {"size": size, **{key: value for key, value in self.record().items() if key in kept}}
 
     def record(self):
         """What its paintings are made with, for JSON."""

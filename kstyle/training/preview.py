@@ -15,7 +15,8 @@ from kstyle.io import names
 from kstyle.io.files import expanded
 from kstyle.pictures import sheet
 from kstyle.training.augment import policy
-from kstyle.training.loop import batches, schedules, steps
+from kstyle.training.loop import batches, steps
+from kstyle.training.schedules import schedules
 from kstyle.training.setup import build, settings
 
 ops = keras.ops

@@ -100,14 +100,14 @@ def stylize(
     given = {name: options.pop(name) for name in _SETTINGS}
     if resume is None:
         _check_given(context, extend)
-        settings, blend = painting.settings_and_blend(preset, len(styles), style_weight, overrides, **given)
+        network = painting.style_network(styles)
+        count = len(network["styles"]) if network else len(styles)
+        settings, blend = painting.settings_and_blend(preset, count, style_weight, overrides, **given)
         if "content" in settings:  # a section, but to `stylize` the picture
             settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
         for name, given in (("mask", masks), ("style-mask", style_masks)):
-            if given and len(given) != len(styles):
-                raise UsageError(
-                    f"--{name} is given {len(given)} times for {len(styles)} styles: once for each, or never."
-                )
+            if given and len(given) != count:
+                raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
         target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
     else:
         _check_alone(context, resume)

@@ -98,7 +98,8 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
             "epochs": len(done.history),
             "seconds": round(float(done.history["seconds"].sum()), 1),
         }
-        click.echo(json_text({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
+        summary |= {"loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}
+        click.echo(json_text(summary | ({"metrics": done.scores.metrics} if done.scores.metrics else {})))
     elif not quiet:
         click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")
 

@@ -9,7 +9,7 @@ from kstyle import backend
 from kstyle.nn import optimizers
 from kstyle.nn.state import assign, named
 from kstyle.style.learning.lesson import Lesson
-from kstyle.style.networks import style_file
+from kstyle.style.networks import style_facts, style_file
 from kstyle.style.networks.network import style_network
 from kstyle.style.objectives import targets
 from kstyle.style.passes.regions import Region
@@ -36,7 +36,7 @@ class Learner:
     def __init__(self, learning, losses, extractor, styles, seed=0):
         self.learning, self.step_number = learning, 0
         self._styles, self._shown, count = styles, losses.style, len(styles.pictures)
-        further = 0 if learning.brush is None else style_file.BRUSH
+        further = 0 if learning.brush is None else style_facts.BRUSH
         # The network multiplies in bfloat16 where the features are; its weights stay float32.
         dtype = "mixed_bfloat16" if extractor.precision == "bfloat16" else "float32"
         self.model = style_network(learning.width, count, further, dtype)
@@ -72,7 +72,7 @@ class Learner:
         goal = targets.style_targets(extractor, losses, [pictures[number]], [1.0], seed, opaque)
         lesson = Lesson(extractor, losses, goal, seed)
         blend = np.eye(len(pictures))[number]
-        told = backend.constant(style_file.condition(self._facts, blend, float(size)).tolist())
+        told = backend.constant(style_facts.condition(self._facts, blend, float(size)).tolist())
 
         def loss(photographs, step):
             x = ops.cast(photographs, "float32") / 255
@@ -129,7 +129,7 @@ class Learner:
     def file(self, facts):
         """The average as a `kstyle.style.networks.style_file.StyleFile`, in float32."""
         own = {"width": self.learning.width, **self._facts, "size": self.learning.size, **facts}
-        further = 0 if self.learning.brush is None else style_file.BRUSH
+        further = 0 if self.learning.brush is None else style_facts.BRUSH
         model = style_network(self.learning.width, len(self._facts["styles"]), further)
         model.set_weights(self.average.get_weights())
         return style_file.StyleFile(model, own, tuple(self._at(self._brush_sizes()[-1])[0]))

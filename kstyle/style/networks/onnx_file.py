@@ -10,7 +10,7 @@ from kstyle import backend
 from kstyle.backend.by_torch import exchange
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import expanded, one_line, replacing
-from kstyle.style.networks import style_file
+from kstyle.style.networks import style_facts, style_file
 from kstyle.style.networks.network import LEAST_SIDE
 
 ops = keras.ops
@@ -27,7 +27,7 @@ def write(network, path=None, blend=None, brush=1.0, check=True):
     Args:
         network: path of the style network's file.
         path: of the ONNX file; None: the same name with .onnx.
-        blend, brush: as for `kstyle.style.networks.style_file.condition`.
+        blend, brush: as for `kstyle.style.networks.style_facts.condition`.
         check: run the file on pictures of noise and compare. Nothing is left at `path` but what passed.
 
     Returns:
@@ -45,7 +45,7 @@ def write(network, path=None, blend=None, brush=1.0, check=True):
         raise UsageError(f"{one_line(path)}: a style network is exported as .onnx.")
     backend.configure(deterministic=True)
     known = style_file.read(network)
-    told = ops.convert_to_tensor(style_file.condition(known.facts, blend, brush))
+    told = ops.convert_to_tensor(style_facts.condition(known.facts, blend, brush))
 
     def paint(photograph):
         return (ops.clip(known.model([photograph, told], training=False), 0, 1),)

@@ -1,7 +1,6 @@
 """The file of a style network: weights and what they were learned from. It is read as data: no code in it runs."""
 
 import io
-import json
 import os
 import zipfile
 from collections.abc import Sequence
@@ -18,16 +17,13 @@ from kstyle.errors import DataError
 from kstyle.io import checkpoints
 from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing
 from kstyle.pictures import formats, images
+from kstyle.style.networks import style_facts
 from kstyle.style.networks.network import style_network
 
 ops = keras.ops
 
-FACTS = "kstyle.json"  # beside what Keras puts into the archive, and passes over when it reads
-PICTURE = "style_{}.jpg"  # likewise
-MOST_FACTS, MOST_PICTURE = 1 << 20, 1 << 25  # bytes
-VERSION = 1
-BRUSH = 2  # numbers of a condition for the size of strokes: its logarithm, and that squared
-MOST_STYLES = 256
+PICTURE = "style_{}.jpg"  # beside what Keras puts into the archive, and passes over when it reads
+MOST_PICTURE = 1 << 25  # bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class StyleFile:
 
         Args:
             rgb: (H, W, 3) float32 in [0, 1].
-            blend, brush: as for `condition`.
+            blend, brush: as for `kstyle.style.networks.style_facts.condition`.
 
         Returns:
             (H, W, 3) float32 in [0, 1].
@@ -59,7 +55,7 @@ class StyleFile:
         >>> network.paint(numpy.full((48, 64, 3), 0.5)).shape  # doctest: +SKIP
         (48, 64, 3)
         """
-        told = ops.convert_to_tensor(condition(self.facts, blend, brush))
+        told = ops.convert_to_tensor(style_facts.condition(self.facts, blend, brush))
         look = backend.compile(lambda x: self.model([x, told], training=False), [])
         return backend.as_numpy(ops.clip(look(ops.convert_to_tensor(np.ascontiguousarray(rgb)[None])), 0, 1))[0]
 
@@ -70,19 +66,10 @@ class StyleFile:
         with replacing(path, ".keras") as beside:
             self.model.save(beside)
             with zipfile.ZipFile(beside, "a") as archive:
-                archive.writestr(FACTS, json_text({"version": VERSION, **self.facts}, indent=2))
+                archive.writestr(style_facts.FACTS, json_text({"version": style_facts.VERSION, **self.facts}, indent=2))
                 for number, picture in enumerate(self.pictures, 1):
                     archive.writestr(PICTURE.format(number), _jpeg(picture))
         return path
-
-
-def is_one(path):
-    """Whether a file is a style network's, by what is in it."""
-    try:
-        with zipfile.ZipFile(expanded(path)) as archive:
-            return FACTS in archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
 
 
 def read(path, dtype="float32"):
@@ -96,21 +83,13 @@ def read(path, dtype="float32"):
         DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
     """
     path, label = Path(expanded(path)), one_line(path)
-    if not path.is_file():
-        raise DataError(f"{label}: there is no such file.")
+    facts = style_facts.read(path)
     with parsing(label), zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        if FACTS not in entries:
-            raise DataError(f"{label}: is no style network of `kstyle learn`.")
-        facts = json.loads(read_member(archive, entries[FACTS], MOST_FACTS, label))
-        if facts.get("version") != VERSION:
-            raise DataError(f"{label}: was written by another version of kstyle.")
-        if not 0.1 <= facts["width"] <= 2 or not 1 <= len(facts["styles"]) <= MOST_STYLES:
-            raise DataError(f"{label}: says that it is {facts['width']} wide, of {len(facts['styles'])} styles.")
         names = [PICTURE.format(number) for number in range(1, len(facts["styles"]) + 1)]
         jpegs = [read_member(archive, entries[name], MOST_PICTURE, label) for name in names]
         pictures = tuple(images.read(formats.open_image(io.BytesIO(jpeg), label)).rgb for jpeg in jpegs)
-        further = 0 if facts["brush"] is None else BRUSH
+        further = 0 if facts["brush"] is None else style_facts.BRUSH
         model = style_network(float(facts["width"]), len(facts["styles"]), further, dtype)
     arrays = checkpoints.read(path, most=checkpoints.most_for(model.count_params()))
     for layer in model.layers:
@@ -128,32 +107,3 @@ def _jpeg(picture):
     stream = io.BytesIO()
     images.to_pil(picture).save(stream, "JPEG", quality=95)
     return stream.getvalue()
-
-
-def condition(facts, blend=None, brush=1.0):
-    """What the network is told beside the photograph: (K,) float32.
-
-    Args:
-        facts: of a `StyleFile`.
-        blend: a weight for each style, of any sum above 0; None: equal.
-        brush: size of the strokes, times that of `size`.
-
-    Raises:
-        DataError: not as many weights as styles, a network that knows one size of strokes, or a size beyond what it
-            learned.
-    """
-    count, learned = len(facts["styles"]), facts["brush"]
-    blend = np.ones(count) if blend is None else np.asarray(blend, float)
-    if len(blend) != count or not (blend >= 0).all() or not blend.sum() > 0:
-        raise DataError(f"expected {count} weights of styles, 0 or more, and one above 0; got {[*map(float, blend)]}.")
-    weights = blend / blend.sum()
-    if learned is None:
-        if brush != 1:
-            raise DataError(f"this network knows one size of strokes: style.scale {brush:g} needs `brush`.")
-        return weights.astype("float32")
-    if not learned[0] <= brush <= learned[1]:
-        raise DataError(
-            f"this network knows strokes of {learned[0]:g} to {learned[1]:g} times their size; got {brush:g}."
-        )
-    size = np.log2(brush)
-    return np.array([*weights, size, size**2], "float32")

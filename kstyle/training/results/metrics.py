@@ -28,6 +28,7 @@ class Scores:
             support (int, pictures of that class).
         macro: means of precision, recall and f1 over the classes with support.
         confusion: (K, K) int, rows the true class, columns the predicted one.
+        metrics: {name: float} of those that the run's recipe names.
         unknown: {class of the data that the classifier does not know: `{"pictures": int, "taken_for": {class: int}}`};
             these pictures are in no other number here.
         data: what they were scored on, see `kstyle.training.results.evaluate.score`; None of plain arrays.
@@ -41,6 +42,7 @@ class Scores:
     classes: pd.DataFrame
     macro: dict[str, float]
     confusion: pd.DataFrame
+    metrics: dict = field(default_factory=dict)
     unknown: dict = field(default_factory=dict)
     data: dict | None = None
 
@@ -62,7 +64,7 @@ class Scores:
             "classes": per_class.to_dict("records"),
             "most_confused": self.most_confused(n).to_dict("records"),
             "unknown": self.unknown,
-        } | ({} if self.data is None else {"data": self.data})
+        } | {key: value for key, value in (("metrics", self.metrics), ("data", self.data)) if value}
 
 
 def scores(probabilities, labels, classes):

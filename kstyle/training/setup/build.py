@@ -55,21 +55,24 @@ def data(recipe, folder=None, progress=None, statistics=True):
     )  # fmt: skip
 
 
-def testing(recipe, found, shape, limited=True, progress=None):
+def testing(recipe, found, shape, limited=True, progress=None, side=None):
     """The `Parts` of a data set that `find` found, with nothing to train on or to validate with.
 
     Args:
         shape: (H, W, C) of the pictures that the network takes, to which others are brought.
         limited: whether the recipe's `data.test_limit` holds.
+        side: of the square that is cut out of a photograph; None: what the network takes.
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
+    size = side or size
     limit = wanted.test_limit if limited else None
     if resize is None:  # photographs for a network of small pictures: the middle square
         size = resize = shape[0]
     parts = for_testing(
         found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample, limit
     )
-    return dataclasses.replace(parts, test=arrays.resized(parts.test, shape), shape=tuple(shape))
+    shape = (side, side, shape[2]) if side else tuple(shape)
+    return dataclasses.replace(parts, test=arrays.resized(parts.test, shape), shape=shape)
 
 
 def sides(recipe):

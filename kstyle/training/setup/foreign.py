@@ -112,7 +112,7 @@ def beside_schedule(callbacks, schedule):
 
     Args:
         callbacks: the user's.
-        schedule: a `kstyle.training.loop.schedules.Schedule`.
+        schedule: a `kstyle.training.schedules.schedules.Schedule`.
 
     Returns:
         A list of lines.

@@ -22,7 +22,7 @@ from pathlib import Path
 from kstyle import plugins
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import expanded, one_line, read_bytes, sha256
-from kstyle.models.row import Network
+from kstyle.models.rows.row import Network
 
 log = logging.getLogger("kstyle")
 
@@ -71,7 +71,7 @@ def checksum(name):
 
 
 def row(name):
-    """What is known of the network, a `kstyle.models.row.Network` that goes by the file's and the function's name.
+    """What is known of the network, a `kstyle.models.rows.row.Network` that goes by the file's and the function's name.
 
     Args:
         name: with an absolute path.

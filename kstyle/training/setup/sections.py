@@ -7,16 +7,23 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 from kstyle.config import Closed, FilePath, NotNegative, Positive
 from kstyle.io.files import shown
 from kstyle.training.augment.policy import AugmentSettings
-from kstyle.training.loop import given, old_names, schedules
-from kstyle.training.loop.schedules import AugmentSchedule, Schedule
+from kstyle.training.schedules import given, old_names, schedules
+from kstyle.training.schedules.schedules import AugmentSchedule, Schedule
+from kstyle.training.setup.goals import (
+    Average,
+    Checkpoint,
+    Count,
+    Distil,
+    Fraction,
+    Lookahead,
+    Loss,
+    Metric,
+    Sam,
+    Share,
+)
 from kstyle.training.setup.head import HeadLayer
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 SGD = ("torch-sgd", "keras-sgd")  # their momentum is a setting of its own
-# YAML takes some names of classes for numbers.
-ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
 class Model(Closed):
@@ -38,7 +45,7 @@ class Model(Closed):
 
     @property
     def row(self):
-        """What is known of the network, a `kstyle.models.row.Network`. UsageError: there is none of this name."""
+        """What is known of the network, a `kstyle.models.rows.row.Network`. UsageError: there is none of this name."""
         from kstyle.models import registry
         from kstyle.training.setup import own_file
 
@@ -131,6 +138,8 @@ class Optimizer(Closed):
     `clip_norm`: the gradients' common norm is cut to it.
     `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
         a layer holds, 0 keeps its weights as they are.
+    `layer_decay`: of the rate: the network's parts, from its logits to the pictures, each learn so much slower than the
+        one after them; the head is at the full rate. 1: all alike. On top of `multipliers`.
     `note`: what to write in a recipe that had a name of before; None: nothing.
     """
 
@@ -143,6 +152,7 @@ class Optimizer(Closed):
     decay_norms: bool = True
     clip_norm: Positive | None = None
     multipliers: dict[str, NotNegative] = Field(default={})
+    layer_decay: Share = 1.0
     arguments: dict[str, Any] = Field(default={})
 
     _note: str | None = PrivateAttr(None)
@@ -173,33 +183,6 @@ class Optimizer(Closed):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self
-
-
-class Loss(Closed):
-    """Cross-entropy. `class_weights`: a number for each class; or {class: number}, by its name or, where no class has
-    that name, its place from 0, the others 1; or `"balanced"`: N / (classes · N of the class)."""
-
-    label_smoothing: Fraction = 0.0
-    class_weights: Literal["balanced"] | list[NotNegative] | dict[ClassName, NotNegative] | None = None
-
-
-class Average(Closed):
-    """Exponential average of the weights, which is then what is validated and kept. `decay`: per step."""
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-
-
-class Checkpoint(Closed):
-    """`keep`: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
-
-    With `validation: test` the best epoch is chosen by the test pictures, and its score is too good: keep the last.
-    `every_seconds`, `every_steps`: how often the state is saved within an epoch; it is after each epoch.
-    """
-
-    keep: Literal["last", "best"] = "last"
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    every_seconds: Positive | None = 300.0
-    every_steps: Count | None = None
 
 
 class Stage(Closed):
@@ -253,6 +236,8 @@ class TrainSettings(Closed):
         device's part (`"local"`), the moving ones averaged.
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
+    `distil`: a teacher; `sam`, `lookahead`: what is put around the optimiser; None: nothing.
+    `metrics`: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
     `tensorboard`: also write event files (needs tensorboardX).
     """
 
@@ -265,6 +250,7 @@ class TrainSettings(Closed):
     optimizer: Optimizer
     schedule: Schedule = Schedule(name="constant")
     loss: Loss = Loss()
+    metrics: list[Metric] = Field(default=[])
     epochs: Count | None = None
     stages: list[Stage] = Field(default=[])
     batch: Count = 128
@@ -272,6 +258,9 @@ class TrainSettings(Closed):
     accumulate: Count = 1
     batch_norm: Literal["synchronised", "local"] = "synchronised"
     average: Average | None = None
+    distil: Distil | None = None
+    sam: Sam | None = None
+    lookahead: Lookahead | None = None
     checkpoint: Checkpoint = Checkpoint()
     early_stop: Count | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -284,12 +273,21 @@ class TrainSettings(Closed):
     def _name_alone(cls, value):
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_metric(cls, value):
+        if not value or value == "none":
+            return []
+        return [value] if isinstance(value, (str, dict)) else value
+
     @model_validator(mode="after")
     def _parts_fit(self):
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} cannot be run in {self.accumulate} equal parts (accumulate)")
         if bool(self.epochs) == bool(self.stages):
             raise ValueError("expected epochs, or stages with epochs each, and not both")
+        if self.distil and any(stage.views or stage.cache_features is True for stage in self.stages):
+            raise ValueError("distil: a teacher sees the pictures of each step: leave views and cache_features out")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
         return self

@@ -230,4 +230,7 @@ def absolute(settings, data=None):
 
     model = settings.model.model_copy(update={"weights": full(settings.model.weights)})
     data = settings.data.model_copy(update={"path": full(settings.data.path if data is None else data)})
-    return settings.model_copy(update={"model": model, "data": data})
+    distil = settings.distil
+    if distil:
+        distil = distil.model_copy(update={"teacher": full(distil.teacher)})
+    return settings.model_copy(update={"model": model, "data": data, "distil": distil})

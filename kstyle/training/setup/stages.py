@@ -66,10 +66,11 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
         `Work`.
     """
     chosen, validation = finetune.set_trainable(model, stage.train, frozen), parts.validation
-    pieces = finetune.split(model, chosen) if stage.cached else None
+    cached = stage.cached and not recipe.distil  # a teacher sees the pictures of each step
+    pieces = finetune.split(model, chosen) if cached else None
     augment = augmentation.build(recipe.augment) if stage.augment else None
     if pieces is None or not _fits(stage, pieces[0], parts):
-        if stage.cached and stage.train != "all":
+        if cached and stage.train != "all":
             log.info("Features before %s are not cached: they are too many, or not all goes through them.", stage.train)
         taken = batches.of(parts, recipe, stage.augment, recipe.drop_last)
         return Work(model, taken, validation.images, validation.labels, normalise, augment)
