@@ -44,7 +44,8 @@ def layers(*given):
     ("network", "features"),
     [
         ("vgg16", (2, 2, 512)), ("resnet18", (2, 2, 512)), ("mobilenet_v2", (2, 2, 1280)),
-        ("squeezenet1.1", (3, 3, 512)), ("efficientnet_b0", (2, 2, 1280)),
+        ("squeezenet1.1", (3, 3, 512)), ("convnext_tiny", (2, 2, 768)),
+        ("mobilenet_v3_small", (2, 2, 576)), ("efficientnet_b0", (2, 2, 1280)),
     ],
 )  # fmt: skip
 def test_it_begins_at_the_map_of_features(network, features):

@@ -61,6 +61,9 @@ class LayerScale(keras.layers.EinsumDense):
     def call(self, inputs, training=None):
         return inputs * self.kernel
 
+    def compute_output_spec(self, inputs, training=None):
+        return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)  # EinsumDense would forget the sides
+
 
 @keras.saving.register_keras_serializable("kstyle")
 class ClassToken(keras.layers.Embedding):
