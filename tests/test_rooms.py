@@ -31,6 +31,7 @@ GROUND_UP = (
     *(
         "kstyle.training.augment",
         "kstyle.augmentations",
+        "kstyle.training.boxes",
         "kstyle.training.loop",
         "kstyle.schedules",
         "kstyle.callbacks",

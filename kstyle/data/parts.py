@@ -52,7 +52,7 @@ class Parts:
 
 def for_training(
     found, seed, size, resize, workers=None, progress=None,
-    *, train_limit=None, test_limit=None, validation="test", class_weights=None, statistics=False,
+    *, train_limit=None, test_limit=None, validation="test", class_weights=None, statistics=False, side=None,
 ):  # fmt: skip
     """The `Parts` of a data set; the log says which classes there are, and how many pictures of each.
 
@@ -66,6 +66,7 @@ def for_training(
         validation: `"test"`, or the fraction of the training pictures held out, stratified.
         class_weights: as `factors` takes them.
         statistics: whether those of the training pictures are wanted.
+        side: of arrays, in pixels, that they are resized to; None: they stay as they are.
 
     Raises:
         DataError: a class has too few pictures, or a picture cannot be read.
@@ -85,20 +86,22 @@ def for_training(
     named = listed([f"{plain(name)} {a:,} and {b:,}" for name, a, b in each], MOST_NAMED)
     log.info("%s classes, pictures to train and to test on: %s", f"{len(found.classes):,}", named)
     weights = factors(class_weights, training.labels, found.classes)
-    return _made(found, training, held, test, size, resize, workers, progress, weights, seed if statistics else None)
+    seed = seed if statistics else None
+    return _made(found, training, held, test, size, resize, workers, progress, weights, seed, side)
 
 
-def for_testing(found, seed, size, resize, workers=None, progress=None, limit=None):
+def for_testing(found, seed, size, resize, workers=None, progress=None, limit=None, side=None):
     """The `Parts` of a data set with nothing to train on or to validate with.
 
     Args: as for `for_training`.
         limit: so many pictures only, stratified.
+        side: as for `for_training`.
     """
     test = arrays.take(found.test, limit, seed, found.classes) if limit else found.test
-    return _made(found, None, None, test, size, resize, workers, progress)
+    return _made(found, None, None, test, size, resize, workers, progress, side=side)
 
 
-def _made(found, training, held, test, size, resize, workers, progress, weights=None, seed=None):
+def _made(found, training, held, test, size, resize, workers, progress, weights=None, seed=None, side=None):
     """Decodes photographs, and gathers all. seed: of the photographs whose statistics are wanted; None: not wanted."""
     known = training  # what statistics are of
     if isinstance(found, PhotoSet):
@@ -111,6 +114,10 @@ def _made(found, training, held, test, size, resize, workers, progress, weights=
             known = training.part(np.sort(arrays.order(len(training), seed, 0)[:STATISTICS]))
             known = decode.decode(known, size, resize, workers)
     else:
+        if side:
+            same = held is test
+            known, test = (split and arrays.resized(split, side) for split in (training, test))
+            training, held = known, test if same else held and arrays.resized(held, side)
         shape, size, resize = test.images.shape[1:], None, None
     statistics = None if seed is None else arrays.channel_statistics(known.images)
     skipped = tuple(getattr(found, "skipped", ()))

@@ -45,6 +45,10 @@ def evaluate(run, data, sheet, as_json):
         click.echo(f"top-5              {100 * scores.top5:.2f} %")
     click.echo(f"loss               {scores.loss:.4f}")
     click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
+    if boxes := scores.boxes:
+        mean = boxes["mean_box"]
+        click.echo(f"mean IoU           {boxes['iou']:.4f} (the mean box: {mean['iou']:.4f})")
+        click.echo(f"IoU of 0.5         {100 * boxes['iou_50']:.2f} % (the mean box: {100 * mean['iou_50']:.2f} %)")
     click.echo(f"test pictures      {scores.count}")
     if len(scores.classes) <= 40:
         click.echo(scores.classes.round(4).to_string())

@@ -10,6 +10,7 @@ import numpy as np
 from kstyle.data.batches import division
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import plain
+from kstyle.pictures import images
 
 CHUNK = 4096  # pictures looked at in one go, so that statistics need no second copy of the set
 
@@ -205,6 +206,19 @@ def _draw(split, count, seed, classes):
 
     drawn, _ = train_test_split(np.arange(total), train_size=count, random_state=seed, stratify=labels)
     return np.sort(drawn)
+
+
+def resized(split, side):
+    """A `Split` whose pictures are resized to squares of `side` pixels (Lanczos); their boxes go with them."""
+    height, width, channels = split.images.shape[1:]
+    found = np.empty((len(split), side, side, channels), np.uint8)
+    for place, image in enumerate(split.images):
+        found[place] = np.rint(np.clip(images.resize(image, (side, side)), 0, 255))
+    boxes = split.boxes
+    if boxes is not None:  # by the outer edges of the pixels that they name
+        last = np.array([0, 0, 1, 1], np.float32)
+        boxes = (boxes + last) * np.array([side / width, side / height] * 2, np.float32) - last
+    return Split(found, split.labels, boxes)
 
 
 def order(count, seed, epoch):

@@ -30,6 +30,7 @@ class Scores:
         confusion: (K, K) int, rows the true class, columns the predicted one.
         unknown: {class of the data that the classifier does not know: `{"pictures": int, "taken_for": {class: int}}`};
             these pictures are in no other number here.
+        boxes: {"count", "iou", "iou_50", "mean_box"} of told boxes (`kstyle.training.boxes.scores.scores`), or None.
         data: what they were scored on, see `kstyle.training.results.evaluate.score`; None of plain arrays.
     """
 
@@ -42,6 +43,7 @@ class Scores:
     macro: dict[str, float]
     confusion: pd.DataFrame
     unknown: dict = field(default_factory=dict)
+    boxes: dict | None = None
     data: dict | None = None
 
     def most_confused(self, n: int = 10) -> pd.DataFrame:
@@ -62,7 +64,8 @@ class Scores:
             "classes": per_class.to_dict("records"),
             "most_confused": self.most_confused(n).to_dict("records"),
             "unknown": self.unknown,
-        } | ({} if self.data is None else {"data": self.data})
+            **{key: value for key in ("boxes", "data") if (value := getattr(self, key)) is not None},
+        }
 
 
 def scores(probabilities, labels, classes):

@@ -8,6 +8,7 @@ from kstyle.data.parts import counts, for_testing, for_training
 from kstyle.errors import UsageError
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.models.registry import GIVEN
+from kstyle.training.boxes import heads, truth
 from kstyle.training.setup import own_model
 
 
@@ -41,8 +42,10 @@ def data(recipe, folder=None, progress=None, statistics=True):
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
     found = find(recipe, folder, progress)
+    if recipe.boxes and getattr(found.train, "boxes", None) is None:
+        raise UsageError(f"boxes: the data set '{wanted.name}' has none; tiny_imagenet does. Leave the section out.")
     return for_training(
-        found, recipe.seed, size, resize, wanted.photographs.workers, progress,
+        found, recipe.seed, size, resize, wanted.photographs.workers, progress, side=wanted.size,
         train_limit=wanted.train_limit, test_limit=wanted.test_limit, validation=wanted.validation,
         class_weights=recipe.loss.class_weights, statistics=statistics and wanted.normalize in ("mean", "standard"),
     )  # fmt: skip
@@ -56,7 +59,8 @@ def testing(recipe, found, limited=True, progress=None):
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
     limit = wanted.test_limit if limited else None
-    return for_testing(found, recipe.seed, size, resize, wanted.photographs.workers, progress, limit)
+    workers = wanted.photographs.workers
+    return for_testing(found, recipe.seed, size, resize, workers, progress, limit, wanted.size)
 
 
 def sides(recipe):
@@ -113,7 +117,8 @@ def network(recipe, classes, shape, precision, folder=None):
         return own_model.opened(folder)
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     height, width, channels = shape
-    return recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
+    model = recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
+    return heads.add(model, recipe.boxes, dtype) if recipe.boxes else model
 
 
 def facts(recipe, parts, model, normalise, precision):
@@ -126,6 +131,7 @@ def facts(recipe, parts, model, normalise, precision):
         normalise: a `kstyle.training.loop.steps.Normalise`.
         precision: that of the network.
     """
+    mean = {"boxes": {"mean": truth.fractions(parts.training).mean(axis=0).tolist()}} if recipe.boxes else {}
     return {
         "classes": list(parts.classes),
         "shape": list(parts.shape),
@@ -147,4 +153,5 @@ def facts(recipe, parts, model, normalise, precision):
         "precision": precision,
         "tf32": backend.tf32(),
         "versions": backend.versions(),
+        **mean,
     }

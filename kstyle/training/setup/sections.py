@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
+from kstyle.models.registry import GIVEN
 from kstyle.training.augment.policy import AugmentSettings
+from kstyle.training.boxes.settings import Boxes, check_augment
 from kstyle.training.loop import given, old_names, schedules
 from kstyle.training.loop.schedules import AugmentSchedule, Schedule
 
@@ -87,6 +89,7 @@ class Data(Closed):
         also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
         given numbers.
     `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
+    `size`: of data sets of arrays: side in pixels that pictures are resized to; None: as they are.
     `photographs`: of data sets of files.
     """
 
@@ -96,6 +99,7 @@ class Data(Closed):
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
     train_limit: Count | None = None
     test_limit: Count | None = None
+    size: Annotated[int, Field(ge=8, le=2048)] | None = None
     photographs: Photographs = Photographs()
 
 
@@ -230,6 +234,7 @@ class TrainSettings(Closed):
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
     `tensorboard`: also write event files (needs tensorboardX).
+    `boxes`: the network also tells a box around what it names, of data that have such.
     """
 
     description: str = ""
@@ -240,6 +245,7 @@ class TrainSettings(Closed):
     optimizer: Optimizer
     schedule: Schedule = Schedule(name="constant")
     loss: Loss = Loss()
+    boxes: Boxes | None = None
     epochs: Count | None = None
     stages: list[Stage] = Field(default=[])
     batch: Count = 128
@@ -267,6 +273,10 @@ class TrainSettings(Closed):
             raise ValueError("expected epochs, or stages with epochs each, and not both")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
+        if self.boxes:
+            check_augment(self.augment)
+            if self.model.name == GIVEN.name:
+                raise ValueError("boxes: a model that is given in Python has no box head: name a network")
         return self
 
     # What a run's folder is called where nobody says.

@@ -10,6 +10,7 @@ from kstyle.errors import DataError, KStyleError
 from kstyle.io import checkpoints, runs
 from kstyle.io.files import plain
 from kstyle.models import classifiers, finetune
+from kstyle.training.boxes import heads
 from kstyle.training.setup import settings
 
 log = logging.getLogger("kstyle")
@@ -41,9 +42,9 @@ def give_weights(model, weights, classes=None, progress=None):
             path = runs.result_file(path)
         if any(map(_OWN.fullmatch, checkpoints.tensor_names(path))):
             return _from_run(model, path, classes)
-        loaded = classifiers.load_file(model, path, progress=progress)
+        loaded = classifiers.load_file(heads.without_box(model), path, progress=progress)
     else:
-        loaded = classifiers.load_imagenet(model, progress=progress)
+        loaded = classifiers.load_imagenet(heads.without_box(model), progress=progress)
     log.info(loaded.message)
     return loaded.preprocessing
 
@@ -54,13 +55,16 @@ def _from_run(model, path, classes):
         raise DataError(f"{path}: holds weights of {network}; the recipe's network is {model.name}.")
     read = checkpoints.read(path, only=_OWN.fullmatch)
     arrays = [read[name] for name in sorted(read)]
+    if len(arrays) not in (len(model.weights), len(model.variables)):
+        model = heads.without_box(model)  # the run may have told classes alone
     variables = model.weights if len(arrays) == len(model.weights) else model.variables  # a state has all
     if len(arrays) != len(variables):
         raise DataError(
             f"{path}: holds weights of another {model.name}: {len(arrays)} arrays for {len(variables)}; give the "
             "model the options that it had there."
         )
-    head = {id(weight) for layer in finetune.from_part(model, "head") for weight in layer.weights}
+    layers = [layer for layer in finetune.from_part(model, "head") if not layer.name.startswith(finetune.BOX)]
+    head = {id(weight) for layer in layers for weight in layer.weights}
     theirs = facts.get("classes")
     order = [theirs.index(c) for c in classes] if classes and theirs and set(classes) <= set(theirs) else None
     whole = order is not None or not (classes and theirs)
