@@ -5,6 +5,9 @@ take (B, 4) float32 and give (B,).
 """
 
 import keras
+import numpy as np
+
+from kstyle import backend
 
 ops = keras.ops
 
@@ -18,16 +21,25 @@ def corners(centred):
     return ops.concatenate([middle - half, middle + half], axis=-1)
 
 
-def area(boxes):
-    """0 where a side is turned round."""
-    sides = ops.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-    return sides[:, 0] * sides[:, 1]
+def _areas(told, true):
+    """Areas of what is told, what is true, what both share, and the smallest box around both: (4, B), 0 of a box whose
+    sides are turned round."""
+    turned = backend.constant(np.array([1, 1, -1, -1]))  # so that one maximum is the inner side of all four, …
+    told, true = told * turned, true * turned
+    every = ops.stack([told, true, ops.maximum(told, true), ops.minimum(told, true)])
+    sides = ops.relu(-(every[..., :2] + every[..., 2:]))
+    return sides[..., 0] * sides[..., 1]
+
+
+def _iou(areas):
+    """IoU and the area of both together."""
+    both = areas[0] + areas[1] - areas[2]
+    return areas[2] / ops.maximum(both, LEAST), both
 
 
 def iou(told, true):
     """The area of what two boxes share by that of both together, in [0, 1]; 0 of two boxes without area."""
-    shared = _shared(told, true)
-    return shared / ops.maximum(area(told) + area(true) - shared, LEAST)
+    return _iou(_areas(told, true))[0]
 
 
 def giou(told, true):
@@ -39,9 +51,9 @@ def giou(told, true):
     >>> float(iou(a, b)[0]), float(giou(a, b)[0])
     (0.0, -0.5)
     """
-    hull = area(_sides(told, true, ops.minimum, ops.maximum))
-    both = area(told) + area(true) - _shared(told, true)
-    return iou(told, true) - (hull - both) / ops.maximum(hull, LEAST)
+    areas = _areas(told, true)
+    found, both = _iou(areas)
+    return found - (areas[3] - both) / ops.maximum(areas[3], LEAST)
 
 
 def smooth_l1(told, true, beta):
@@ -55,7 +67,7 @@ def smooth_l1(told, true, beta):
 
 def there(boxes):
     """1 where a box has an area, 0 where it has left the picture; float32."""
-    return ops.cast(area(boxes) > 0.0, "float32")
+    return ops.cast(ops.min(boxes[:, 2:] - boxes[:, :2], axis=-1) > 0.0, "float32")
 
 
 def losses(section, told, true):
@@ -83,12 +95,3 @@ def means(values):
     """{"iou", "iou_50"} from what `sums` gave, three floats."""
     total, half, count = values
     return {"iou": total / max(count, 1.0), "iou_50": half / max(count, 1.0)}
-
-
-def _shared(told, true):
-    return area(_sides(told, true, ops.maximum, ops.minimum))
-
-
-def _sides(told, true, near, far):
-    """The boxes whose left and top `near` chooses, and `far` right and bottom."""
-    return ops.concatenate([near(told[:, :2], true[:, :2]), far(told[:, 2:], true[:, 2:])], axis=-1)
