@@ -68,6 +68,8 @@ def train(recipe, overrides, data, run, resume, epochs, seed, devices, as_json, 
             "epochs": len(done.history),
             "seconds": round(float(done.history["seconds"].sum()), 1),
         }
-        click.echo(json_text({**summary, "loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}))
+        kept = {key: scores[key] for key in ("top1", "top5", "boxes") if key in scores}
+        click.echo(json_text({**summary, "loss": float(last["loss"]), **kept}))
     elif not quiet:
-        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")
+        boxes = f", mean IoU {done.scores.boxes['iou']:.4f}" if done.scores.boxes else ""
+        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} %{boxes} on {done.scores.count} test pictures")
