@@ -18,7 +18,7 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
+    from kstyle import aims, augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.style.jobs.film import film
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
+    from kstyle.style.learning.learn import learn
     from kstyle.style.result import Result
     from kstyle.style.stylize import resume, stylize
     from kstyle.style.transfer import Painter
@@ -41,6 +42,7 @@ __all__ = [
     "Result",
     "Run",
     "UsageError",
+    "aims",
     "augmentations",
     "batch",
     "callbacks",
@@ -49,6 +51,7 @@ __all__ = [
     "evaluate",
     "export",
     "film",
+    "learn",
     "losses",
     "networks",
     "optimizers",
@@ -71,6 +74,7 @@ _LAZY = {
     "Painter": ("kstyle.style.transfer", "Painter"),
     "Result": ("kstyle.style.result", "Result"),
     "Run": ("kstyle.training.train", "Run"),
+    "aims": ("kstyle.aims", ""),
     "augmentations": ("kstyle.augmentations", ""),
     "batch": ("kstyle.style.jobs.batch", "stylize_all"),
     "callbacks": ("kstyle.callbacks", ""),
@@ -79,6 +83,7 @@ _LAZY = {
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
     "film": ("kstyle.style.jobs.film", "film"),
+    "learn": ("kstyle.style.learning.learn", "learn"),
     "losses": ("kstyle.losses", ""),
     "networks": ("kstyle.networks", ""),
     "optimizers": ("kstyle.optimizers", ""),

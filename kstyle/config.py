@@ -79,7 +79,7 @@ def share(total, parts):
 
 
 def folder(kind):
-    """Where the files of `kind` (`"stylize"` or `"train"`) are: in the wheel beside this file, in a checkout one
+    """Where the files of `kind` (a key of `KINDS`) are: in the wheel beside this file, in a checkout one
     level up."""
     here = Path(__file__).resolve().parent
     for root in (here / "configs", here.parent / "configs"):
@@ -88,7 +88,7 @@ def folder(kind):
     raise DataError(f"kstyle's own configs/{kind} is missing from {here}: reinstall kstyle.")
 
 
-KINDS = {"stylize": "preset", "train": "recipe"}
+KINDS = {"stylize": "preset", "train": "recipe", "networks": "network recipe"}
 
 
 @functools.cache

@@ -1,23 +1,25 @@
 """Plugins: a user's own Python file, run once, that adds names to kstyle's.
 
 A plugin is a program and can do what its user can. So none is run but those that the person who starts kstyle names:
-with `--plugin FILE`, or in Python with `load`. A preset or recipe may say in `plugins:` which it needs, so that whoever
-runs it without them is told; that alone runs nothing, wherever the file came from.
+with `--plugin FILE`, or in Python with `load`. A preset or recipe may say in `plugins:` which it needs, and a recipe in
+`model.name` in which file its network is, so that whoever runs it without them is told; that alone runs nothing,
+wherever the file came from. `--allow-code` (`allow_code` in Python) runs what recipes and runs name.
 """
 
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kstyle.errors import KStyleError, UsageError
-from kstyle.io.files import expanded, one_line
+from kstyle.errors import KStyleError, UsageError, unknown
+from kstyle.io.files import expanded, one_line, sha256
 
-__all__ = ["load", "loaded"]
+__all__ = ["allow_code", "load", "loaded"]
 
 _loaded: dict[str, object] = {}  # {real path: module}
+_allowed = False  # whether what recipes and runs name may run
 
 
 def load(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> None:
@@ -54,6 +56,50 @@ def loaded() -> list[str]:
     return list(_loaded)
 
 
+def allow_code(allow: bool = True) -> None:
+    """From now on the Python files that recipes and runs name are run, in this process; as `--allow-code` does.
+
+    Args:
+        allow: False: no more, as it is at the start.
+
+    >>> import kstyle
+    >>> kstyle.plugins.allow_code()  # doctest: +SKIP
+    >>> kstyle.evaluate("runs/of-somebody-else").top1  # doctest: +SKIP
+    """
+    global _allowed
+    _allowed = allow
+
+
+def function(path: str | os.PathLike[str], name: str, where: str) -> Callable[..., object]:
+    """What a plugin calls `name`: a function, or a class.
+
+    Args:
+        path: of the plugin. It is run where that is allowed and it was not yet; a copy of one that was run is that.
+        where: what names it, for errors.
+
+    Raises:
+        UsageError: the plugin is not there, may not run, fails, or has no such function.
+    """
+    real = os.path.realpath(expanded(path))
+    if real not in _loaded and not _allowed:
+        if not os.path.isfile(real):
+            raise UsageError(f"{where}: there is no file {one_line(path)}.")
+        digest = sha256(real)
+        same = next((each for each in _loaded if os.path.isfile(each) and sha256(each) == digest), None)
+        if same is None:
+            raise UsageError(
+                f"{where} takes '{one_line(name)}' from {one_line(path)} (SHA-256 {digest}), a program that is not run "
+                "unless you say so: add --allow-code if you trust it."
+            )
+        real = same  # a run's copy of a file that was named
+    load(real)
+    found = getattr(_loaded[real], name, None)
+    if not callable(found):
+        there = [key for key, each in vars(_loaded[real]).items() if callable(each) and not key.startswith("_")]
+        raise unknown(f"function of {one_line(os.path.basename(real))}", name, there)
+    return found
+
+
 def check(asked: object, beside: Path, where: str) -> None:
     """Checks that what a preset or recipe says it needs was loaded.
 
@@ -70,7 +116,9 @@ def check(asked: object, beside: Path, where: str) -> None:
         raise UsageError(f"{where}: 'plugins' is a list of Python files.")
     for path in asked:
         file = beside.parent / expanded(path)
-        if os.path.realpath(file) not in _loaded:
+        if _allowed:
+            load(file)
+        elif os.path.realpath(file) not in _loaded:
             raise UsageError(
                 f"{where} needs the plugin {one_line(path)}, a program that is not run unless you say so: add "
                 f"--plugin {one_line(file)}, if you trust it."

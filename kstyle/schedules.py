@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kstyle.open_names import called
-from kstyle.training.loop.rates import NAMES
+from kstyle.training.schedules.rates import NAMES
 
 __all__ = ["register"]
 

@@ -37,20 +37,22 @@ def own_names(monkeypatch):
     from kstyle.models import registry
     from kstyle.style.losses import scalings
     from kstyle.training.augment import policy
-    from kstyle.training.loop import rates
+    from kstyle.training.schedules import rates
 
-    optimizers = sys.modules.get("kstyle.nn.optimizers")  # nothing is added before Keras is loaded
+    # Nothing is added to these before Keras is loaded.
+    of_keras = [sys.modules.get(f"kstyle.nn.{name}") for name in ("optimizers", "aims.losses", "aims.metrics")]
     for names in (
         scalings.STYLE,
         scalings.CONTENT,
         policy.NAMES,
         rates.NAMES,
         *map(config.added, config.KINDS),
-        *([optimizers.NAMES] if optimizers else []),
+        *[module.NAMES for module in of_keras if module],
     ):
         monkeypatch.setattr(names, "own", dict(names.own))
     monkeypatch.setattr(registry, "_ROWS", dict(registry._ROWS))
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
+    monkeypatch.setattr(plugins, "_allowed", False)
 
 
 @pytest.fixture

@@ -129,6 +129,14 @@ def scored(side=16):
     return noted()
 
 
+# What others have not: tokens, attention, drop path, layer scale, squeezing.
+NETWORKS = (
+    {"name": "vit_b_16", "depth": 2, "width": 32, "heads": 2, "hidden": 64, "dropout": 0.1, "drop_path": 0.2},
+    {"name": "convnext_tiny"},
+    {"name": "mobilenet_v3_small"},
+)
+
+
 def cases():
     """{name: function}."""
     found = {f"style {name}": lambda name=name: painted(name) for name in config.names("stylize")}
@@ -147,7 +155,11 @@ def cases():
         "training cifar10_resnet18": lambda: trained("cifar10_resnet18", 32),
         "training boxes": lambda: trained("mnist_cnn", 28, 1, boxes=True, augment={"horizontal_flip": True}),
     }
-    for name, value in EVERYTHING.items():
+    for model in NETWORKS:
+        found[f"training {model['name']}"] = lambda model=model: trained("cifar10_resnet20", 32, model=model)
+    around = {"sam.rho": 0.05, "lookahead.k": 2, "loss": "focal", "optimizer.layer_decay": 0.5}
+    found["training with all that goes around it"] = lambda: trained("cifar10_resnet18", 32, **around)
+    for name, value in {**EVERYTHING, "autoaugment": "imagenet", "trivialaugment": True}.items():
         found[f"augment {name}"] = lambda name=name, value=value: trained("mnist_cnn", 28, augment={name: value})
     return found
 

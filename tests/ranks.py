@@ -30,7 +30,7 @@ from forks import forked
 import kstyle
 from kstyle.backend import distribute
 from kstyle.models.registry import register
-from kstyle.models.row import Network
+from kstyle.models.rows.row import Network
 from kstyle.nn.layers import BatchNormalization, Conv2D
 from kstyle.training import course, train
 from kstyle.training.loop import steps

@@ -140,6 +140,8 @@ def test_hits_and_one_hot():
     found = backend.one_hot(ops.convert_to_tensor(labels), 3)
     assert array(found).dtype == np.float32 and array(found).tolist() == np.eye(3)[labels].tolist()
     assert float(array(backend.hits(tensor(x), found))) == 2
+    counts = array(backend.tally(ops.convert_to_tensor(labels), 4))
+    assert counts.dtype == np.float32 and counts.tolist() == [0, 1, 2, 0]
 
 
 def test_squared_error_and_affine():

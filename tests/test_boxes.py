@@ -105,7 +105,7 @@ def test_resized_arrays_keep_their_boxes():
     images = np.zeros((1, 16, 16, 3), "uint8")
     images[0, 3:9, 5:12] = 255
     split = Split(images, np.zeros(1, "int32"), np.array([[5, 3, 11, 8]], "float32"))
-    large = resized(split, 48)
+    large = resized(split, (48, 48, 3))
     assert np.allclose(truth.fractions(large), truth.fractions(split)) and large.images.shape == (1, 48, 48, 3)
     rows, columns = (np.nonzero(large.images[0, ..., 0].max(axis) > 127)[0] for axis in (1, 0))
     assert large.boxes[0].tolist() == [columns[0], rows[0], columns[-1], rows[-1]] == [15, 9, 35, 26]

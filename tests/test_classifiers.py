@@ -186,6 +186,8 @@ def test_tables_are_the_functions():
         (("densenet121", 10, 28), "29 × 29 pixels or more; got 28 × 28"),
         (("alexnet", 10, (224, 62)), "63 × 63 pixels or more; got 224 × 62"),
         (("alexnet", 1, 224), "2 classes or more; got 1"),
+        (("vit_b_16", 10, (50, 70)), "patches of 16 × 16; got 50 × 70: write 48 × 64, say"),
+        (("vit_b_16", 10, 8, 3, {"patch": 4, "width": 64, "heads": 7}), "width is a multiple of heads; got 64 and 7"),
     ],
 )
 def test_wrong_settings_are_said(arguments, says):
@@ -271,6 +273,8 @@ def test_imagenet_is_refused_where_it_cannot_be():
         classifiers.load_imagenet(symbolic(classifiers.build, "mnist_cnn", 10, 32, channels=3))
     with pytest.raises(UsageError, match="alexnet are for pictures of 224 × 224; got 96 × 96"):
         classifiers.load_imagenet(symbolic(classifiers.build, "alexnet", 10, 96))
+    with pytest.raises(UsageError, match="vit_b_16 are for pictures of 224 × 224; got 96 × 96"):
+        classifiers.load_imagenet(symbolic(classifiers.build, "vit_b_16", 10, 96, depth=1))
 
 
 def photo(path, size=224, side=256):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from kstyle import data
 from kstyle.data.batches import arrays
-from kstyle.data.sets import cifar10, mnist
+from kstyle.data.sets import cifar10, cifar_batches, mnist
 from kstyle.errors import DataError, UsageError
 
 SHARED = Path(__file__).parents[2] / "shared/data"
@@ -213,6 +213,54 @@ def test_cifar10(tmp_path, form):
                 assert picture[at] == row[1024 * at[2] + 32 * at[0] + at[1]]
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_cifar100(tmp_path, archived):
+    """Failure: the hundred classes are the twenty coarse ones, or the official files do not open."""
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    held = {}
+    for name, count in (("train", 150), ("test", 100)):
+        pixels, fine = RNG.integers(0, 256, (count, 3072), np.uint8), (RNG.permutation(count) % 100).tolist()
+        coarse = [label % 20 for label in fine]
+        batch = {"data": pixels, "fine_labels": fine, "coarse_labels": coarse, "filenames": [], "batch_label": name}
+        (folder / name).write_bytes(pickle.dumps(batch, 2))
+        held[name] = pixels, fine
+    if archived:
+        with tarfile.open(tmp_path / "cifar-100-python.tar.gz", "w:gz") as archive:
+            archive.add(folder, "cifar-100-python")
+        for path in folder.iterdir():
+            path.unlink()
+    dataset = data.load("cifar100", tmp_path)
+    for split, (pixels, fine) in ((dataset.train, held["train"]), (dataset.test, held["test"])):
+        assert split.labels.tolist() == fine and split.images.shape == (len(fine), 32, 32, 3)
+        assert np.array_equal(split.images[3, :, :, 2].ravel(), pixels[3, 2048:])
+    assert len(set(dataset.classes)) == 100 and dataset.classes[0] == "apple" and dataset.classes[99] == "worm"
+    assert list(dataset.classes) == sorted(dataset.classes)  # as in the set's file of names
+
+
+def test_fashion_mnist(tmp_path):
+    """Failure: clothes are called by digits, or MNIST's own files, which have the same names, are taken for them."""
+    ((images, labels), _) = write_idx(tmp_path / "fashion-mnist", end=".gz")
+    dataset = data.load("fashion_mnist", tmp_path)
+    assert np.array_equal(dataset.train.images[..., 0], images) and dataset.train.labels.tolist() == labels.tolist()
+    assert dataset.classes[9] == "Ankle boot"
+    digits = bytes([5, 0, 4, 1, 9, 2, 1, 3, 1, 4] * 2)
+    (tmp_path / "fashion-mnist/train-labels-idx1-ubyte.gz").write_bytes(
+        gzip.compress(b"\0\0\x08\1" + (20).to_bytes(4, "big") + digits)
+    )
+    fails(DataError, lambda: data.load("fashion_mnist", tmp_path), "is MNIST")
+
+
+def test_all_files_of_a_set_are_fetched(tmp_path, monkeypatch):
+    """Failure: of a set in four files one is fetched, and the rest is missing; or a broken download looks whole."""
+    asked = []
+    monkeypatch.setattr("kstyle.net.download.fetch", lambda url, target, **more: asked.append((url, target)) or target)
+    path = data.download("fashion_mnist", tmp_path)
+    assert path == asked[-1][1] == tmp_path / "fashion-mnist/train-images-idx3-ubyte.gz"
+    assert len({target for _, target in asked}) == 4
+    assert all(url.rpartition("/")[2] == target.name for url, target in asked)
+
+
 @pytest.mark.parametrize("where", ["data", "labels", "alone", "build"])
 def test_a_malicious_batch_runs_nothing(tmp_path, where):
     """Failure: a batch from a stranger runs the stranger's program."""
@@ -251,7 +299,7 @@ def test_a_batch_of_something_else(tmp_path, forged, says):
 
 def test_archives_that_unpack_to_too_much(tmp_path, monkeypatch):
     """Failure: a file of some megabytes fills the memory."""
-    monkeypatch.setattr(cifar10, "MOST_UNPACKED", 1 << 16)
+    monkeypatch.setattr(cifar_batches, "MOST_UNPACKED", 1 << 16)
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         entry = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
         entry.size = 1 << 20

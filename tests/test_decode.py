@@ -16,6 +16,7 @@ from waiting import until
 from kstyle.data.batches import arrays, decode, opening, workers
 from kstyle.data.photos.tree import Photos
 from kstyle.errors import DataError, UsageError
+from kstyle.training.setup.sections import Photographs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZES = ((90, 61), (50, 120), (64, 64), (301, 40), (33, 47))
@@ -55,6 +56,29 @@ def test_evaluation_is_resize_and_crop(photos):
     assert found.labels is photos.labels and np.array_equal(opening.centre(photos.paths[3], 24, 32), found.images[3])
     with pytest.raises(UsageError, match="got a crop of 40 of 32"):
         decode.decode(photos, 40, 32)
+
+
+@pytest.mark.parametrize("resample", opening.RESAMPLES)
+def test_whole_pictures_may_be_stretched(photos, resample):
+    """Failure: `resize: stretch` cuts something off, or another filter than the recipe's is used."""
+    kind = Image.Resampling[resample.upper()]
+    found = decode.decode(photos, 24, "stretch", workers=0, cache=False, resample=resample)
+    with decode.FileBatches(
+        photos, 35, 0, side=24, resize="stretch", crop="center", workers=0, resample=resample
+    ) as batches:
+        ((trained, _),) = batches(0)
+    for number, place in enumerate(arrays.order(35, 0, 0)):
+        with Image.open(photos.paths[place]) as image:
+            expected = np.asarray(image.resize((24, 24), kind))
+        assert np.array_equal(found.images[place], expected) and np.array_equal(trained[number], expected)
+    assert np.array_equal(opening.centre(photos.paths[3], 24, "stretch", resample), found.images[3])
+
+
+def test_stretched_pictures_are_not_cropped_unless_asked():
+    """Failure: a stretched training picture is a random part of it, or a crop that is asked for is not made."""
+    given = {"size": 150, "resize": "stretch"}
+    assert Photographs(**given).crop == "center" and Photographs(size=150).crop == "random"
+    assert Photographs(**given, crop="random").crop == "random"
 
 
 def test_random_crops_are_as_defined():
@@ -172,6 +196,7 @@ def test_reduced_scale_is_never_too_small(tmp_path, monkeypatch):
         assert min(opening.open_rgb(path, least).size) == short
     out = np.empty((150, 150, 3), np.uint8)
     options = {"task": "random", "side": 150, "seed": 1, "scale": (0.02, 1), "ratio": (0.75, 4 / 3)}
+    options["resample"] = "bilinear"
     for index in range(40):
         assert workers.perform(path, options, 0, index, out)[0]
         x0, y0, x1, y1 = opening.random_box(1603, 1069, np.random.default_rng((1, 0, index)), (0.02, 1), (0.75, 4 / 3))

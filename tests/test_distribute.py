@@ -38,6 +38,7 @@ KINDS = {
     "digits_cnn": {},
     "mixed": {"model": "small_net", "accumulate": 3, **MIXED},
     "norm": {"model": {"name": "small_net", "bn": True}, **MIXED},
+    "around": {"model": "small_net", "sam.rho": 0.1, "lookahead.k": 3, "loss": "focal", "metrics": ["auc"]},
     "photographs": {
         "data": "folder",
         "model": "small_net",
@@ -124,6 +125,7 @@ def apart(trained, first, second):
         ("photographs", 2, 1e-5),
         ("boxes", 2, 1e-5),
         ("norm", 3, 1e-4),
+        ("around", 2, 1e-5),
     ],
 )
 def test_several_ranks_train_to_the_weights_of_one(trained, kind, count, most):

@@ -110,14 +110,53 @@ def test_conv_survives_its_config():
     assert layer(picture(9, 8)).shape == (2, 5, 4, 4)
 
 
-@pytest.mark.parametrize("arguments", [{"groups": 2}, {"dilation_rate": 2}, {"data_format": "channels_first"}])
+@pytest.mark.parametrize("arguments", [{"dilation_rate": 2}, {"data_format": "channels_first"}])
 def test_conv_refuses_what_it_has_not(arguments):
     """Failure: an option is accepted and ignored."""
     with pytest.raises(ValueError, match=r"use keras\.layers\.Conv2D"):
         Conv2D(4, 3, **arguments)
-    if "groups" not in arguments:
-        with pytest.raises(ValueError, match=r"use keras\.layers\.DepthwiseConv2D"):
-            layers.DepthwiseConv2D(3, **arguments)
+    with pytest.raises(ValueError, match=r"use keras\.layers\.DepthwiseConv2D"):
+        layers.DepthwiseConv2D(3, **arguments)
+
+
+def by_hand(x, kernel, bias, strides, pad, groups):
+    """A convolution in groups as a sum over the kernel's places, in float64."""
+    kh, kw, inputs, filters = kernel.shape
+    x = np.pad(x.astype("float64"), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    height, width = ((n - k) // strides + 1 for n, k in zip(x.shape[1:3], (kh, kw)))
+    y = np.zeros((len(x), height, width, filters)) + bias
+    each = filters // groups
+    for i in range(kh):
+        for j in range(kw):
+            seen = x[:, i : i + strides * height : strides, j : j + strides * width : strides]
+            for g in range(groups):
+                own = slice(g * each, (g + 1) * each)
+                y[..., own] += seen[..., g * inputs : (g + 1) * inputs] @ kernel[i, j, :, own]
+    return y
+
+
+@pytest.mark.parametrize(("strides", "pad"), [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("kind", ["groups", "depthwise"])
+def test_conv_in_groups_by_hand(kind, strides, pad):
+    """Failure: ResNeXt's or MobileNet's groups see other channels, or torch's padding lies elsewhere."""
+    x, size = picture(9, 8, 6), 2 * pad + 1
+    if kind == "groups":
+        layer, groups = Conv2D(9, size, strides=strides, pad=pad, groups=3), 3
+    else:
+        layer, groups = layers.DepthwiseConv2D(size, strides=strides, pad=pad), 6
+    layer.build(x.shape)
+    kernel, bias = (RNG.normal(0, 0.3, w.shape).astype("float32") for w in layer.weights)
+    layer.set_weights([kernel, bias])
+    expected = by_hand(x, kernel.transpose(0, 1, 3, 2) if kind == "depthwise" else kernel, bias, strides, pad, groups)
+    y, gradient = output_and_gradient(layer, x)
+    assert y.shape == expected.shape == tuple(layer.compute_output_shape(x.shape))
+    assert np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max()
+    # It is linear in the picture: its gradient times the picture is the output, without the bias, times what
+    # `output_and_gradient` weighs it by.
+    weight = np.random.default_rng(3).normal(size=y.shape).astype("float32")
+    assert np.sum(gradient.astype("float64") * x) == pytest.approx(np.sum((expected - bias) * weight), rel=1e-4)
+    again = type(layer).from_config(layer.get_config())
+    assert (again.pad, again.strides) == (pad, (strides, strides))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7)])

@@ -9,7 +9,7 @@ import yaml
 import kstyle
 from kstyle import optimizers, schedules
 from kstyle.errors import UsageError
-from kstyle.training.loop.schedules import Schedule, rate
+from kstyle.training.schedules.schedules import Schedule, rate
 from kstyle.training.setup import sections
 
 RECIPE = {

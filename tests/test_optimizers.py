@@ -28,6 +28,10 @@ def ours(function, start, steps, **options):
     return losses, positions, optimizer
 
 
+def carry(old, new, enlarge, ratio):
+    optimizers.take_over(optimizers.leave(old, new), new, enlarge, ratio)
+
+
 def torchs(function, start, steps, history):
     """(positions before each step and after the last, the gradient at each) of torch.optim.LBFGS, float64."""
     torch = pytest.importorskip("torch", reason="the reference is torch.optim.LBFGS")
@@ -171,7 +175,7 @@ def test_adam_is_carried(old, new):
     before._momentums[0].assign(np.full((*old, 3), 0.3, "float32"))
     before._velocities[0].assign(np.full((*old, 3), 0.04, "float32"))
     before.iterations.assign(17)
-    optimizers.carry(before, after, lambda picture, kind: images.resize(picture, new, kind), ratio)
+    carry(before, after, lambda picture, kind: images.resize(picture, new, kind), ratio)
     assert np.allclose(ops.convert_to_numpy(after._momentums[0].value), 0.3 * ratio, rtol=1e-5)
     assert np.allclose(ops.convert_to_numpy(after._velocities[0].value), 0.04 * ratio**2, rtol=1e-5)
     assert int(ops.convert_to_numpy(after.iterations.value)) == 17
@@ -200,7 +204,7 @@ def test_lbfgs_is_carried(new):
     after = optimizers.make("lbfgs", learning_rate=1.0, history=6)
     after.build([image])
     ratio = (old[0] * old[1]) / (new[0] * new[1])
-    optimizers.carry(before, after, lambda picture, kind: images.resize(picture, new, kind), ratio)
+    carry(before, after, lambda picture, kind: images.resize(picture, new, kind), ratio)
     curvature = [np.diagonal(ops.convert_to_numpy(o._state[0]["sy"].value)) for o in (before, after)]
     assert (curvature[0] > 0).sum() > 2
     assert curvature[1] == pytest.approx(curvature[0], rel=0.05)
@@ -224,7 +228,7 @@ def test_lbfgs_is_carried_into_a_shorter_history():
     _, positions, before = ours(valley(shape), np.zeros((*shape, 3)), 9, learning_rate=1.0, history=6)
     after = optimizers.make("lbfgs", learning_rate=1.0, history=4)
     after.build([keras.Variable(positions[-1], dtype="float32")])
-    optimizers.carry(before, after, lambda picture, kind: picture, 1.0)
+    carry(before, after, lambda picture, kind: picture, 1.0)
     old, new = (
         {name: ops.convert_to_numpy(o._state[0][name].value) for name in ["s", "y", "sy", "length"]}
         for o in (before, after)
@@ -243,7 +247,7 @@ def test_others_start_anew():
         optimizer.build([keras.Variable(np.zeros(size, "float32"))])
         built.append(optimizer)
     built[0].iterations.assign(5)
-    optimizers.carry(*built, lambda picture, kind: images.resize(picture, (16, 24), kind), 0.25)
+    carry(*built, lambda picture, kind: images.resize(picture, (16, 24), kind), 0.25)
     assert int(ops.convert_to_numpy(built[1].iterations.value)) == 0
 
 

@@ -168,7 +168,8 @@ def test_pictures_as_keras_loads_them(tmp_path):
         ({"model": network(), "loss": lambda labels, logits: ops.mean(logits)}, "loss: .*a number for each picture"),
         ({"model": network(), "metrics": [keras.metrics.F1Score()]}, "metric f1_score: .*expected one number"),
         ({"model": network(), "metrics": [sure, sure]}, "the name 'sure' is there already"),
-        ({"model": network(), "metrics": ["accuracy"]}, "metrics: expected a keras Metric or a function"),
+        ({"model": network(), "metrics": [3]}, "metrics: expected a keras Metric or a function"),
+        ({"model": network(), "metrics": ["accuracy"]}, "metric 'accuracy': it is measured in any case: leave it out"),
     ],
 )
 def test_what_cannot_be(tmp_path, given, line):

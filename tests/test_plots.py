@@ -51,7 +51,7 @@ def test_nothing_slow_or_global_is_imported(tmp_path):
     code = """if True:
         import sys
         from kstyle.pictures import sheet
-        from kstyle.training.loop import schedules
+        from kstyle.training.schedules import schedules
         from kstyle.training.results import metrics, plots
         slow = {"keras", "torch", "matplotlib", "sklearn"} & set(sys.modules)
         assert not slow, slow

@@ -1,4 +1,5 @@
-"""docs/porting.md against the code: every setting, name and command in it, and its snippets run, at small sizes."""
+"""docs/porting.md and its pages against the code: every setting, name and command in them, and the pages' snippets run,
+at small sizes."""
 
 import importlib
 import os
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kstyle import backend, config
+from kstyle import backend, config, plugins
 from kstyle.cli import cli
 from kstyle.errors import UsageError
 from kstyle.models import registry, weights
 from kstyle.style import settings as style_settings
+from kstyle.training.setup import foreign
 from kstyle.training.setup import settings as train_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,6 +41,8 @@ PHOTOS_IN_PYTHON = (
     'overrides={"model.name": "squeezenet1.1", "model.weights": None, "data.photographs.size": 32, '
     '"data.photographs.resize": 36, "stages": [{"train": "head", "epochs": 1}]}'
 )
+LITTLE = "--data data/hymenoptera_data --set data.photographs.workers=0"
+UNTRAINED_VGG = "--set model.weights=null --set data.normalize=unit"
 TRIALS = {
     "kstyle stylize content.jpg style.jpg --preset seed-pytorch": (STYLE, "vgg19"),
     "kstyle stylize content.jpg style.jpg --preset keras-io": (STYLE, "vgg19"),
@@ -53,6 +57,11 @@ TRIALS = {
     "kstyle data download flickr_style --to": ("--list list.csv --images 20", None),
     "kstyle train flickr_style_resnet50_head --data data/flickr_style": (PHOTOS, None),
     "kstyle predict runs/style": ("", None),
+    "kstyle train examples/very_little_data/first_try.yaml --allow-code --data data --show": (LITTLE, None),
+    "kstyle train examples/very_little_data/bottleneck.yaml": (
+        f"{LITTLE} {UNTRAINED_VGG} --epochs 2 --set data.photographs.size=48", None,
+    ),
+    "kstyle predict runs/cats": ("", None),
     'preset="seed-pytorch"': (
         'preset="seed-pytorch", size=64, steps=2, precision="float32", extractor="vgg19"', "vgg19"
     ),
@@ -73,6 +82,10 @@ TRIALS = {
     '"hymenoptera_resnet152", data="data/hymenoptera_data"': (
         f'"hymenoptera_resnet152", data="data/hymenoptera_data", {PHOTOS_IN_PYTHON}', None
     ),
+    '"examples/very_little_data/bottleneck.yaml", data="data"': (
+        '"examples/very_little_data/bottleneck.yaml", data="data/hymenoptera_data", overrides={"model.weights": None, '
+        '"data.normalize": "unit", "data.photographs.size": 32, "stages": [{"train": "head", "epochs": 1}]}', None
+    ),
     'images=2000, seed=831486': ('images=20, seed=831486, list_file="list.csv"', None),
     '"flickr_style_resnet50_head", data=folder': (
         f'"flickr_style_resnet50_head", data=folder, {PHOTOS_IN_PYTHON}', None
@@ -81,7 +94,7 @@ TRIALS = {
 
 
 class Section:
-    """One `## ` of the page: `rows`, the right-hand cells of its tables and its paragraphs; `blocks`, (language, text).
+    """One `## ` of a page: `rows`, the right-hand cells of its tables and its paragraphs; `blocks`, (language, text).
 
     `named`: [(kind, name)] of the recipes and presets in its commands.
     """
@@ -139,24 +152,63 @@ def checked(path, given):
     return LOADERS[kind](name, overrides)
 
 
-def sections():
-    text = (ROOT / "docs/porting.md").read_text("utf-8")
-    return {part.partition("\n")[0]: part for part in text.split("\n## ")[1:]}
-
-
-SECTIONS = sections()
+GUIDE = (ROOT / "docs/porting.md").read_text("utf-8")
+PAGES = {path.name: path.read_text("utf-8") for path in sorted((ROOT / "docs/porting").glob("*.md"))}
+SECTIONS = {part.partition("\n")[0]: part for text in PAGES.values() for part in text.split("\n## ")[1:]}
 EACH = pytest.mark.parametrize("title", list(SECTIONS), ids=lambda title: re.sub("[^A-Za-z0-9 ]+", "", title))
 
 
+@pytest.fixture
+def root(monkeypatch):
+    """The pages' commands name files of the checkout."""
+    monkeypatch.chdir(ROOT)
+    plugins.allow_code()  # until the test ends, see conftest.py
+
+
+def test_the_guide_leads_to_every_page():
+    """Failure: a page is written and nobody finds it, or a link leads nowhere."""
+    linked = re.findall(r"\(porting/([^)]+\.md)\)", GUIDE)
+    assert sorted(linked) == sorted(PAGES)
+
+
+RECIPES = ("folder", "digits_cnn", "hymenoptera_resnet18", "cifar10_resnet18")
+
+
+@pytest.mark.parametrize(
+    "span", sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)*: [^`]+)`", GUIDE.partition("## Words")[0])))
+)
+def test_what_the_guide_writes_is_a_recipe(span):
+    """Failure: a newcomer copies a line of the guide's table and is told that there is no such key or value."""
+    if span == "key: value":
+        return
+    key, _, value = span.partition(": ")
+    if value == "{name: my_file.py:build}":
+        return  # tests/test_own_file.py
+    problems = []
+    for recipe in RECIPES:
+        try:
+            train_settings.load(recipe, dict([config.parse_override(f"{key}={value}")]))
+            return
+        except UsageError as error:
+            problems.append(str(error))
+    raise AssertionError(problems)
+
+
+def test_the_guide_has_the_foreign_words():
+    """Failure: a word gets a line in the program and none in the guide, or the other way round."""
+    said = set(re.findall(r"`(\w+)`", GUIDE.partition("## Words")[2].partition("## The posts")[0]))
+    assert said == set(foreign.KEYS)
+
+
 @EACH
-def test_settings_are_those_of_the_recipe(title):
+def test_settings_are_those_of_the_recipe(title, root):
     """Failure: the page names a key that was renamed, or a number that the recipe no longer has."""
     section, count = Section(SECTIONS[title]), 0
     for row, span in section.spans():
         if not re.match(r"[a-z_][\w.]*: ", span):
             continue
         key, _, value = span.partition(": ")
-        where = [pair for pair in section.named if f"`{pair[1]}`" in row] or section.named
+        where = [pair for pair in section.named if f"`{Path(pair[1]).name}`" in row] or section.named
         wrong = [problem for kind, name in where if (problem := difference(kind, name, key, value))]
         assert len(wrong) < len(where), f"{span}: {' '.join(wrong)}"
         count += 1
@@ -173,7 +225,7 @@ def difference(kind, name, key, value):
 
 
 @EACH
-def test_names_and_options_exist(title):
+def test_names_and_options_exist(title, root):
     """Failure: a reader types what the page says and is told that there is no such command, option or key."""
     section = Section(SECTIONS[title])
     for command in section.commands:
@@ -206,7 +258,14 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    for name, source in (("content", "chelsea"), ("style", "wave"), ("bee1", "coffee"), ("photo", "rocket")):
+    Path("examples").symlink_to(ROOT / "examples")
+    for name, source in (
+        ("content", "chelsea"),
+        ("cat", "chelsea"),
+        ("style", "wave"),
+        ("bee1", "coffee"),
+        ("photo", "rocket"),
+    ):
         shutil.copy(ROOT / f"examples/{source}.jpg", f"{name}.jpg")
     Path("bee1.jpg").rename("bee1.jpeg")
     (tmp_path / "data").mkdir()
@@ -265,6 +324,6 @@ def test_snippets_run(title, number, workplace, capsys):
     """Failure: the first thing a reader copies from the page ends in a traceback."""
     language, block = Section(SECTIONS[title]).blocks[number]
     if language == "python":
-        exec(compile(replaced(block), f"docs/porting.md: {title}", "exec"), {"__name__": "snippet"})
+        exec(compile(replaced(block), f"docs/porting: {title}", "exec"), {"__name__": "snippet"})
     else:
         run_shell(block)

@@ -132,7 +132,7 @@ def test_docs_import_what_is_promised():
     """Failure: the docs send people into modules that may move."""
     code = [
         block
-        for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
         for block in re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.M | re.S)
     ]
     lines = [line for block in code for line in block.split("\n") if re.search(r"\b(from|import) kstyle\b", line)]

@@ -17,7 +17,7 @@ import kstyle
 from kstyle import backend, cli
 from kstyle.pictures import images
 from kstyle.style import settings as style_settings
-from kstyle.training.loop import schedules
+from kstyle.training.schedules import schedules
 from kstyle.training.setup import sections
 from kstyle.training.setup import settings as train_settings
 

@@ -16,7 +16,7 @@ from PIL import Image
 import kstyle
 from kstyle import backend, cli
 from kstyle.cli.common import progress as cli_progress
-from kstyle.cli.style.sweep import parse_vary
+from kstyle.cli.common.vary import parse_vary
 from kstyle.errors import DataError, UsageError
 from kstyle.pictures import images
 from kstyle.style import transfer

@@ -5,7 +5,6 @@ import re
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
@@ -14,11 +13,8 @@ from kstyle.models.networks import feature_layers
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-
-RATE = 0.01
-# Through fifty normalisations of four pictures, with a ReLU that has two corners, float32 knows a gradient to half a
-# percent: torch's own differs from its float64 by as much. At this rate that is 2e-4 of the logits.
-RATES = {"efficientnet_lite0": 3e-4}
+pairs = pytest.importorskip("torch_pairs")
+assert_near, logits_of, own_logits, state = pairs.assert_near, pairs.logits_of, pairs.own_logits, pairs.state
 
 
 class Block(nn.Module):
@@ -255,42 +251,8 @@ PAIRS = {
 DEEP = ("resnet50", "densenet121")
 
 
-def pair(name):
-    torch.manual_seed(0)
-    make, size, options = PAIRS[name]
-    theirs = make()
-    with torch.no_grad():
-        for module in theirs.modules():
-            if isinstance(module, nn.BatchNorm2d):  # else scale and statistics are 1 and 0, and could be swapped
-                module.weight.uniform_(0.5, 1.5), module.bias.normal_(0, 0.2)
-                module.running_mean.normal_(0, 0.2), module.running_var.uniform_(0.5, 1.5)
-            elif isinstance(module, (nn.Conv2d, nn.Linear)):  # torch's own fade out in a network without normalisation
-                nn.init.kaiming_normal_(module.weight)
-                if module.bias is not None:
-                    module.bias.normal_(0, 0.1)
-    ours = classifiers.build(name, 5, size, **options)
-    x = np.random.default_rng(1).normal(0, 1, (4, size, size, 3)).astype("float32")
-    return theirs, ours, x
-
-
-def state(module):
-    return {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
-
-
-def logits_of(module, x):
-    with torch.no_grad():
-        return module(torch.from_numpy(x).permute(0, 3, 1, 2)).numpy()
-
-
-def own_logits(model, x):
-    # Compiled, since JAX otherwise compiles each operation by itself.
-    predict = backend.compile(lambda x: model(x, training=False), model.variables)
-    return ops.convert_to_numpy(predict(ops.convert_to_tensor(x)))
-
-
-def assert_near(mine, reference, tolerance):
-    assert mine.shape == reference.shape
-    assert np.abs(mine - reference).max() <= tolerance * np.abs(reference).max()
+def as_filed(state):
+    return {re.sub(r"(denselayer\d+\.[a-z]+)([12])", r"\1.\2", key): value for key, value in state.items()}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -299,47 +261,15 @@ def test_same_logits_and_same_step(name, monkeypatch):
     if name in DEEP and backend.NAME != "torch":
         pytest.skip("compiled for minutes")
     monkeypatch.setattr(feature_layers, "FILTERS", NARROW)
-    (theirs, ours, x), rate = pair(name), RATES.get(name, RATE)
+    torch.manual_seed(0)
+    make, size, options = PAIRS[name]
+    theirs, ours = pairs.shaken(make()), classifiers.build(name, 5, size, **options)
     # torchvision's own DenseNet files are older than its names.
-    old = {re.sub(r"(denselayer\d+\.[a-z]+)([12])", r"\1.\2", key): value for key, value in state(theirs).items()}
-    assert ("features.denseblock1.denselayer2.norm.1.running_mean" in old) == (name == "densenet121")
-    done = torch_names.convert(old, ours)
-    assert not done.left_out and done.tensors == len(ours.weights)
-    expected = logits_of(theirs.eval(), x)
-    assert np.ptp(expected, axis=0).max() > 0.1  # the pictures do tell apart
-    assert_near(own_logits(ours, x), expected, 1e-4)
-
-    labels = np.array([0, 3, 1, 4])
-    logits = theirs.train()(torch.from_numpy(x).permute(0, 3, 1, 2))
-    loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels))
-    loss.backward()
-    with torch.no_grad():  # torch.optim would import a compiler
-        for parameter in theirs.parameters():
-            parameter -= rate * parameter.grad
-
-    def objective(x, labels):
-        entropy = keras.losses.sparse_categorical_crossentropy(labels, ours(x, training=True), from_logits=True)
-        return ops.mean(entropy), {}
-
-    differentiate = backend.gradients(objective, ours.trainable_variables, ours.non_trainable_variables)
-
-    def step(x, labels):
-        loss, _, grads = differentiate(x, labels)
-        backend.update(ours.trainable_variables, 1, grads, -rate)
-        return loss
-
-    own = backend.compile(step, ours.variables)(ops.convert_to_tensor(x), ops.convert_to_tensor(labels))
-    assert float(ops.convert_to_numpy(own)) == pytest.approx(loss.item(), rel=1e-4)
-
-    moved = own_logits(ours, x)
-    assert np.abs(moved - expected).max() > 0.02 * np.abs(expected).max()
-    assert_near(moved, logits_of(theirs.eval(), x), 1e-3)
-    # What torch's model became, statistics included, is what ours became.
-    stepped = [ops.convert_to_numpy(w).copy() for w in ours.weights]
-    torch_names.convert(state(theirs), ours)
-    for mine, reference in zip(stepped, ours.weights):
-        reference = ops.convert_to_numpy(reference)
-        assert np.abs(mine - reference).max() <= 1e-3 * max(1e-2, np.abs(reference).max()), reference.shape
+    assert ("features.denseblock1.denselayer2.norm.1.running_mean" in as_filed(state(theirs))) == (
+        name == "densenet121"
+    )
+    rate = pairs.LOW_RATE if name == "efficientnet_lite0" else pairs.RATE
+    pairs.assert_same(theirs, ours, pairs.pictures(size), rate, as_filed)
 
 
 def small():

@@ -11,6 +11,9 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `conv2d`, `max_pool`, `avg_pool` | NHWC in, NHWC out, without copies of the activations |
 | `depthwise_conv2d` | likewise, a filter for each channel; None where `keras.ops` compiles to as much |
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
+| `instance_norm(x, gamma, beta, epsilon, activation)` | normalises each channel of each picture |
+| `mirrored(x, pixels)` | (B, H, W, C) continued by so many pixels on each side, mirrored at the edge pixels |
+| `doubled(x)` | each pixel as 2×2 |
 | `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be, perhaps in place |
 | `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |
 | `sample_affine` | pictures under affine maps in one kernel; None where `keras.ops` compiles to as much |
@@ -32,6 +35,7 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `take(x, index, axis)` | `ops.take` of a vector of indices from 0 on, which are not looked at for negative ones |
 | `one_hot(labels, classes)` | (B,) integers as (B, classes) float32 |
 | `hits(x, y)` | how many rows of both have their largest number at the same place, float32 |
+| `tally(index, length)` | (length,) float32: how often each number from 0 on is in a vector of integers |
 | `inner(x, y)` | Σ x y of two vectors |
 | `lerp(x, y, share)` | x + share · (y − x), and y itself where share is 1; a scalar |
 | `as_numpy(tensor)` | a NumPy array, float32 of bfloat16; a view of the same memory where that exists |
@@ -77,6 +81,9 @@ depthwise_conv2d = _framework.depthwise_conv2d
 max_pool = _framework.max_pool
 avg_pool = _framework.avg_pool
 batch_norm = _framework.batch_norm
+instance_norm = _framework.instance_norm
+mirrored = _framework.mirrored
+doubled = _framework.doubled
 add_scaled = _framework.add_scaled
 update = _framework.update
 sample_affine = _framework.sample_affine
@@ -99,6 +106,7 @@ put_where = _framework.put_where
 take = _framework.take
 one_hot = _framework.one_hot
 hits = _framework.hits
+tally = _framework.tally
 inner = _framework.inner
 lerp = _framework.lerp
 as_numpy = _framework.as_numpy

@@ -56,12 +56,13 @@ def compile(step, variables):
 
 
 def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
-    """x: (B, H, W, C); kernel: (kh, kw, C, F); padding: pixels on each side, or (top, bottom, left, right)."""
+    """x: (B, H, W, C); kernel: (kh, kw, C / groups, F); padding: pixels on each side, or (top, bottom, left, right)."""
     top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
     strides = (strides, strides) if isinstance(strides, int) else strides
     y = lax.conv_general_dilated(
-        x, kernel, strides, [(top, bottom), (left, right)], dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+        x, kernel, strides, [(top, bottom), (left, right)], dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] // kernel.shape[2],
+    )  # fmt: skip
     if bias is not None:
         y = y + bias
     return jax.nn.relu(y) if activation == "relu" else y
@@ -82,6 +83,9 @@ def avg_pool(x, size, strides, padding=0):
 
 
 batch_norm = portable.batch_norm
+instance_norm = portable.instance_norm
+mirrored = portable.mirrored
+doubled = portable.doubled
 add_scaled = portable.add_scaled
 update = portable.update
 squared_error = portable.squared_error
@@ -89,6 +93,7 @@ affine = portable.affine
 take = portable.take
 one_hot = portable.one_hot
 hits = portable.hits
+tally = portable.tally
 inner = portable.inner
 lerp = portable.lerp
 reseed = portable.reseed

@@ -26,6 +26,22 @@ def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, u
     return ops.cast(x * factor + shift, dtype)
 
 
+def instance_norm(x, gamma, beta, epsilon, activation=None):
+    wide = ops.cast(x, "float32")
+    mean = ops.mean(wide, (1, 2), keepdims=True)
+    variance = ops.mean(ops.square(wide - mean), (1, 2), keepdims=True)
+    y = ops.cast((wide - mean) * ops.rsqrt(variance + epsilon) * gamma + beta, x.dtype)
+    return ops.relu(y) if activation == "relu" else y
+
+
+def mirrored(x, pixels):
+    return ops.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
+
+
+def doubled(x):
+    return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+
+
 def add_scaled(tensors, factor, others):
     return [t + factor * o for t, o in zip(tensors, others)]
 
@@ -61,6 +77,10 @@ def one_hot(labels, classes):
 
 def hits(x, y):
     return ops.sum(ops.cast(ops.equal(ops.argmax(x, axis=-1), ops.argmax(y, axis=-1)), "float32"))
+
+
+def tally(index, length):
+    return ops.segment_sum(ops.ones_like(index, dtype="float32"), index, num_segments=length)
 
 
 def inner(x, y):

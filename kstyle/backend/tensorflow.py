@@ -61,12 +61,17 @@ def _where_bfloat16_is_missing(layer):
     return call
 
 
+# On a processor TensorFlow has no gradient of a convolution in groups but through its compiler.
+_grouped = tf.function(tf.nn.conv2d, jit_compile=True)
+
+
 @_where_bfloat16_is_missing
 def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
-    """x: (B, H, W, C); kernel: (kh, kw, C, F); padding: pixels on each side, or (top, bottom, left, right)."""
+    """x: (B, H, W, C); kernel: (kh, kw, C / groups, F); padding: pixels on each side, or (top, bottom, left, right)."""
     top, bottom, left, right = (padding,) * 4 if isinstance(padding, int) else padding
     pads = [[0, 0], [top, bottom], [left, right], [0, 0]]
-    y = tf.nn.conv2d(x, kernel, strides, pads)
+    convolve = tf.nn.conv2d if x.shape[-1] == kernel.shape[2] else _grouped
+    y = convolve(x, kernel, strides, pads)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
     return tf.nn.relu(y) if activation == "relu" else y
@@ -86,6 +91,9 @@ def avg_pool(x, size, strides, padding=0):
 
 
 batch_norm = portable.batch_norm
+instance_norm = portable.instance_norm
+mirrored = portable.mirrored
+doubled = portable.doubled
 add_scaled = portable.add_scaled
 update = portable.update
 squared_error = portable.squared_error
@@ -93,6 +101,7 @@ affine = portable.affine
 take = portable.take
 one_hot = portable.one_hot
 hits = portable.hits
+tally = portable.tally
 inner = portable.inner
 lerp = portable.lerp
 reseed = portable.reseed

@@ -24,6 +24,7 @@ synchronize = torch_device.synchronize
 sample_affine = sampling.sample_affine
 moving = norms.Moving()
 inner, lerp = torch.dot, torch.lerp
+instance_norm = norms.instance_norm
 
 
 def version():
@@ -73,15 +74,16 @@ def compile(step, variables):
 
 
 def conv2d(x, kernel, bias=None, strides=1, padding=0, activation=None):
-    """x: (B, H, W, C); kernel: (kh, kw, C, F), best laid out by `lay_out_kernel`; padding: pixels on each side, or
-    (top, bottom, left, right).
+    """x: (B, H, W, C); kernel: (kh, kw, C / groups, F), best laid out by `lay_out_kernel`; padding: pixels on each
+    side, or (top, bottom, left, right).
 
     The permutations change no memory: a contiguous NHWC tensor is an NCHW tensor in channels_last format.
     """
     if not isinstance(padding, int):
         top, bottom, left, right = padding
         x, padding = F.pad(x, (0, 0, left, right, top, bottom)), 0
-    y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride=strides, padding=padding)
+    groups = x.shape[-1] // kernel.shape[2]
+    y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, strides, padding, groups=groups)
     # In place: a convolution does not need its own output for its gradient.
     if activation == "relu" and y.requires_grad and of_gram.deferred:
         return of_gram.Relu.apply(y)
@@ -103,6 +105,14 @@ def max_pool(x, size, strides, padding=0):
 
 def avg_pool(x, size, strides, padding=0):
     return F.avg_pool2d(x.permute(0, 3, 1, 2), size, strides, padding).permute(0, 2, 3, 1)
+
+
+def mirrored(x, pixels):
+    return F.pad(x.permute(0, 3, 1, 2), (pixels,) * 4, mode="reflect").permute(0, 2, 3, 1)
+
+
+def doubled(x):
+    return F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest").permute(0, 2, 3, 1)
 
 
 def batch_norm(x, gamma, beta, mean, variance, *, training, momentum, epsilon, unbiased):
@@ -263,6 +273,10 @@ def one_hot(labels, classes):
 
 def hits(x, y):
     return (x.argmax(-1) == y.argmax(-1)).sum(dtype=torch.float32)
+
+
+def tally(index, length):
+    return torch.zeros(length, device=index.device).index_add_(0, index, torch.ones_like(index, dtype=torch.float32))
 
 
 def take(x, index, axis=0):

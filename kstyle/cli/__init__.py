@@ -12,6 +12,7 @@ import kstyle
 from kstyle.cli.info import info
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
+from kstyle.cli.style.learn import learn
 from kstyle.cli.style.presets import presets
 from kstyle.cli.style.stylize import stylize
 from kstyle.cli.style.sweep import sweep
@@ -33,7 +34,7 @@ def cli(debug):
     """Neural style transfer and image-classification recipes on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
 
 
-for command in (stylize, batch, sweep, presets, compare, train, evaluate, predict, export, recipes, data, info):
+for command in (stylize, learn, batch, sweep, presets, compare, train, evaluate, predict, export, recipes, data, info):
     cli.add_command(command)
 
 

@@ -16,7 +16,7 @@ from kstyle.data import report
 from kstyle.data.batches.arrays import Dataset, Split, channel_statistics, hold_out, order, take
 from kstyle.data.lists import flickr_style
 from kstyle.data.photos import tree as photos
-from kstyle.data.sets import cifar10, digits, find, hymenoptera, mnist, tiny_imagenet
+from kstyle.data.sets import cifar10, cifar100, digits, fashion_mnist, find, hymenoptera, mnist, tiny_imagenet
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io.files import expanded
 
@@ -39,7 +39,9 @@ __all__ = [
 # {name: kstyle.data.sets.find.Source}
 DATASETS = {
     "mnist": mnist.SOURCE,
+    "fashion_mnist": fashion_mnist.SOURCE,
     "cifar10": cifar10.SOURCE,
+    "cifar100": cifar100.SOURCE,
     "tiny_imagenet": tiny_imagenet.SOURCE,
     "digits": digits.SOURCE,
 }
@@ -139,9 +141,13 @@ def named(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, downloa
 def layout(name, folder):
     """What photographs that were named in place of those of `name` are to be read as, a key of `PHOTOGRAPHS`.
 
-    A table is `csv`, a folder `name` where it holds what that needs, and else `folder`.
+    A table is `csv`, a folder `name` where it holds what that needs, and else `folder`. Of a set of arrays it is
+    `name`, unless there are folders of photographs in its place.
     """
-    place, source = Path(expanded(folder)), _source(name, PHOTOGRAPHS)
+    place, source = Path(expanded(folder)), _source(name, {**DATASETS, **PHOTOGRAPHS})
+    pictures = ("*/*.[jJpP]*[gG]", "*/*/*.[jJpP]*[gG]")  # a folder for each class, with or without test/ above
+    if name in DATASETS and not any(next(place.glob(pattern), None) for pattern in pictures):
+        return name
     if place.is_file():
         return "csv" if place.suffix.lower() in (".csv", ".tsv") else name
     if source:
@@ -185,7 +191,8 @@ def download(
     """Downloads a data set; a download that broke off goes on where it ended.
 
     Args:
-        name: a key of `published()`: `"mnist"`, `"cifar10"`, `"tiny_imagenet"`, `"hymenoptera"`, `"flickr_style"`.
+        name: a key of `published()`: `"mnist"`, `"fashion_mnist"`, `"cifar10"`, `"cifar100"`, `"tiny_imagenet"`,
+            `"hymenoptera"`, `"flickr_style"`.
         folder: where to; None: Keras' own.
         progress: `progress(done_bytes, total_bytes)`; of flickr_style as for `kstyle.data.lists.flickr_style.download`.
         **choice: of flickr_style only, which of its pictures, and how: images, seed, labels, list_file, workers,

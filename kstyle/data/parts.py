@@ -27,9 +27,9 @@ class Parts:
         classes: names, in the order of the labels.
         training: a `kstyle.data.batches.arrays.Split`, or `kstyle.data.photos.tree.Photos` of files; None where it is
             for testing.
-        validation, test: `Split`s; validation is None as well.
+        validation, test: `Split`s; validation is None as well; both where pictures are only looked at.
         shape: (H, W, C) of a picture.
-        size, resize: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
+        size, resize, resample: of files, see `kstyle.training.setup.sections.Photographs`; None of arrays.
         origin, sha256: of the data set.
         skipped: (path, reason) of files that are no pictures.
         class_weights: (K,) factors of the loss, or None.
@@ -42,7 +42,8 @@ class Parts:
     test: arrays.Split
     shape: tuple
     size: int | None
-    resize: int | None
+    resize: int | str | None
+    resample: str | None
     origin: str
     sha256: str
     skipped: tuple = ()
@@ -51,15 +52,16 @@ class Parts:
 
 
 def for_training(
-    found, seed, size, resize, workers=None, progress=None,
-    *, train_limit=None, test_limit=None, validation="test", class_weights=None, statistics=False, side=None,
+    found, seed, size, resize, workers=None, progress=None, resample="bilinear",
+    *, train_limit=None, test_limit=None, validation="test", class_weights=None, statistics=False,
 ):  # fmt: skip
     """The `Parts` of a data set; the log says which classes there are, and how many pictures of each.
 
     Args:
         found: a `kstyle.data.Dataset` or a `kstyle.data.photos.tree.PhotoSet`.
         seed: of what is drawn.
-        size, resize: of photographs, in pixels, as `kstyle.data.batches.decode.decode` takes them.
+        size, resize, resample: of photographs, as `kstyle.data.batches.decode.decode` takes them. Small pictures are
+            brought to `size`; None: they stay as they are.
         workers: processes that decode photographs.
         progress: `progress(done, total, what="pictures")` as they are decoded.
         train_limit, test_limit: so many pictures only, stratified.
@@ -72,6 +74,26 @@ def for_training(
         DataError: a class has too few pictures, or a picture cannot be read.
         UsageError: limits or weights of classes that the data set does not allow.
     """
+    training, held, test = _divided(found, seed, train_limit, test_limit, validation)
+    each = zip(found.classes, *counts(found.classes, training, test))
+    named = listed([f"{plain(name)} {a:,} and {b:,}" for name, a, b in each], MOST_NAMED)
+    log.info("%s classes, pictures to train and to test on: %s", f"{len(found.classes):,}", named)
+    weights = factors(class_weights, training.labels, found.classes)
+    known = seed if statistics else None
+    return _made(found, training, held, test, size, resize, workers, progress, resample, weights, known)
+
+
+def for_looking(found, seed, size, resize, resample="bilinear", *, train_limit=None, validation="test"):
+    """The `Parts` of a data set with the training pictures alone, of which no photograph is decoded.
+
+    Args, Raises: as for `for_training`.
+    """
+    training, _, _ = _divided(found, seed, train_limit, None, validation)
+    return _made(found, training, None, None, size, resize, None, None, resample)
+
+
+def _divided(found, seed, train_limit, test_limit, validation):
+    """(pictures to train on, to validate with, to test on)."""
     if isinstance(found, PhotoSet):
         found.check_training()
     training, test = found.train, found.test
@@ -79,18 +101,12 @@ def for_training(
         training = arrays.take(training, train_limit, seed, found.classes)
     if test_limit:
         test = arrays.take(test, test_limit, seed, found.classes)
-    held = test
-    if validation != "test":
-        training, held = arrays.hold_out(training, validation, seed, found.classes)
-    each = zip(found.classes, *counts(found.classes, training, test))
-    named = listed([f"{plain(name)} {a:,} and {b:,}" for name, a, b in each], MOST_NAMED)
-    log.info("%s classes, pictures to train and to test on: %s", f"{len(found.classes):,}", named)
-    weights = factors(class_weights, training.labels, found.classes)
-    seed = seed if statistics else None
-    return _made(found, training, held, test, size, resize, workers, progress, weights, seed, side)
+    if validation == "test":
+        return training, test, test
+    return *arrays.hold_out(training, validation, seed, found.classes), test
 
 
-def for_testing(found, seed, size, resize, workers=None, progress=None, limit=None, side=None):
+def for_testing(found, seed, size, resize, workers=None, progress=None, resample="bilinear", limit=None):
     """The `Parts` of a data set with nothing to train on or to validate with.
 
     Args: as for `for_training`.
@@ -98,32 +114,34 @@ def for_testing(found, seed, size, resize, workers=None, progress=None, limit=No
         side: as for `for_training`.
     """
     test = arrays.take(found.test, limit, seed, found.classes) if limit else found.test
-    return _made(found, None, None, test, size, resize, workers, progress, side=side)
+    return _made(found, None, None, test, size, resize, workers, progress, resample)
 
 
-def _made(found, training, held, test, size, resize, workers, progress, weights=None, seed=None, side=None):
+def _made(found, training, held, test, size, resize, workers, progress, resample, weights=None, seed=None):
     """Decodes photographs, and gathers all. seed: of the photographs whose statistics are wanted; None: not wanted."""
     known = training  # what statistics are of
     if isinstance(found, PhotoSet):
         shape, same = (size, size, 3), held is test
         looked = functools.partial(progress, what="pictures") if progress else None
-        test = decode.decode(test, size, resize, workers, progress=looked)
-        held = test if same else held and decode.decode(held, size, resize, workers, progress=looked)
+        made = functools.partial(decode.decode, size=size, resize=resize, workers=workers, resample=resample)
+        test = test and made(test, progress=looked)
+        held = test if same else held and made(held, progress=looked)
         if seed is not None:
             # Any will do, whatever their classes: a mean needs none of each.
             known = training.part(np.sort(arrays.order(len(training), seed, 0)[:STATISTICS]))
-            known = decode.decode(known, size, resize, workers)
+            known = made(known)
     else:
-        if side:
-            same = held is test
-            known, test = (split and arrays.resized(split, side) for split in (training, test))
-            training, held = known, test if same else held and arrays.resized(held, side)
-        shape, size, resize = test.images.shape[1:], None, None
+        shape = found.test.images.shape[1:]
+        if size:
+            shape, same = (size, size, shape[-1]), held is test
+            training, test = (each and arrays.resized(each, shape) for each in (training, test))
+            held, known = test if same else held and arrays.resized(held, shape), training
+        size, resize, resample = None, None, None
     statistics = None if seed is None else arrays.channel_statistics(known.images)
     skipped = tuple(getattr(found, "skipped", ()))
     return Parts(
-        tuple(found.classes), training, held, test, shape, size, resize, found.origin, found.sha256, skipped, weights,
-        statistics,
+        tuple(found.classes), training, held, test, shape, size, resize, resample, found.origin, found.sha256, skipped,
+        weights, statistics,
     )  # fmt: skip
 
 

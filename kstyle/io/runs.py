@@ -2,6 +2,7 @@
 
 recipe.yaml        the resolved recipe: `kstyle train RUN/recipe.yaml` makes the run again
 run.json           versions, device, seed, classes, normalisation, where the data came from and its SHA-256
+FILE.py            the file that the recipe's network is in, where it is in one
 architecture.json  what Keras makes a network again from that was given in Python
 history.csv        a line an epoch; curves.png shows it
 log.txt            what was said, with the time
@@ -80,9 +81,12 @@ def _fits(folder, resume, known):
         raise UsageError(f"{one_line(folder)} holds a run: go on with it (--resume), or name another folder (--run).")
 
 
-def start(folder, recipe, facts, architecture=None):
-    """Writes recipe.yaml and run.json of a new run from two dicts, and architecture.json from a text where there is
-    one, into a folder that is `taken`."""
+def start(folder, recipe, facts, architecture=None, code=None):
+    """Writes recipe.yaml and run.json of a new run from two dicts, architecture.json from a text and a Python file from
+    `(name, bytes)` where there is one, into a folder that is `taken`."""
+    if code is not None:
+        with replacing(Path(folder) / code[0]) as beside:
+            beside.write_bytes(code[1])
     if architecture is not None:
         with replacing(Path(folder) / ARCHITECTURE) as beside:
             beside.write_text(architecture, "utf-8")

@@ -62,11 +62,11 @@ def load_imagenet(model, weights=None, *, progress=None):
     """Gives a model the weights that were learnt on ImageNet. A layer that has no counterpart keeps its values, and so
     does a head of another number of classes.
 
-    - ResNet, DenseNet, AlexNet: torchvision's.
+    - ResNet, ResNeXt, DenseNet, AlexNet, ConvNeXt, vision transformers, MobileNet-V3, EfficientNet-V2: torchvision's.
     - VGG: torchvision's where the model has the paper's head for 224 px and they can be had; else the convolutions,
       Caffe's or torchvision's, whichever are on this machine.
     - SqueezeNet: Caffe's if they are on this machine, else torchvision's.
-    - Inception, MobileNet, EfficientNet: Keras', without a head. EfficientNet-Lite: Google's.
+    - Inception, MobileNet-V2, EfficientNet: Keras', without a head. EfficientNet-Lite: Google's.
     - `caffenet` from a file only, `vgg19_cifar` the convolutions.
 
     Pictures are RGB whatever the weights: of Caffe's, which want BGR, the first kernel is turned round.
@@ -92,7 +92,7 @@ def load_imagenet(model, weights=None, *, progress=None):
     owner = registry.find(row.borrows) if row.borrows else row  # whose convolutions it takes
     if not owner.weights and weights is None:
         raise UsageError(f"{row.name} has no official file of weights that kstyle reads: name one, with Keras' names.")
-    flat = [layer for layer in model.layers if layer.name == "flatten"]
+    flat = [layer for layer in model.layers if layer.name in ("flatten", "patches")]  # whose map has a size of its own
     fits = not flat or flat[0].input.shape[1:3] == row.flattened
     by_torch = owner.weights and not (owner.layers or row.load)  # its one source has PyTorch's names
     if by_torch and not fits:

@@ -191,7 +191,7 @@ def tap_name(row, name):
     """The one name of a tap: `relu4_2` is `block4_conv2`, `conv4_2` (before the ReLU) is `block4_conv2_pre`.
 
     Args:
-        row: the `kstyle.models.row.Network`.
+        row: the `kstyle.models.rows.row.Network`.
         name: of the tap, as a preset has it.
 
     Raises:

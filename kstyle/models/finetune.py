@@ -5,6 +5,7 @@ import fnmatch
 from kstyle.errors import UsageError
 from kstyle.models import registry
 
+OWN_HEAD = "head_"  # what the layers of a head are called that a recipe lists
 BOX = "box_"  # how the layers of a box head begin, which is beside the head of the classes and always trains
 
 
@@ -29,6 +30,8 @@ def from_part(model, part):
     own = [layer for layer in layers if hasattr(layer, "kernel") and not layer.name.startswith(BOX)]
     row, last = registry.find(model.name), [layer.name for layer in own][-1:]
     patterns = (row.parts if row else {}) or {"head": last}
+    if last and last[0].startswith(OWN_HEAD):
+        patterns = {**patterns, "head": (f"{OWN_HEAD}*",)}
     for number, layer in enumerate(layers):
         if part in patterns and _matches(layer, patterns[part]):
             return [layer for n, layer in enumerate(layers) if n >= number or layer.name.startswith(BOX)]

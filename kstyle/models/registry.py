@@ -11,8 +11,8 @@ import typing
 
 from kstyle.errors import UsageError, unknown
 from kstyle.models.preprocessing import PREPROCESSINGS
-from kstyle.models.row import Network, Option, Source
 from kstyle.models.rows import NETWORKS
+from kstyle.models.rows.row import Network, Option, Source
 
 __all__ = ["Extractor", "Network", "Option", "Source", "classifier", "extractor", "find", "get", "names", "register"]
 

@@ -9,6 +9,7 @@ import numpy as np
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import listed
 from kstyle.models import registry
+from kstyle.nn.residual import LayerScale
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,14 @@ def _other_head(state, expected, head):
 
 def _expected(layer, torch, flattened):
     """{torch name: (variable, shape in torch, function from torch's array to Keras')} of one layer."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        kinds = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+    if isinstance(layer, keras.layers.Embedding):  # a parameter by itself, as the next
+        return {torch: (layer.embeddings, (1, *layer.embeddings.shape), lambda w: w[0])}
+    if isinstance(layer, LayerScale):
+        return {torch: (layer.kernel, (*layer.kernel.shape, 1, 1), lambda w: w.reshape(-1))}
+    if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization)):
+        kinds = {"weight": "gamma", "bias": "beta"}
+        if isinstance(layer, keras.layers.BatchNormalization):
+            kinds |= {"running_mean": "moving_mean", "running_var": "moving_variance"}
         found = {f"{torch}.{kind}": getattr(layer, own) for kind, own in kinds.items()}
         return {name: (variable, tuple(variable.shape), np.asarray) for name, variable in found.items()}
     kernel = tuple(layer.kernel.shape)
@@ -167,9 +174,11 @@ def _expected(layer, torch, flattened):
         entry = (layer.kernel, shape, lambda w: w.transpose(order))
     else:
         entry = (layer.kernel, kernel[::-1], lambda w: _dense(w, flattened))
-    expected = {f"{torch}.weight": entry}
+    # An attention's first projection is three in one, which torch calls `in_proj_weight`.
+    dot = "_" if torch.endswith("in_proj") else "."
+    expected = {f"{torch}{dot}weight": entry}
     if layer.use_bias:
-        expected[f"{torch}.bias"] = (layer.bias, tuple(layer.bias.shape), np.asarray)
+        expected[f"{torch}{dot}bias"] = (layer.bias, tuple(layer.bias.shape), np.asarray)
     return expected
 
 
@@ -191,8 +200,10 @@ def _flattened(model, layer):
 
 
 def _modern(name):
-    """torchvision's DenseNet files are older than its names: `denselayer1.norm.1.weight`."""
-    return re.sub(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
+    """Some of torchvision's files are older than its names: DenseNet's have `denselayer1.norm.1.weight`, that of its
+    vision transformer `mlp.linear_1.weight` and `mlp.linear_2.weight`, which are `mlp.0` and `mlp.3` now."""
+    name = re.sub(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name)
+    return re.sub(r"\.mlp\.linear_([12])\.", lambda found: f".mlp.{3 * int(found[1]) - 3}.", name)
 
 
 def _prefix(state, expected):

@@ -63,8 +63,8 @@ def obtain(row, source, file=None, *, progress=None, offline=False):
     A cached file with a wrong checksum is passed over, and replaced by the download.
 
     Args:
-        row, source: a `kstyle.models.row.Network`, and a key of its `weights`; None as source: of an extractor that has
-            none, whose weights only `file` can replace.
+        row, source: a `kstyle.models.rows.row.Network`, and a key of its `weights`; None as source: of an extractor
+            that has none, whose weights only `file` can replace.
         file: any file that `kstyle.io.checkpoints.read` reads.
         progress: `progress(done, total or None)` in bytes, during a download.
         offline: whether to raise an error in place of a download.

@@ -15,15 +15,14 @@ class Conv2D(keras.layers.Conv2D):
 
     Args:
         pad: pixels of zeros on each side instead of `padding`.
+        groups: in how many groups the channels are divided, each convolved by itself, as in Keras.
     """
 
     def __init__(self, *args, pad=None, **kwargs):
         kwargs.setdefault("data_format", "channels_last")
         super().__init__(*args, **kwargs)
-        if self.groups != 1 or self.dilation_rate != (1, 1) or self.data_format != "channels_last":
-            raise ValueError(
-                "kstyle.nn.layers.Conv2D has no groups, dilation or channels_first: use keras.layers.Conv2D."
-            )
+        if self.dilation_rate != (1, 1) or self.data_format != "channels_last":
+            raise ValueError("kstyle.nn.layers.Conv2D has no dilation or channels_first: use keras.layers.Conv2D.")
         self.pad = pad
 
     def build(self, input_shape):
@@ -40,12 +39,7 @@ class Conv2D(keras.layers.Conv2D):
     def compute_output_shape(self, input_shape):
         if self.pad is None:
             return super().compute_output_shape(input_shape)
-        batch, *space, _ = input_shape
-        lengths = [
-            None if n is None else (n + 2 * self.pad - k) // s + 1
-            for n, k, s in zip(space, self.kernel_size, self.strides)
-        ]
-        return (batch, *lengths, self.filters)
+        return _padded_shape(self, input_shape, self.filters)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -59,9 +53,12 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` for NHWC pictures, a filter for each channel, that copies no activations on torch.
 
     Input shape (B, H, W, C), output (B, H', W', C). Same weights and padding as Keras' layer.
+
+    Args:
+        pad: pixels of zeros on each side instead of `padding`.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args, pad=None, **kwargs):
         kwargs.setdefault("data_format", "channels_last")
         super().__init__(*args, **kwargs)
         if self.depth_multiplier != 1 or self.dilation_rate != (1, 1) or self.data_format != "channels_last":
@@ -69,6 +66,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
                 "kstyle.nn.layers.DepthwiseConv2D has no depth_multiplier, dilation or channels_first: use "
                 "keras.layers.DepthwiseConv2D."
             )
+        self.pad = pad
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -77,14 +75,31 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs):
         if backend.depthwise_conv2d is None:
+            if self.pad:
+                inputs = keras.ops.pad(inputs, [[0, 0], [self.pad, self.pad], [self.pad, self.pad], [0, 0]])
             return super().call(inputs)
         kernel = keras.ops.convert_to_tensor(self.kernel)
         bias = keras.ops.convert_to_tensor(self.bias) if self.use_bias else None
-        outputs = backend.depthwise_conv2d(inputs, kernel, bias, self.strides, _padding(self, inputs.shape))
+        padding = _padding(self, inputs.shape) if self.pad is None else self.pad
+        outputs = backend.depthwise_conv2d(inputs, kernel, bias, self.strides, padding)
         return outputs if self.activation is None else self.activation(outputs)
+
+    def compute_output_shape(self, input_shape):
+        if self.pad is None:
+            return super().compute_output_shape(input_shape)
+        return _padded_shape(self, input_shape, input_shape[-1])
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "pad": self.pad}
+
+
+def _padded_shape(layer, shape, filters):
+    """Of what a convolution with `pad` gives for pictures of this shape, (B, H, W, C)."""
+    sides = zip(shape[1:3], layer.kernel_size, layer.strides)
+    return (shape[0], *(None if n is None else (n + 2 * layer.pad - k) // s + 1 for n, k, s in sides), filters)
 
 
 def _padding(layer, shape):

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -211,25 +211,48 @@ def _root_mean_square(vector, parts):
     return ops.sqrt(_total(backend.inner(vector[part], vector[part]) for part in parts) / vector.shape[0])
 
 
-def carry(old, new, enlarge, ratio):
-    """What `kstyle.nn.optimizers.carry` does, of two built `LBFGS`."""
+class Left(NamedTuple):
+    """What an `LBFGS` leaves to the one after it.
+
+    Attributes:
+        shape: of the picture.
+        s, y: its pairs, (m, N) each; views of what it has where all of them are left.
+        length: as it counts its pairs.
+        places: {row of `s` and `y`: row that it goes to}.
+    """
+
+    shape: tuple
+    s: np.ndarray
+    y: np.ndarray
+    length: int
+    places: dict
+
+
+def leave(old, history):
+    """The `Left` of a built `LBFGS`, for one that has room for `history` pairs. Where that is fewer, what is left is
+    small, and the memory of the others can be given back before that of the new one is taken."""
     (picture,) = keras_private.built_on(old)
-    shape = tuple(picture.shape)
-    old, new = old._state[0], new._state[0]
+    shape, old = tuple(picture.shape), old._state[0]
+    s, y, length = _numpy(old["s"]), _numpy(old["y"]), int(_numpy(old["length"]))
+    before = len(s)
+    if history == before:
+        return Left(shape, s, y, length, {row: row for row in range(min(length, before))})
+    newest = [number % before for number in range(max(0, length - min(history, before)), length)]
+    return Left(shape, s[newest], y[newest], len(newest), {row: row for row in range(len(newest))})
+
+
+def take_over(left, new, enlarge, ratio):
+    """What `kstyle.nn.optimizers.take_over` does, of a `Left` and a built `LBFGS`."""
+    new, length, places = new._state[0], left.length, left.places
+    m = new["s"].shape[0]
 
     def resized(row, factor):
-        return enlarge(row.reshape(shape), "bicubic").reshape(-1) * np.float32(factor)
+        return enlarge(row.reshape(left.shape), "bicubic").reshape(-1) * np.float32(factor)
 
-    length, before, m = int(_numpy(old["length"])), old["s"].shape[0], new["s"].shape[0]
-    places = {row: row for row in range(min(length, before))}
-    if m != before:  # the newest, in their order
-        newest = range(max(0, length - min(m, before)), length)
-        places = {number % before: place for place, number in enumerate(newest)}
-        length = len(places)
     # Each row goes to its place as it is made: a second copy of a large picture's history is gigabytes.
-    for name, factor in (("s", 1), ("y", ratio)):
+    for name, rows, factor in (("s", left.s, 1), ("y", left.y, ratio)):
         for row, place in places.items():
-            values = ops.convert_to_tensor(resized(_numpy(old[name])[row], factor))
+            values = ops.convert_to_tensor(resized(rows[row], factor))
             backend.put_row(new[name], ops.convert_to_tensor(place, "int32"), values)
     s, y = _numpy(new["s"]), _numpy(new["y"])
     curvature = np.array([(s_row * y_row).sum() for s_row, y_row in zip(s, y)])

@@ -25,7 +25,7 @@ def _registry():
         usable = inspect.isclass(cls) and issubclass(cls, keras.optimizers.Optimizer)
         if usable and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Ftrl"):
             found[name.lower()] = cls
-    # In a recipe the bare names have another meaning, of old: kstyle.training.loop.old_names.
+    # In a recipe the bare names have another meaning, of old: kstyle.training.schedules.old_names.
     return {**found, "keras-sgd": found["sgd"], "keras-adamw": found["adamw"]}
 
 
@@ -186,28 +186,44 @@ def lay_out(optimizer, variables):
                 backend.lay_out_like(kept, variable)
 
 
-def carry(old, new, enlarge, ratio):
-    """Copies the state of one optimiser to another whose picture has a different size.
+def leave(old, new):
+    """What one optimiser leaves to another for a picture of another size; None: nothing. The old one may then be
+    dropped, and its memory given back, before the new one is built.
+
+    Args:
+        old: a built optimiser.
+        new: one of the same class, built or not; Adam's relatives and L-BFGS have state to leave, others start anew.
+    """
+    if isinstance(new, LBFGS):
+        return int(_numpy(old.iterations)), lbfgs.leave(old, new.history)
+    if isinstance(new, keras.optimizers.Adam):  # AdamW is one too
+        return int(_numpy(old.iterations)), [_numpy(variable) for (variable,) in keras_private.moments(old)]
+    return None
+
+
+def take_over(left, new, enlarge, ratio):
+    """Gives an optimiser what one for a picture of another size has left.
 
     What lies along the picture is resized like it. A loss that is a mean over positions has gradients in
     proportion to 1/N, so first moments are multiplied by the ratio of positions, second ones by its square, and
     gradient changes of L-BFGS by the ratio: its curvature s·y, a sum over positions, then keeps its value.
 
     Args:
-        old, new: built optimisers of the same class; Adam's relatives and L-BFGS have state to carry, others start
-            anew.
+        left: from `leave`.
+        new: built.
         enlarge: `enlarge(array, filter)` takes what lies along the old picture, (H, W, 3), to the new one's shape.
         ratio: positions of the old picture over positions of the new one.
     """
-    if isinstance(new, LBFGS):
-        lbfgs.carry(old, new, enlarge, ratio)
-    elif isinstance(new, keras.optimizers.Adam):  # AdamW is one too
-        ((old_mean,), (old_square,)), ((mean,), (square,)) = map(keras_private.moments, (old, new))
-        mean.assign(enlarge(_numpy(old_mean), "bicubic") * ratio)
-        square.assign(np.maximum(enlarge(_numpy(old_square), "bilinear"), 0) * ratio**2)
-    else:
+    if left is None:
         return
-    new.iterations.assign(old.iterations)
+    iterations, kept = left
+    if isinstance(new, LBFGS):
+        lbfgs.take_over(kept, new, enlarge, ratio)
+    else:
+        (mean,), (square,) = keras_private.moments(new)
+        mean.assign(enlarge(kept[0], "bicubic") * ratio)
+        square.assign(np.maximum(enlarge(kept[1], "bilinear"), 0) * ratio**2)
+    new.iterations.assign(iterations)
 
 
 def _numpy(variable):

@@ -7,11 +7,15 @@ counterpart. A layer of another package stays what it is.
 import keras
 
 from kstyle.backend import keras_private
-from kstyle.nn import layers
+from kstyle.nn import layers, residual
 from kstyle.nn.torch_rules import TorchSGD
 
 # What Keras raises of a model that it cannot describe, and so not copy: one with a class of the user's in it, say.
 NO_DESCRIPTION = (NotImplementedError, TypeError, ValueError)
+_CONVOLUTIONS = {
+    layers.Conv2D: keras.layers.Conv2D,
+    layers.DepthwiseConv2D: keras.layers.DepthwiseConv2D,
+}
 _POOLS = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
 
 
@@ -99,6 +103,8 @@ def _copied(model, dtype=None):
         original, _ = originals.get(id(copy), (copy, copy))
         if getattr(original, "made_of_keras_ops", False):
             return original.call(*arguments, **keywords)
+        if hasattr(original, "plainly"):
+            return original.plainly(copy, *arguments)
         pad = 0 if type(copy) is type(original) else getattr(original, "pad", None)
         if pad and getattr(copy, "padding", None) == "valid":
             zeros = keras.layers.ZeroPadding2D(pad, data_format="channels_last", name=f"{copy.name}_zeros")
@@ -117,12 +123,11 @@ def _clone(layer, dtype):
     config = layer.get_config()
     if dtype is not None and "dtype" in config:
         config["dtype"] = dtype
-    if isinstance(layer, layers.Conv2D):
-        if config.pop("pad") is not None:
-            config["padding"] = "same" if _same_padding(layer) else "valid"
-        return keras.layers.Conv2D.from_config(config)
-    if isinstance(layer, layers.DepthwiseConv2D):
-        return keras.layers.DepthwiseConv2D.from_config(config)
+    for ours, theirs in _CONVOLUTIONS.items():
+        if isinstance(layer, ours):
+            if config.pop("pad") is not None:
+                config["padding"] = "same" if _same_padding(layer) else "valid"
+            return theirs.from_config(config)
     if isinstance(layer, layers.BatchNormalization):
         config.pop("unbiased_variance")
         return keras.layers.BatchNormalization.from_config(config)
@@ -130,6 +135,13 @@ def _clone(layer, dtype):
         return _POOLS[layer.kind](
             layer.size, layer.strides, data_format="channels_last", name=layer.name, dtype=config["dtype"]
         )
+    if isinstance(layer, residual.DropPath):
+        return keras.layers.Dropout.from_config({**config, "noise_shape": (None, *[1] * (len(layer.output.shape) - 1))})
+    if isinstance(layer, residual.LayerScale):
+        return keras.layers.EinsumDense.from_config(config)
+    if isinstance(layer, (residual.ClassToken, residual.PositionEmbedding)):
+        sizes = {"input_dim": layer.input_dim, "output_dim": layer.output_dim}
+        return keras.layers.Embedding(**sizes, **{key: config[key] for key in ("name", "trainable", "dtype")})
     return type(layer).from_config(config)
 
 

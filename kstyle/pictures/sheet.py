@@ -127,7 +127,7 @@ def _tile(picture, shape):
     return image.resize(shape, Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
 
 
-def outlines(told, true=None):
+def outlines(told=None, true=None):
     """For `sheet`: boxes and their colours. told, true: [left, top, right, bottom], parts of the picture's sides."""
     return [(colour, box) for colour, box in ((TRUE, true), (TOLD, told)) if box is not None]
 

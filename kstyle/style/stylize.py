@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kstyle.backend import distribute
+from kstyle.errors import UsageError
 from kstyle.pictures.images import Source
-from kstyle.style import arguments
+from kstyle.style import arguments, by_network
 from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
 from kstyle.style.engine import loop
 from kstyle.style.keeping.checkpoint import SECONDS
@@ -40,13 +41,15 @@ def stylize(
     max_memory: str | int | None = None,
     run: str | os.PathLike[str] | Folder | None = None,
     save_seconds: float = SECONDS,
+    refine: int = 0,
     **overrides: Any,
 ) -> Result:
     """Makes a picture with the content of one picture and the style of others.
 
     Args:
         content: path, `PIL.Image` or array ((H, W), (H, W, 3) or (H, W, 4); uint8, uint16 or float in [0, 1]).
-        styles: one such, or a list.
+        styles: one such, or a list; or the file of a style network (`kstyle.learn`), which paints at once. It takes
+            `size`, `precision`, `masks`, `blend`, `refine`, and of settings `colour`, `strength` and `style.scale`.
         preset: a name from `kstyle presets`, the path of a YAML file, or a mapping of what such a file says.
         size: long side of the result in pixels.
         steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None:
@@ -78,6 +81,7 @@ def stylize(
         run: a folder that keeps the painting, so that `kstyle.resume` goes on with it after whatever stopped it, or
             adds steps; it must not hold a run yet. None: nothing is kept.
         save_seconds: between two checkpoints in `run`; more where saving would take over 2 % of the time.
+        refine: for a style network: so many steps of its preset's optimiser from the network's picture on.
         **overrides: any setting of the preset: `style_weight=20`, `init="noise"`, `style={"scale": 0.5}`, or dotted
             keys through `**{"scales.smallest": 128}`.
 
@@ -103,6 +107,16 @@ def stylize(
             max_memory=max_memory, **overrides,
         )  # fmt: skip
 
+    if (path := by_network.network_of(styles)) is not None:
+        others = {
+            "steps": steps, "optimizer": optimizer, "extractor": extractor, "terms": terms, "weights": weights,
+            "style_masks": style_masks, "run": run,
+        }  # fmt: skip
+        by_network.check_alone({name for name, value in others.items() if value is not None})
+        network = by_network.NetworkPainter(path, blend, precision, overrides)
+        return network.paint(content, size, masks=masks, refine=refine, seed=seed, callback=callback)
+    if refine:
+        raise UsageError("refine adds steps to what a style network paints: give one as the style, or steps.")
     if run is None or distribute.silent():
         return painter(styles, style_masks).paint(content, size, steps, seed, callback, masks=masks)
     folder = run if isinstance(run, Folder) else Folder(run, save_seconds)

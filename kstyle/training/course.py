@@ -10,9 +10,9 @@ from kstyle.backend import distribute
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.nn import plain
+from kstyle.training.aims.aim import Aim, compile_model
 from kstyle.training.boxes import heads, scores
 from kstyle.training.loop import callbacks, optimizers, ranks, steps
-from kstyle.training.loop.aim import Aim, compile_model
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
 from kstyle.training.setup import stages
@@ -30,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
         self.folder = folder
 
 
-def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, look, aim=None):
+def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, look, aim=None, teacher=None):
     """Trains a model by a recipe, and writes into a run's folder what is kept of it.
 
     Args:
@@ -43,7 +43,8 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
         resume: whether to go on from the state in it; `more`: and to another number of epochs than it was to have.
         extra: callbacks of the user's.
         look: called with a `kstyle.training.loop.fit.Look` now and then.
-        aim: a `kstyle.training.loop.aim.Aim`: a loss and metrics of the user's.
+        aim: a `kstyle.training.aims.aim.Aim`: the loss and the metrics.
+        teacher: a `kstyle.training.aims.distil.Teacher`, or None.
 
     Returns:
         The history, a list of dicts.
@@ -70,7 +71,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
     if average:
         lasting.append(average)
     if recipe.checkpoint.keep == "best" or recipe.early_stop:
-        best = callbacks.Best(folder, recipe.checkpoint.monitor, save_weights, recipe.early_stop)
+        best = callbacks.Best(folder, recipe.checkpoint, save_weights, recipe.early_stop)
         lasting.append(best)
     if recipe.tensorboard and first:
         lasting.append(callbacks.TensorBoard(folder))
@@ -103,7 +104,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
             ready(model, optimizer, monitored=bool(extra))
             step = (ranks.RankStep if distribute.joined() else steps.TrainStep)(
                 work.model, optimizer, recipe, stage.optimizer, work.normalise, work.augment, parts.class_weights,
-                classes, aim,
+                classes, aim, teacher,
             )  # fmt: skip
             rate = callbacks.LearningRate(
                 stage.schedule, stage.optimizer.learning_rate, work.batches.steps, stage.epochs, position.first, extra

@@ -37,9 +37,9 @@ class State:
     def enter(self, own, step, restore):
         """A stage begins, with its callbacks and step; `restore`: it is the one that was saved."""
         self.own = own
-        self.groups |= {"optimizer": self.model.optimizer.variables, **step.sums}
+        self.groups |= {"optimizer": self.model.optimizer.variables, **step.kept}
         if restore:
-            self._give("optimizer", *step.sums)
+            self._give("optimizer", *step.kept)
             for callback in own:
                 if hasattr(callback, "restore"):
                     callback.restore(self.notes["callbacks"][type(callback).__name__])

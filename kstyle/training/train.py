@@ -20,13 +20,13 @@ from kstyle.io.files import expanded
 from kstyle.models.registry import GIVEN
 from kstyle.nn import callbacks as given
 from kstyle.nn import plain
-from kstyle.training import course
+from kstyle.training import course, teaching
+from kstyle.training.aims import aim as aims
 from kstyle.training.course import Interrupted
-from kstyle.training.loop import aim as aims
 from kstyle.training.loop import steps
 from kstyle.training.loop.fit import Look
 from kstyle.training.results import evaluate, metrics
-from kstyle.training.setup import build, own_model, settings
+from kstyle.training.setup import build, foreign, own_file, own_model, settings
 from kstyle.training.setup import start as starting
 
 __all__ = ["Interrupted", "Run", "train"]
@@ -91,10 +91,11 @@ def train(
         model: a network of yours in place of the recipe's: built, from pictures (N, H, W, C), prepared as the recipe's
             `data.normalize` says, to logits (N, K). Its weights are trained in place; layers that you froze stay
             frozen. With `resume` the weights are those of the run; without `model`, it is made from the run's folder.
-        loss: in place of the recipe's cross-entropy: `"cross_entropy"`, which is that; a `keras.losses.Loss` of
-            logits; or `function(labels, logits)` -> (B,), a number for each picture, in `keras.ops`. labels: (B,)
-            integers; a Loss of Keras' gets shares of classes (B, K), unless its name begins with "Sparse".
-        metrics: of `keras.metrics.Metric` and functions like that, for the logs and the history: `name`, `val_name`.
+        loss: in place of the recipe's: a name, as a recipe's `loss` has it; a `keras.losses.Loss` of logits; or
+            `function(labels, logits)` -> (B,), a number for each picture, in `keras.ops`. labels: (B,) integers; a Loss
+            of Keras' gets shares of classes (B, K), unless its name begins with "Sparse".
+        metrics: beside the recipe's: names, as a recipe's `metrics` has them, `keras.metrics.Metric`s of logits and
+            functions like that, for the logs and the history: `name`, `val_name`.
 
     Returns:
         A `Run`.
@@ -118,6 +119,11 @@ def train(
         # Before a folder is made for it. The command line has checked its recipe already, and gives the settings.
         checked = settings.load(recipe, overrides)
         settings.check_functions(checked)
+        if model is not None and checked.head:
+            raise UsageError("head: the model is given, and has its own: leave one of them out.")
+        aims.check_monitored(checked, metrics)
+        if checked.distil:
+            runs.facts(checked.distil.teacher)  # or an error: it is no run
         if model is None and checked.model.name == GIVEN.name:
             raise UsageError("The recipe's model was given in Python, by kstyle.train(…, model=…): give one there.")
     data, run = expanded(data), expanded(run)
@@ -140,22 +146,36 @@ def train(
             model = build.network(checked, len(parts.classes), parts.shape, precision, folder)
         weights, preprocessing = everywhere.model.weights, None
         if weights and not resume:
-            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress)
+            usual = None
+            if checked.head:
+                usual = functools.partial(
+                    build.network, checked, len(parts.classes), parts.shape, precision, usual_head=True
+                )
+            given_weights = functools.partial(starting.give_weights, model, weights, parts.classes, progress, usual)
             preprocessing = distribute.in_turn(given_weights)
         frozen = [layer for layer in plain.flat(model) if not layer.trainable]  # by the user, in a model that was given
         if not resume:
             normalise = steps.Normalise(*build.normalisation(checked, parts, preprocessing))
-            facts = build.facts(checked, parts, model, normalise, precision) | aim.facts | own
+            teacher, told = teaching.opened(everywhere, parts, normalise)
+            facts, code = build.facts(checked, parts, model, normalise, precision) | aim.facts | told | own, None
+            if own_file.names_one(checked.model.name):
+                *code, more_facts = own_file.source(checked.model.name)
+                facts |= more_facts
             if distribute.first():
-                runs.start(folder, written, facts, architecture)
+                runs.start(folder, written, facts, architecture, code)
         else:
             began = runs.begun(folder, parts.sha256, parts.origin)
+            own_file.unchanged(folder, checked.model.name, began)
             distribute.barrier()  # it tidies up: nobody may be writing yet
             aims.same(aim, began, folder)
             normalise = steps.Normalise(began["mean"], began["std"])
+            teacher, told = teaching.opened(everywhere, parts, normalise)
+            teaching.same(told, began, folder)
             if more and distribute.first():
                 runs.write_recipe(folder, written)
         with runs.logged(folder) if distribute.first() else contextlib.nullcontext():
+            for line in [line for stage in checked.plan for line in foreign.beside_schedule(extra, stage.schedule)]:
+                log.info(line)
             for note in checked.notes:
                 log.info("An old name in the recipe, which keeps its meaning: %s.", note)
             log.info(
@@ -166,8 +186,10 @@ def train(
                 f"{len(parts.training):,}",
                 folder,
             )
-            history = course.run(checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim)
-            scores = evaluate.score(model, normalise, parts, folder)
+            history = course.run(
+                checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim, teacher
+            )
+            scores = evaluate.score(checked, model, normalise, parts, folder)
             log.info("test: top-1 %.2f %%", 100 * scores.top1)
     return Run(folder, pd.DataFrame(history), scores, model)
 

@@ -28,21 +28,25 @@ def need_onnx():
     need("onnx", "onnxscript")
 
 
-def write_onnx(model, call, example, path, outputs, notes):
+def write_onnx(model, call, example, path, outputs, notes, *, name="images", free=None):
     """Writes a network as an ONNX file.
 
     Args:
         model: `keras.Model`, whose weights go into the file.
         call: function of a tensor like `example` -> a tuple of tensors; runs `model`.
-        example: NumPy array of at least two pictures; the first axis may be of any length in the file.
+        example: NumPy array, of two at least along the axes that are free.
         path: the file.
         outputs: names of what `call` gives.
         notes: {key: string}, the file's metadata.
+        name: of the input.
+        free: {axis of the input that may be of any length in the file: the least}; None: the first, for any number of
+            pictures.
 
     Raises:
         UsageError: the backend is not torch, or a package is missing.
     """
     need_onnx()
+    free = {0: 1} if free is None else free
     import keras
     import torch
 
@@ -65,9 +69,9 @@ def write_onnx(model, call, example, path, outputs, notes):
                 (keras.ops.convert_to_tensor(example),),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["images"],
+                input_names=[name],
                 output_names=list(outputs),
-                dynamic_shapes=({0: torch.export.Dim("N")},),
+                dynamic_shapes=({axis: torch.export.Dim(f"axis{axis}", min=least) for axis, least in free.items()},),
                 verbose=False,
             )
     finally:

@@ -4,6 +4,7 @@ import click
 
 from kstyle.errors import UsageError
 from kstyle.io.files import expanded
+from kstyle.training.results.tta import WAYS
 
 
 class Path(click.Path):
@@ -53,6 +54,9 @@ device = click.option(
     "--device", is_eager=True, expose_value=False, callback=_use_device, envvar="KSTYLE_DEVICE",
     metavar="auto|cpu|cuda:1|mps|xpu", help="What computes.  [default: KSTYLE_DEVICE, a GPU if there is one]",
 )  # fmt: skip
+tta = click.option(
+    "--tta", type=click.Choice(WAYS), help="The mean over a picture and its mirror image, or over crops of it."
+)
 jobs = click.option(
     "-j", "--jobs", default=1, show_default=True, metavar="N", type=click.IntRange(1, 64),
     help="Pictures painted at the same time, each by a process of its own.",
@@ -65,6 +69,15 @@ deterministic = click.option("--deterministic", is_flag=True, help="The same bit
 data_folder = click.option(
     "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"
 )
+
+
+def style_network(styles):
+    """What the one style that is given says of itself where it is a style network's file; None: pictures are given."""
+    if len(styles) != 1 or not str(styles[0]).endswith(".keras"):
+        return None
+    from kstyle.style.networks import style_facts
+
+    return style_facts.read(styles[0])
 
 
 def settings_and_blend(preset, styles, style_weight, overrides, **given):
@@ -119,4 +132,18 @@ def _load_plugins(context, option, paths):
 plugin = click.option(
     "--plugin", type=PATH, multiple=True, is_eager=True, expose_value=False, callback=_load_plugins, metavar="FILE.py",
     help="Run a Python file of yours first, which adds losses, networks, presets and so on.",
+)  # fmt: skip
+
+
+def _allow_code(context, option, allow):
+    from kstyle import plugins
+
+    if allow:
+        plugins.allow_code()
+        context.call_on_close(lambda: plugins.allow_code(False))
+
+
+allow_code = click.option(
+    "--allow-code", is_flag=True, is_eager=True, expose_value=False, callback=_allow_code,
+    help="Run the Python files that the recipe, or the run, names.",
 )  # fmt: skip

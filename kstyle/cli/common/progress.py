@@ -100,6 +100,18 @@ class Progress:
         done = look.epoch * look.steps + look.batch
         self._bar.update(self._task, completed=done, description=f"epoch {look.epoch + 1}/{look.epochs}", losses=said)
 
+    def learning(self, look):
+        """To be called now and then while a style network learns, with a `kstyle.style.learning.learn.Look`."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("", total=look.steps or 100, losses="")
+        said = f"loss {look.losses['loss']:.4g}"
+        if look.held_out is not None:
+            said += f", {look.held_out['loss']:.4g} on photographs held out"
+        done, what = (look.step, "steps") if look.steps else (round(100 * look.progress), f"step {look.step}, %")
+        self._bar.update(self._task, completed=done, description=what, losses=said)
+
     def gather(self, state):
         """To be called while many pictures are downloaded, with a `kstyle.data.lists.gather.State`."""
         if not self._shown:

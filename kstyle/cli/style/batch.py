@@ -63,8 +63,10 @@ def batch(
     What is done is skipped: the same command goes on where it was stopped. A single video or animated GIF is painted
     frame by frame and made a film again. Exit code 1: some pictures failed; 2: nothing was begun.
     """
+    network = painting.style_network(styles)
+    count = len(network["styles"]) if network else len(styles)
     settings, blend = painting.settings_and_blend(
-        preset, len(styles), style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
+        preset, count, style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
     )
     crew.chosen(jobs, cluster)
 
@@ -73,6 +75,7 @@ def batch(
 
     with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
         from kstyle.style import transfer
+        from kstyle.style.by_network import NetworkPainter
         from kstyle.style.jobs import batch as batches
         from kstyle.style.jobs import film as films
         from kstyle.style.jobs.contents import survey
@@ -81,13 +84,15 @@ def batch(
 
         with _not_begun():
             film = contents[0] if len(contents) == 1 and files.is_film(contents[0], animations=frames) else None
-            motion = _motion(Motion, frames or film, frame_steps, temporal)
+            motion = _motion(Motion, (frames or film) and not network, frame_steps, temporal)
             videos = [path for path in contents if Path(path).suffix.lower() in video.FILMS]
             if videos and not film:
                 raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
-            painter = transfer.Painter(
-                list(styles), preset, blend=blend, progress=progress.download, **options, **settings
-            )
+            if network:
+                painter = NetworkPainter(styles[0], blend, options["precision"], settings)
+            else:
+                options["progress"] = progress.download
+                painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)
             numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
             how.update(motion=motion, jobs=jobs, together=together, cluster=cluster)
             if film:

@@ -69,6 +69,7 @@ _STEP = 900
 @painting.seed
 @painting.deterministic
 @painting.max_memory
+@click.option("--refine", type=click.IntRange(min=1), metavar="N", help="With a style network: N steps after it.")
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
 @click.option("--run", type=painting.PATH, metavar="DIR", help="Keep the painting in DIR, for --resume.")
 @click.option("--resume", type=painting.PATH, metavar="DIR", help="Go on with the painting in DIR as it was begun.")
@@ -90,7 +91,7 @@ _STEP = 900
 @signals.kept()  # from the end of the painting until it is written
 def stylize(
     context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
-    save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet, **options,
+    refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet, **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle.style.keeping.folder import Folder
@@ -99,14 +100,14 @@ def stylize(
     given = {name: options.pop(name) for name in _SETTINGS}
     if resume is None:
         _check_given(context, extend)
-        settings, blend = painting.settings_and_blend(preset, len(styles), style_weight, overrides, **given)
+        network = painting.style_network(styles)
+        count = len(network["styles"]) if network else len(styles)
+        settings, blend = painting.settings_and_blend(preset, count, style_weight, overrides, **given)
         if "content" in settings:  # a section, but to `stylize` the picture
             settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
         for name, given in (("mask", masks), ("style-mask", style_masks)):
-            if given and len(given) != len(styles):
-                raise UsageError(
-                    f"--{name} is given {len(given)} times for {len(styles)} styles: once for each, or never."
-                )
+            if given and len(given) != count:
+                raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
         target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
     else:
         _check_alone(context, resume)
@@ -153,7 +154,7 @@ def stylize(
                     result = painted.stylize(
                         content, list(styles), preset, size, steps, seed=seed, callback=after_step, blend=blend,
                         masks=list(masks) or None, style_masks=list(style_masks) or None, progress=progress.download,
-                        run=folder, **options, **settings,
+                        run=folder, refine=refine or 0, **options, **settings,
                     )  # fmt: skip
         except Interrupted as stop:
             result, interrupted = stop.result, True
@@ -237,4 +238,6 @@ def _report(result, target, interrupted, as_json, quiet, folder):
         said = f"stopped after {steps} of {planned} steps; the picture so far is in {target}"
         click.echo(f"kstyle: {said}{more}", err=True)
     elif not quiet:
-        click.echo(f"{target}: {width}×{height}, {steps} steps in {seconds:.0f} s, loss {last['loss']:.4g}", err=True)
+        took = f"{steps} steps in {seconds:.0f} s, loss {last['loss']:.4g}" if steps else ""
+        took = took or f"in {result.settings['painted_in']:.2f} s"  # by a style network, in no steps
+        click.echo(f"{target}: {width}×{height}, {took}", err=True)

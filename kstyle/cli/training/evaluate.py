@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH, data_folder, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin, tta
 from kstyle.io.files import json_text
 
 
@@ -14,13 +14,16 @@ from kstyle.io.files import json_text
 @click.option(
     "--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones."
 )
+@tta
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(run, data, sheet, as_json):
+def evaluate(run, data, sheet, tta, as_json):
     """Score RUN on the test pictures; writes scores.json, per_class.csv, confusion.csv and confusion.png into it.
 
-    Of other data than the run's own, classes are matched by name, and the files are scores-SUM.json and so on.
+    Of other data than the run's own, classes are matched by name, and the files are scores-SUM.json and so on; with
+    --tta they are scores-TTA.json and so on.
     """
     from kstyle.io import runs
     from kstyle.io.files import listed, plain
@@ -36,7 +39,7 @@ def evaluate(run, data, sheet, as_json):
     with Progress(quiet=as_json) as progress:
         from kstyle.training.results import evaluate as training
 
-        scores = training.evaluate(run, data, progress.download, sheet)
+        scores = training.evaluate(run, data, progress.download, sheet, tta)
     if as_json:
         click.echo(json_text(scores.as_json(), indent=2))
         return
@@ -49,6 +52,8 @@ def evaluate(run, data, sheet, as_json):
         mean = boxes["mean_box"]
         click.echo(f"mean IoU           {boxes['iou']:.4f} (the mean box: {mean['iou']:.4f})")
         click.echo(f"IoU of 0.5         {100 * boxes['iou_50']:.2f} % (the mean box: {100 * mean['iou_50']:.2f} %)")
+    for name, value in scores.metrics.items():
+        click.echo(f"{name:18} {value:.4f}")
     click.echo(f"test pictures      {scores.count}")
     if len(scores.classes) <= 40:
         click.echo(scores.classes.round(4).to_string())
@@ -61,5 +66,5 @@ def evaluate(run, data, sheet, as_json):
         )
     if missing := list(scores.classes.index[scores.classes["support"] == 0]):
         click.echo(f"no picture of: {listed(missing)}")
-    if not scores.data["own"]:
+    if not scores.data["own"] or tta:
         click.echo(f"written to {Path(run) / scores.data['file']}; the run's own scores are as they were")

@@ -1,8 +1,9 @@
-"""`kstyle export`: a run's network as a file for other programs."""
+"""`kstyle export`: a run's network, or a style network, as a file for other programs."""
 
 import click
 
-from kstyle.cli.common.options import PATH, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, device, plugin
+from kstyle.errors import UsageError
 from kstyle.io.files import json_text
 
 
@@ -19,10 +20,18 @@ from kstyle.io.files import json_text
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def export(run, format_, output, check, as_json):
-    """Write the network of RUN for other programs: ONNX, a PyTorch state dict with torchvision's names, or Keras."""
+    """Write the network of RUN for other programs: ONNX, a PyTorch state dict with torchvision's names, or Keras.
+
+    RUN may be the .keras file of a style network (`kstyle learn`), which becomes ONNX.
+    """
     from kstyle.io import runs
+
+    if str(run).endswith(".keras"):
+        _export_style(run, format_, output, check, as_json)
+        return
 
     runs.facts(run)  # answers before a framework is loaded
 
@@ -35,3 +44,17 @@ def export(run, format_, output, check, as_json):
         return
     needs = "; it opens after `from kstyle import export`" if done.needs_kstyle else ""
     click.echo(f"{done.path}: {done.format}, {done.bytes / 1e6:.1f} MB; {done.check or 'not checked'}{needs}")
+
+
+def _export_style(network, format_, output, check, as_json):
+    from kstyle.style.networks import onnx_file
+
+    if format_ not in (None, "onnx"):
+        raise UsageError(f"A style network is exported as onnx, not as {format_}.")
+    path, off = onnx_file.write(network, output, check=check)
+    size = path.stat().st_size
+    if as_json:
+        click.echo(json_text({"path": str(path), "format": "onnx", "bytes": size, "off": off}))
+        return
+    said = "not checked" if off is None else f"run on pictures of three sizes, numbers are off by at most {off:.1g}"
+    click.echo(f"{path}: onnx, {size / 1e6:.1f} MB; {said}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kstyle.cli.common.options import PATH, device, plugin
+from kstyle.cli.common.options import PATH, allow_code, device, plugin, tta
 from kstyle.io.files import json_text
 
 BOX = ("left", "top", "right", "bottom")
@@ -14,12 +14,14 @@ BOX = ("left", "top", "right", "bottom")
 @click.argument("run", type=PATH, metavar="RUN")
 @click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
+@tta
 @device
 @plugin
+@allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability, and a box.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
-def predict(run, paths, top, as_json, as_csv, sheet):
+def predict(run, paths, top, tta, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders.
 
     RUN is a run's folder, or a network that tells ImageNet's 1000 classes apart: efficientnet_lite0, resnet50, ….
@@ -50,7 +52,7 @@ def predict(run, paths, top, as_json, as_csv, sheet):
         from kstyle.training.results import evaluate as training
 
         paths = [picture.path for picture in seen.pictures]
-        found = training.predict(run, paths, top, progress=progress.download) + faults
+        found = training.predict(run, paths, top, progress=progress.download, tta=tta) + faults
     bad = [entry for entry in found if "error" in entry]
     pictures = [entry.pop("picture", None) for entry in found]
     boxes = [[entry.pop(key, None) for key in ("picture_box", "true_box")] for entry in found]

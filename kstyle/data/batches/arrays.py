@@ -3,6 +3,7 @@ described."""
 
 import functools
 import hashlib
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from kstyle.data.batches import division
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import plain
-from kstyle.pictures import images
 
 CHUNK = 4096  # pictures looked at in one go, so that statistics need no second copy of the set
 
@@ -57,6 +57,36 @@ class Split:
         """The split of these pictures, in this order; a copy."""
         boxes = None if self.boxes is None else self.boxes[indices]
         return Split(self.images[indices], self.labels[indices], boxes)
+
+
+def resized(split, shape):
+    """A split with its pictures brought to another shape, bilinear with antialiasing, as Pillow does it.
+
+    Args:
+        split: a `Split`.
+        shape: (H, W, C); C is 1 or 3: colours become their grey by ITU-R 601, grey is repeated.
+
+    Returns:
+        A `Split`, with the boxes moved; `split` itself where nothing is to be done.
+    """
+    if tuple(split.images.shape[1:]) == tuple(shape):
+        return split
+    from PIL import Image
+
+    (height, width, channels), found = shape, np.empty((len(split), *shape), np.uint8)
+    mode = "L" if channels == 1 else "RGB"
+    for place, pixels in enumerate(split.images):
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        image = (image if image.mode == mode else image.convert(mode)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
+        found[place] = np.asarray(image).reshape(shape)
+    boxes = split.boxes
+    if boxes is not None:  # the last pixel belongs to it
+        by = np.tile([width / split.images.shape[2], height / split.images.shape[1]], 2)
+        last = np.array([0, 0, 1, 1])
+        boxes = ((boxes + last) * by - last).astype(np.float32)
+    return Split(found, split.labels, boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,19 +238,6 @@ def _draw(split, count, seed, classes):
     return np.sort(drawn)
 
 
-def resized(split, side):
-    """A `Split` whose pictures are resized to squares of `side` pixels (Lanczos); their boxes go with them."""
-    height, width, channels = split.images.shape[1:]
-    found = np.empty((len(split), side, side, channels), np.uint8)
-    for place, image in enumerate(split.images):
-        found[place] = np.rint(np.clip(images.resize(image, (side, side)), 0, 255))
-    boxes = split.boxes
-    if boxes is not None:  # by the outer edges of the pixels that they name
-        last = np.array([0, 0, 1, 1], np.float32)
-        boxes = (boxes + last) * np.array([side / width, side / height] * 2, np.float32) - last
-    return Split(found, split.labels, boxes)
-
-
 def order(count, seed, epoch):
     """The order in which an epoch goes through `count` pictures.
 
@@ -240,6 +257,11 @@ def order(count, seed, epoch):
         if value != int(value) or value < 0:
             raise UsageError(f"The {name} of an order is a whole number of at least 0; got {value}.")
     return np.random.default_rng((int(seed), int(epoch))).permutation(int(count)).astype(np.int32)
+
+
+def step_number(seed, epoch, batch):
+    """The integer that all random numbers of a training step come from, at least 0 and below 2³¹."""
+    return zlib.crc32(f"{seed} {epoch} {batch}".encode()) >> 1
 
 
 def channel_statistics(images):

@@ -13,6 +13,7 @@ import numpy as np
 import PIL
 
 from kstyle.data.batches import arrays
+from kstyle.data.batches.opening import STRETCH
 from kstyle.data.batches.verdicts import cache_folder
 from kstyle.data.batches.workers import Decoder
 from kstyle.errors import DataError, UsageError, unknown
@@ -23,7 +24,7 @@ AHEAD = 3  # batches in memory: the one that is waited for, and two that are dec
 STALE = 86400  # seconds after which a half-written file is nobody's any more
 
 
-def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=4 << 30):
+def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=4 << 30, resample="bilinear"):
     """All pictures of a split for evaluation, each as `kstyle.data.batches.opening.centre` gives it.
 
     The array is a file in the cache folder (`$KSTYLE_CACHE` or `~/.cache/kstyle`), mapped into memory, which the next
@@ -31,7 +32,7 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
 
     Args:
         photos: a `kstyle.data.photos.tree.Photos`.
-        size, resize: pixels, `size` at most `resize`.
+        size, resize, resample: as for `kstyle.data.batches.opening.centre`.
         workers: as for `kstyle.data.batches.workers.Decoder`.
         cache: False keeps the array in memory only, as where it would take more than half of the free disk.
         progress: `progress(done, total)` in pictures.
@@ -45,7 +46,8 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
     """
     _check_sizes(size, resize)
     shape, options = (len(photos), size, size, 3), {"task": "center", "side": size, "resize": resize}
-    path = _cached_name(photos, size, resize) if cache else None
+    options["resample"] = resample
+    path = _cached_name(photos, size, resize, resample) if cache else None
     if path and _is_whole(path, math.prod(shape)):
         return _mapped(path, shape, photos)
     file = _reserved(path, math.prod(shape), limit) if path else None
@@ -70,7 +72,7 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
 
 
 def _check_sizes(size, resize):
-    if not 1 <= size <= resize:
+    if not 1 <= size <= (size if resize == STRETCH else resize):
         raise UsageError(f"A picture is resized to at least the size of its crop; got a crop of {size} of {resize}.")
 
 
@@ -78,8 +80,9 @@ def _mapped(path, shape, photos):
     return arrays.Split(np.memmap(path, np.uint8, "c", shape=shape).view(np.ndarray), photos.labels)
 
 
-def _cached_name(photos, size, resize):
-    digest = hashlib.sha256(f"{size} {resize} Pillow {PIL.__version__}".encode())
+def _cached_name(photos, size, resize, resample):
+    how = "" if resample == "bilinear" else f" {resample}"
+    digest = hashlib.sha256(f"{size} {resize}{how} Pillow {PIL.__version__}".encode())
     for path in photos.paths:
         try:
             found = os.stat(path)
@@ -138,11 +141,13 @@ class FileBatches:
         size: pictures a batch.
         seed: at least 0.
         side: pixels, of the square pictures.
-        resize: for `crop="center"`, the pixels of the short side that the crop is taken from, as in `decode`.
+        resize: for `crop="center"`, the pixels of the short side that the crop is taken from, or `"stretch"`, as in
+            `decode`.
         crop: `"random"` (see `kstyle.data.batches.opening.random_box`) or `"center"`.
         scale, ratio: (least, most) share of the area, and width / height, of random crops.
         drop_last: leave out a last batch that is not full.
         workers: as for `kstyle.data.batches.workers.Decoder`.
+        resample: as in `decode`.
         share: `share(B)` is a slice of a batch's B places: only these pictures are decoded, the others are zeros.
 
     Attributes: `count`, `size`, `steps`, `seed`.
@@ -164,6 +169,7 @@ class FileBatches:
         ratio=(0.75, 4 / 3),
         drop_last=False,
         workers=None,
+        resample="bilinear",
         share=lambda count: slice(0, count),
     ):
         if crop not in ("random", "center"):
@@ -177,7 +183,7 @@ class FileBatches:
         self.count, self.size, self.seed = len(photos), int(size), int(seed)
         self.steps = self.count // size if drop_last else -(-self.count // size)
         self._paths, self._labels, self._bad, self._epoch = photos.paths, photos.labels, set(), None
-        self._options = {"task": crop, "side": side, "resize": resize, "seed": self.seed}
+        self._options = {"task": crop, "side": side, "resize": resize, "resample": resample, "seed": self.seed}
         self._options |= {"scale": tuple(scale), "ratio": tuple(ratio)}
         self._side, self._workers, self._decoder, self._share = side, workers, None, share
 

@@ -18,6 +18,8 @@ from kstyle.pictures import formats, images, samples
 TURNS = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2)))  # EXIF's orientation: Pillow's Transpose
 LONG = 16  # sides more unequal than this: only the part is resized; all of 20000×4 would become 1280000×256
 SIDEWAYS = (2, 4, 5, 6)  # those of Pillow's that make a wide picture high
+STRETCH = "stretch"  # in place of the short side's pixels: the whole picture, its shape lost
+RESAMPLES = ("bilinear", "bicubic", "nearest")
 
 
 def open_rgb(path, least=None):
@@ -117,28 +119,35 @@ def random_box(width, height, rng, scale, ratio):
 
 def centre(path, size, resize, resample="bilinear"):
     """A picture file as it is for evaluation, (size, size, 3) uint8: its short side is resized to `resize` pixels, then
-    the central `size`×`size` are cut out.
+    the central `size`×`size` are cut out; or all of it is stretched to `size`×`size`.
 
     With antialiasing and rounded as torchvision's Resize and CenterCrop of a Pillow image, to the last bit. A
     JPEG of four times the size and more is read at a fraction that leaves twice the pixels needed, and then differs
     from that by 0.7 of 255 in the root mean square.
 
     Args:
-        size, resize: pixels, `size` at most `resize`.
-        resample: `"bilinear"` or `"bicubic"`.
+        size, resize: pixels, `size` at most `resize`; or `"stretch"`.
+        resample: one of `RESAMPLES`. Keras' generators of before took the nearest pixel, without antialiasing.
 
     Raises:
         DataError: as `open_rgb`.
     """
-    sides, resample = None, Image.Resampling[resample.upper()]
+    sides, whole, resample = None, resize == STRETCH, Image.Resampling[resample.upper()]
+    # The nearest pixel of a reduced JPEG would be a mean of several.
+    full = resample == Image.Resampling.NEAREST
 
     def plan(width, height):
         nonlocal sides
-        wide = width > height
-        sides = (int(resize * width / height), resize) if wide else (resize, int(resize * height / width))
-        return (0, 0, width, height), min(width, height) / (2 * resize)
+        wide, short = width > height, size if whole else resize
+        if whole:
+            sides = (size, size)
+        else:
+            sides = (int(resize * width / height), resize) if wide else (resize, int(resize * height / width))
+        return (0, 0, width, height), 1 if full else min(width, height) / (2 * short)
 
     image, box = _read(path, plan)
+    if whole:
+        return np.asarray(image.resize(sides, resample, box=box))
     left, top = (round((side - size) / 2) for side in sides)
     if max(sides) > LONG * resize:
         x, y = (
@@ -174,16 +183,18 @@ def seen(path, size, resize=None):
     return (width - side) / 2, (height - side) / 2, side
 
 
-def random_crop(path, side, rng, scale, ratio):
+def random_crop(path, side, rng, scale, ratio, resample="bilinear"):
     """A part of a picture file drawn as `random_box` says, resized to (side, side, 3) uint8 as in `centre`.
 
     Raises:
         DataError: as `open_rgb`.
     """
 
+    resample = Image.Resampling[resample.upper()]
+
     def plan(width, height):
         x0, y0, x1, y1 = box = random_box(width, height, rng, scale, ratio)
-        return box, min(x1 - x0, y1 - y0) / side
+        return box, 1 if resample == Image.Resampling.NEAREST else min(x1 - x0, y1 - y0) / side
 
     image, box = _read(path, plan)
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    return np.asarray(image.resize((side, side), resample, box=box))

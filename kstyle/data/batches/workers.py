@@ -43,13 +43,13 @@ def _examine(path, options, epoch, index, out):
 
 
 def _center(path, options, epoch, index, out):
-    out[:] = opening.centre(path, options["side"], options["resize"])
+    out[:] = opening.centre(path, options["side"], options["resize"], options["resample"])
     return ""
 
 
 def _random(path, options, epoch, index, out):
     rng = np.random.default_rng((options["seed"], epoch, index))
-    out[:] = opening.random_crop(path, options["side"], rng, options["scale"], options["ratio"])
+    out[:] = opening.random_crop(path, options["side"], rng, options["scale"], options["ratio"], options["resample"])
     return ""
 
 

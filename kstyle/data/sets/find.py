@@ -4,7 +4,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
@@ -27,7 +27,8 @@ class Source:
         read: `read(path) -> (class names, train Split, test Split)`; `path` is what `find` found.
         marks: files, any of which shows that the data set is in a folder, the preferred first.
         file, url, sums, size: the official download: its name, address, checksums as `kstyle.net.download.misfit` takes
-            them, and bytes. Empty where the data set comes with an installed package, or not as one file.
+            them, and bytes. Empty where the data set comes with an installed package, or not as files.
+        more: further files that are beside that one, {name: checksums}, at the address of their last part.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Source:
     url: str = ""
     sums: dict | None = None
     size: int = 0
+    more: dict = field(default_factory=dict)
 
 
 def keras_folder():
@@ -118,6 +120,7 @@ def find_or_download(name, source, folder=None, download=True, progress=None):
 
 def fetch(source, folder=None, progress=None):
     """Downloads the official file into `folder` (default: Keras' own) and returns its path; see `kstyle.net.download`.
+    Where there are several, the path of the first.
 
     A file of that name that is there with another checksum is replaced.
 
@@ -129,8 +132,11 @@ def fetch(source, folder=None, progress=None):
         raise UsageError(f"{source.title} comes with an installed package: there is nothing to download.")
     from kstyle.net import download  # requests takes longer to import than this whole package
 
-    target = (Path(expanded(folder)) if folder else keras_folder()) / source.file
-    return download.fetch(source.url, target, progress=progress, most=source.size or download.MOST_BYTES, **source.sums)
+    root, most = Path(expanded(folder)) if folder else keras_folder(), source.size or download.MOST_BYTES
+    for name, sums in source.more.items():  # first: that the main file is there says that all are
+        address = f"{source.url.rpartition('/')[0]}/{name.rpartition('/')[2]}"
+        download.fetch(address, root / name, progress=progress, most=most, **sums)
+    return download.fetch(source.url, root / source.file, progress=progress, most=most, **source.sums)
 
 
 def shown(path):

@@ -20,7 +20,7 @@ from kstyle.io.files import plain
 SIDE = 28
 MOST = 1 << 26  # bytes an array may claim; the largest here has 47 million
 
-_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _NPZ = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -37,8 +37,8 @@ def read(path):
         zipped = file.read(4) == b"PK\x03\x04"
     if zipped:
         arrays = [(f"{path}: {name}", array) for name, array in zip(_NPZ, _read_npz(path))]
-    elif path.name.startswith(_IDX):
-        paths = [_beside(path, name) for name in _IDX]
+    elif path.name.startswith(IDX):
+        paths = [_beside(path, name) for name in IDX]
         arrays = [(str(part), _read_idx(part)) for part in paths]
     else:
         raise DataError(f"{path}: is no .npz of MNIST, nor one of its idx files.")
@@ -103,7 +103,7 @@ SOURCE = Source(
     classes=10,
     shape=(SIDE, SIDE, 1),
     read=read,
-    marks=("mnist.npz", *(f"{folder}{_IDX[0]}{end}" for folder in ("", "MNIST/raw/") for end in ("", ".gz"))),
+    marks=("mnist.npz", *(f"{folder}{IDX[0]}{end}" for folder in ("", "MNIST/raw/") for end in ("", ".gz"))),
     file="mnist.npz",
     url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
     sums={"sha256": "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"},

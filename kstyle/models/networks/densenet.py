@@ -1,4 +1,4 @@
-"""DenseNet (Huang et al. 2016, arXiv 1608.06993) as torchvision has it."""
+"""DenseNet (Huang et al. 2016, arXiv 1608.06993) as torchvision has it, and the paper's for CIFAR."""
 
 import functools
 
@@ -7,8 +7,10 @@ import keras
 from kstyle.models.networks import shape
 from kstyle.nn.layers import BatchNormalization, Conv2D, Pool2D, default_init
 
-# Depth: (channels that a layer adds, layers in each of the four blocks, channels of the stem).
+# Depth: (channels that a layer adds, layers in each block, channels of the stem).
 DEPTHS = {
+    40: (12, (12, 12, 12), 16),
+    100: (12, (16, 16, 16), 24),
     121: (32, (6, 12, 24, 16), 64),
     161: (48, (6, 12, 36, 24), 96),
     169: (32, (6, 12, 32, 32), 64),
@@ -29,11 +31,13 @@ def densenet(
     bn_momentum=0.9,
     bn_epsilon=1e-5,
     unbiased_variance=True,
+    bottleneck=True,
 ):
     """A densely connected network: each layer sees all that its block made before it.
 
     Layer names are torchvision's with `_` for the dots, initial values and statistics torch's. For 1000 classes
-    DenseNet-121 has 7,978,856 trainable parameters.
+    DenseNet-121 has 7,978,856 trainable parameters. DenseNet-40 and -100 are the paper's for CIFAR, with 12 channels a
+    layer and `stem="small"`: for ten classes the one, without bottlenecks, has 1,019,722, the other 769,162.
 
     Args:
         depth: key of `DEPTHS`.
@@ -46,6 +50,9 @@ def densenet(
         l2: the kernels' penalty is l2 Σw², as Keras has it (gradient 2·l2·w).
         dropout: share of the averaged features dropped in training.
         bn_momentum, bn_epsilon, unbiased_variance: see `kstyle.nn.layers.BatchNormalization`.
+        bottleneck: whether a layer narrows what it sees by a 1×1 convolution first, and what leaves a block has half
+            its channels: the paper's DenseNet-BC. Without, a depth of 40 has 12 layers in a block, as the paper counts
+            them.
 
     Returns:
         A `keras.Model` from (B, H, W, channels) to logits (B, classes), float32.
@@ -65,13 +72,17 @@ def densenet(
         return keras.layers.Activation("relu", name=relu, dtype=dtype)(x)
 
     def layer(x, name):
-        y = convolve(activate(x, f"{name}_norm1", f"{name}_relu1"), f"{name}_conv1", 4 * growth, 1)
-        y = convolve(activate(y, f"{name}_norm2", f"{name}_relu2"), f"{name}_conv2", growth, 3)
+        y = activate(x, f"{name}_norm1", f"{name}_relu1")
+        if bottleneck:
+            y = convolve(y, f"{name}_conv1", 4 * growth, 1)
+            y = activate(y, f"{name}_norm2", f"{name}_relu2")
+        y = convolve(y, f"{name}_conv{1 + bottleneck}", growth, 3)
         return keras.layers.Concatenate(name=f"{name}_concat", dtype=dtype)([x, y])
 
     x = inputs = keras.Input(shape(size, channels))
     x = convolve(x, "features_conv0", width, *((3, 1) if stem == "small" else (7, 2)))
-    x = activate(x, "features_norm0", "features_relu0")
+    if stem != "small" or len(blocks) == 4:  # the paper's for CIFAR leave this to their first layer
+        x = activate(x, "features_norm0", "features_relu0")
     if stem == "imagenet":
         x = Pool2D(size=3, strides=2, pad=1, name="features_pool0", dtype=dtype)(x)
     for number, layers in enumerate(blocks, 1):
@@ -79,7 +90,8 @@ def densenet(
             x = layer(x, f"features_denseblock{number}_denselayer{each}")
         if number < len(blocks):
             name = f"features_transition{number}"
-            x = convolve(activate(x, f"{name}_norm", f"{name}_relu"), f"{name}_conv", x.shape[-1] // 2, 1)
+            filters = x.shape[-1] // 2 if bottleneck else x.shape[-1]
+            x = convolve(activate(x, f"{name}_norm", f"{name}_relu"), f"{name}_conv", filters, 1)
             x = Pool2D("average", name=f"{name}_pool", dtype=dtype)(x)
     x = activate(x, "features_norm5", "features_relu5")
     x = keras.layers.GlobalAveragePooling2D(name="avgpool", dtype=dtype)(x)
@@ -90,4 +102,6 @@ def densenet(
     return keras.Model(inputs, x, name=f"densenet{depth}")
 
 
-densenet121, densenet161, densenet169, densenet201 = (functools.partial(densenet, depth) for depth in DEPTHS)
+densenet121, densenet161, densenet169, densenet201 = (functools.partial(densenet, depth) for depth in list(DEPTHS)[2:])
+densenet40 = functools.partial(densenet, 40, stem="small", bottleneck=False)
+densenet100 = functools.partial(densenet, 100, stem="small")

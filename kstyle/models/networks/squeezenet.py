@@ -70,6 +70,16 @@ def _fire(name, x, squeeze, expand, dtype):
     )
 
 
+def pool_of_three(x, name, dtype):
+    """The largest of 3×3 with stride 2, an incomplete last window too, of a map that comes from a ReLU, in Keras' own
+    layers."""
+    # After a ReLU a row of zeros changes no maximum; for odd sides the last window is complete without.
+    odd = [(0, 1 - side % 2) for side in x.shape[1:3]]
+    if any(map(sum, odd)):
+        x = keras.layers.ZeroPadding2D(odd, data_format="channels_last", name=f"{name}_pad", dtype=dtype)(x)
+    return Pool2D(size=3, name=name, dtype=dtype)(x)
+
+
 def squeezenet(classes, size, channels=3, *, head="conv", dtype="float32", l2=0.0, dropout=0.5):
     """SqueezeNet 1.1: fire modules and a head.
 
@@ -97,17 +107,10 @@ def squeezenet(classes, size, channels=3, *, head="conv", dtype="float32", l2=0.
         options = {"pad": size // 2, "kernel_regularizer": penalty, "dtype": dtype, **options}
         return Conv2D(filters, size, activation="relu", kernel_initializer=initial, name=name, **options)(x)
 
-    def pool(x, name):
-        # After a ReLU a row of zeros changes no maximum; for odd sides the last window is complete without.
-        odd = [(0, 1 - side % 2) for side in x.shape[1:3]]
-        if any(map(sum, odd)):
-            x = keras.layers.ZeroPadding2D(odd, data_format="channels_last", name=f"{name}_pad", dtype=dtype)(x)
-        return Pool2D(size=3, name=name, dtype=dtype)(x)
-
     x = inputs = keras.Input(picture_shape(size, channels))
     for name, part in LAYERS.items():
         if part is None:
-            x = pool(x, name)
+            x = pool_of_three(x, name, dtype)
         elif name == "conv1":
             x = convolve(x, name, part, 3, strides=2, pad=0)
         else:

@@ -28,6 +28,8 @@ MARGIN = 0.85
 WIDEST, WIDEST_OF_TILE = {4: 2, 2: 6}, {4: 8, 2: 6}
 # Arrays of the picture's size beside the optimiser's: picture, best, gradient, and what a step makes for a moment.
 ARRAYS = 9
+# Arrays of it that any optimiser has, L-BFGS beside its pairs.
+OF_STEP = 3
 # Bytes that the allocator keeps for the next step.
 KEPT = 150e6
 # Numbers that layers give for a pixel, the largest of them, and the last, of a network that nothing is known of.
@@ -167,11 +169,12 @@ def fitted(passes, extractor, limit=None):
         planned.append(found)
         before = found and found[0]
     if None in planned:
-        now, so_far = passes[planned.index(None)], taken[planned.index(None)]
-        whole = _largest(now, network, limit, base, so_far, tiled=False)
+        number = planned.index(None)
+        now, so_far, before = passes[number], taken[number], planned[number - 1][0] if number else None
+        whole = _largest(now, network, limit, base, so_far, before, tiled=False)
         tiling.check(now.settings, whole)
-        fits = _largest(now, network, limit, base, so_far)
-        needed = said(int(SAFE * min(peak(each, network, base, so_far) for each in _ways(now, network))))
+        fits = _largest(now, network, limit, base, so_far, before)
+        needed = said(int(SAFE * min(peak(each, network, base, so_far, before) for each in _ways(now, network))))
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
         raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
@@ -277,11 +280,12 @@ def _entering(before, now, network, base, taken):
     if before is None or not now.settings.scales.carry or now.settings.pyramid:
         return 0
     arrays = 0
-    # The pictures that the pass begins with are there as well, and a pair is enlarged by itself.
-    for each, of_moment in ((before, 0), (now, 7)):
+    kept = _of_optimizer(now.settings, taken - now.steps)
+    # Of the one before no more is left than the new one takes, without what a step alone needs. The pictures that the
+    # pass begins with are there as well, and a pair is enlarged by itself.
+    for each, others in ((before, 2 - OF_STEP), (now, 9)):
         pixels = (each.shape[0] + 2 * each.margin) * (each.shape[1] + 2 * each.margin)
-        own = 2 + _of_optimizer(each.settings, taken - now.steps) + bool(each.settings.average)
-        arrays += 12 * pixels * (own + of_moment)
+        arrays += 12 * pixels * (others + kept + bool(each.settings.average))
     return int(base + KEPT + arrays + _goals(now, network, pixels))
 
 
@@ -310,18 +314,21 @@ def _looks(now, network):
 def _of_optimizer(settings, taken):
     """Arrays of the picture's size that the optimiser keeps after so many steps."""
     if settings.optimizer.name != "lbfgs":
-        return 3
-    return 2 * min(settings.optimizer.arguments.get("history", 100), taken) + 3
+        return OF_STEP
+    return 2 * min(settings.optimizer.arguments.get("history", 100), taken) + OF_STEP
 
 
-def _largest(now, network, limit, base, taken, tiled=True):
-    """The largest long side, in steps of 64 pixels, at which a pass fits; None: there is none."""
+def _largest(now, network, limit, base, taken, before=None, tiled=True):
+    """The largest long side, in steps of 64 pixels, at which a pass fits, the one before it as much smaller; None:
+    there is none."""
     longest = max(now.shape)
     for side in range(longest // 64 * 64, 63, -64):
         there = dataclasses.replace(now, shape=images.fit(now.shape, side))
         if min(there.shape) < sizes.SMALLEST_SIDE:
             return None
+        if before is not None:
+            coarse = dataclasses.replace(before, shape=images.fit(before.shape, max(before.shape) * side // longest))
         ways = _ways(there, network) if tiled else [there.divided(None)]
-        if any(peak(way, network, base, taken) * SAFE <= limit for way in ways):
+        if any(peak(way, network, base, taken, before and coarse) * SAFE <= limit for way in ways):
             return side
     return None

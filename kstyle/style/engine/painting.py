@@ -67,9 +67,14 @@ class Painting:
         Args:
             extractor: `kstyle.models.features.Extractor` with at least the layers that the settings name.
         """
-        now, coarse = self.plan[self.number], self.canvas
+        now, coarse, left = self.plan[self.number], self.canvas, None
+        fresh = partial(make_optimizer, now.settings)
+        optimizer = fresh()
         if coarse is not None:
             self._left = starts.Left(coarse.result(), coarse.margin)
+            if self._resumed is None and now.settings.scales.carry and not now.settings.pyramid:
+                left = optimizers.leave(coarse.optimizer, optimizer)
+            coarse.optimizer = None  # what it does not leave is memory that the pass may want
         here = scene.at(self.content, self._kept.styles, now, self._masks)
         begun, seen = starts.begun(self._start, self._left, here, self._kept.styles, now, self.seed)
         held, anchor = None, self._anchor if now.final else None
@@ -77,14 +82,13 @@ class Painting:
             goal = units.to_space(anchor.rgb, now.settings.space)
             held = goal, anchor.trust[..., None].astype("float32"), anchor.weight
         aim = targets.objective_of(extractor, self._kept, now, here, seen, held, self.seed, max(self.final))
-        fresh = partial(make_optimizer, now.settings)
-        canvas = loop.Canvas(begun, now.settings, fresh(), now.margin, fresh)
+        canvas = loop.Canvas(begun, now.settings, optimizer, now.margin, fresh)
         taken, self._resumed = self._resumed, None
         if taken is not None:  # the optimiser's state comes with it
             variables.assign(canvas.variables, taken[0], "canvas", "the state of the painting")
-        elif coarse is not None and now.settings.scales.carry and not now.settings.pyramid:
+        elif coarse is not None:
             enlarge = partial(starts.enlarge, margins=(coarse.margin, now.margin), shape=now.shape)
-            optimizers.carry(coarse.optimizer, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
+            optimizers.take_over(left, canvas.optimizer, enlarge, coarse.pixels / canvas.pixels)
         self.canvas = canvas
         self.course = loop.Course(canvas, now.steps, self.history.on_step, taken and taken[1])
         shown, alpha = partial(self._shown, canvas), partial(self._alpha_at, now.shape)

@@ -15,6 +15,7 @@ from kstyle.io import crew, locks, signals
 from kstyle.io.files import one_line
 from kstyle.pictures import images
 from kstyle.style import arguments, transfer
+from kstyle.style.by_network import NetworkPainter
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs import apart
 from kstyle.style.jobs.contents import Content, Paths, collect
@@ -57,7 +58,7 @@ def stylize_all(
     settings. A content that cannot be painted does not stop the rest.
 
     Args:
-        painter: a `kstyle.Painter`.
+        painter: a `kstyle.Painter`, or a `kstyle.style.by_network.NetworkPainter`, which paints one by one, here.
         contents: paths of files and folders, or what `collect` returned.
         folder: of the results; made if need be. Each is named as its content; of two with one name, the second in
             natural order gets a number, and keeps it. A file that is not in the record is never replaced.
@@ -99,8 +100,10 @@ def stylize_all(
         raise UsageError(f"jobs must be 1 or more, and 1 for a film, whose frames follow each other; got {jobs}.")
     if cluster is not None and motion is not None:
         raise UsageError("A film is painted on one machine, as its frames follow each other: leave cluster out.")
-    others = crew.chosen(jobs, cluster)
-    together = _together(together, size, others is None and motion is None, painter.deterministic)
+    others, network = crew.chosen(jobs, cluster), isinstance(painter, NetworkPainter)
+    if network and (others is not None or motion is not None or steps is not None):
+        raise UsageError("A style network paints one picture after the other, in no steps: leave out jobs and steps.")
+    together = _together(together, size, others is None and motion is None and not network, painter.deterministic)
     arguments.check_numbers(size, steps, seed)
     given: Any = [contents] if isinstance(contents, (str, os.PathLike)) else list(contents)
     if not all(isinstance(content, Content) for content in given):
@@ -150,7 +153,9 @@ def _one_by_one(painter, contents, record, digest, options, force, motion):
             painter.load()  # here: no content can be painted without weights, so that ends the batch
             target = record.folder / name
             with signals.kept():
-                if chain:
+                if isinstance(painter, NetworkPainter):
+                    outcome, result = paint(functools.partial(painter.paint, content.path, options[0]), content, target)
+                elif chain:
                     outcome, result = paint(functools.partial(chain.paint, *options, content), content, target)
                 else:
                     work = InWork(painter, options, target, stamp, force)

@@ -13,6 +13,7 @@ from kstyle.io import names, scratch
 from kstyle.io.files import expanded, one_line
 from kstyle.pictures.images import Source
 from kstyle.style import transfer
+from kstyle.style.by_network import NetworkPainter
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs.batch import stylize_all
 from kstyle.style.jobs.contents import Content
@@ -141,9 +142,9 @@ def paint(painter, work, size, steps, seed, callback=None, motion=None, **option
     Raises:
         UsageError, DataError: as `kstyle.batch`.
     """
-    outcomes = stylize_all(
-        painter, work.contents, work.folder, size, steps, seed, callback, motion=motion or Motion(), **options
-    )
+    if not isinstance(painter, NetworkPainter):  # whose frames follow the film's by themselves
+        motion = motion or Motion()
+    outcomes = stylize_all(painter, work.contents, work.folder, size, steps, seed, callback, motion=motion, **options)
     return _then_joined(outcomes, work)
 
 

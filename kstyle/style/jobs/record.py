@@ -15,6 +15,7 @@ from kstyle.io import files
 from kstyle.io.files import one_line, reason
 from kstyle.pictures import bands, images
 from kstyle.style import arguments
+from kstyle.style.by_network import NetworkPainter
 from kstyle.style.passes.size_plan import as_recorded
 
 log = logging.getLogger("kstyle")
@@ -197,6 +198,8 @@ def _is_below(name):
 
 def made_with(painter, size, steps, seed, motion):
     """What a result depends on beside its content, as JSON has it."""
+    if isinstance(painter, NetworkPainter):
+        return painter.made_with(size)
     # Settings at their default are left out: one that a newer kstyle adds must not have everything painted again.
     settings = painter.settings.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
     settings["scales"] = as_recorded(settings.get("scales", {}), size)

@@ -110,13 +110,26 @@ class Objective:
     def __call__(self, image: Tensor, step: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         return self.seen(features_of(self.extractor, units.from_space(image, self.settings.space)), image, step)
 
-    def seen(self, features: Features, image: Tensor, step: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same of a picture whose `Features` are known."""
-        content, positions, weighed = self.settings.content, Positions(self._seed, step), []
+    def seen(
+        self,
+        features: Features,
+        image: Tensor,
+        step: Tensor | None = None,
+        content: tuple[dict[str, Tensor], dict[str, float]] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same of a picture whose `Features` are known.
+
+        Args:
+            content: the target of another content, and {tap: its mean square, a scalar tensor}.
+        """
+        positions, weighed = Positions(self._seed, step), []
         height, width = features.shape
-        if content.weight:
-            found = terms.content_distances(content, features, self._content_target, self._squares, positions)
-            weighed += [("content", content.weight * factor, value) for factor, value in found]
+        if self.settings.content.weight:
+            target, squares = content or (self._content_target, self._squares)
+            found = terms.content_distances(self.settings.content, features, target, squares, positions)
+            if content:  # whose factors are tensors
+                found = [(1.0, factor * value) for factor, value in found]
+            weighed += [("content", self.settings.content.weight * factor, value) for factor, value in found]
         for name, term in self._style_terms.items():
             goal = self._style_target[name]
             found = terms.distances(term, features, goal, positions, height * width, self._regions)

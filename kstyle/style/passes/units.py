@@ -26,6 +26,14 @@ def to_space(rgb, space):
     return values.astype("float32", copy=False)
 
 
+def of_rgb(tensor, space):
+    """`to_space` of a tensor."""
+    factor, offset = SPACES[space]
+    if np.any(offset):
+        return backend.affine(tensor, backend.constant(factor), backend.constant(offset))
+    return tensor if factor == 1 else tensor * factor
+
+
 def from_space(values, space):
     """The inverse of `to_space`, for NumPy arrays and tensors."""
     factor, offset = SPACES[space]

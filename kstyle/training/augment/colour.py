@@ -4,13 +4,18 @@ Meanings and units are torchvision's (`torchvision.transforms.v2.functional`), w
 each function, as here. An amount that changes nothing (factor 1, hue 0) gives back the same bits.
 """
 
+import numpy as np
 from keras import ops
 
-# RandAugment's operations (Cubuk et al. 2019) but for equalize, which needs a histogram of each picture.
+from kstyle import backend
+
+# RandAugment's operations (Cubuk et al. 2019) but for equalize, which needs a histogram of each picture; then those of
+# other policies.
 RANDAUGMENT = (
     "identity", "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "brightness", "contrast", "colour",
     "sharpness", "posterize", "solarize", "autocontrast",
 )  # fmt: skip
+OPERATIONS = (*RANDAUGMENT, "equalize", "invert")
 
 
 def grey(x):
@@ -78,22 +83,40 @@ def _smoothing(x):
     return ops.pad(box * (1 / 13) - x[:, 1:-1, 1:-1] * (9 / 13), ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
-def randaugment(x, choice, level, sign):
-    """One of RandAugment's colour operations on each sample; the geometric ones change nothing here.
+def equalize(x):
+    """Each channel's histogram made flat, in bytes and by Pillow's rule (`ImageOps.equalize`)."""
+    batch, height, width, channels = x.shape
+    flat = ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (batch * channels, height * width))
+    flat = ops.cast(ops.floor(flat * 255.0 + 0.5), "int32")
+    where = ops.reshape(flat + backend.constant(256 * np.arange(batch * channels)[:, None], "int32"), (-1,))
+    counts = ops.reshape(backend.tally(where, batch * channels * 256), (-1, 256))
+    brightest = ops.take_along_axis(counts, ops.max(flat, axis=1, keepdims=True), axis=1)
+    step = ops.floor((height * width - brightest) / 255.0)
+    table = ops.floor((ops.cumsum(counts, axis=1) - counts + ops.floor(step / 2.0)) / ops.maximum(step, 1.0))
+    table = ops.where(step > 0.0, ops.minimum(table, 255.0), backend.constant(np.arange(256)[None]))
+    found = backend.take(ops.reshape(table, (-1,)), where) / 255.0
+    return ops.transpose(ops.reshape(found, (batch, channels, height, width)), (0, 2, 3, 1))
+
+
+def randaugment(x, choice, level, sign, factor=0.9, bits=4.0, others=False):
+    """One of the policies' colour operations on each sample; the geometric ones change nothing here.
 
     Brightness, contrast, colour (saturation) and sharpness have factor 1 ± 0.9 level; posterize drops round(4 level)
     of 8 bits; solarize inverts what is at least 1 - level; autocontrast stretches each channel to [0, 1]. What is
     linear in the picture is one expression, with the coefficients of the operation that was chosen.
 
     Args:
-        choice: (B,) int32 index in `RANDAUGMENT`.
-        level: 0-d, in [0, 1].
+        choice: (B,) int32 index in `OPERATIONS`.
+        level: 0-d or (B,), in [0, 1].
         sign: (B,) float32, -1 or 1.
+        factor, bits: in place of 0.9 and 4.
+        others: whether operations that are not RandAugment's may be among them.
     """
-    choice, amount = ops.reshape(choice, (-1, 1, 1, 1)), ops.reshape(sign, (-1, 1, 1, 1)) * (0.9 * level)
+    choice, level = ops.reshape(choice, (-1, 1, 1, 1)), ops.reshape(level, (-1, 1, 1, 1))
+    amount = ops.reshape(sign, (-1, 1, 1, 1)) * (factor * level)
 
     def chosen(name):
-        return choice == RANDAUGMENT.index(name)
+        return choice == OPERATIONS.index(name)
 
     bright, contrasty, colour, sharp = (
         ops.where(chosen(name), amount, 0.0) for name in ("brightness", "contrast", "colour", "sharpness")
@@ -106,10 +129,12 @@ def randaugment(x, choice, level, sign):
     if x.shape[-1] == 3:
         y = y + colour * (x - grey(x))
     y = ops.clip(y, 0.0, 1.0)
-    step = 2.0 ** ops.round(4.0 * level)
+    step = 2.0 ** ops.round(bits * level)
     posterized = ops.floor(ops.floor(x * 255.0 + 0.5) / step) * (step / 255.0)
     y = ops.where(chosen("posterize"), posterized, y)
     y = ops.where(ops.logical_and(chosen("solarize"), x >= 1.0 - level), 1.0 - x, y)
+    if others:
+        y = ops.where(chosen("equalize"), equalize(x), ops.where(chosen("invert"), 1.0 - x, y))
     # TensorFlow's graphs rearrange the expression above, and then a factor of 1 rounds.
     return ops.where(chosen("identity"), x, y)
 
@@ -137,7 +162,7 @@ def stage(settings):
     shift = shift if shift <= 1 else shift / 255
     spans.append((lift, (-shift, shift), 0.0))
     spans = [(fn, span, rest) for fn, span, rest in spans if span != (rest, rest)]
-    if not (spans or settings.grayscale or settings.randaugment.ops):
+    if not (spans or settings.grayscale or settings.draws):
         return None
 
     def paint(images, random, strength, chosen):
@@ -147,8 +172,9 @@ def stage(settings):
             images = fn(images, rest + strength * (drawn - rest))
         if settings.grayscale:
             images = choose_grey(images, random.uniform((batch, 1, 1, 1)) < settings.grayscale * strength)
-        for choice, level, sign in chosen:
-            images = randaugment(images, choice, level, sign)
+        others = not settings.randaugment.ops
+        for choice, level, sign, reach in chosen:
+            images = randaugment(images, choice, level, sign, reach.colour, reach.bits, others)
         return images
 
     return paint

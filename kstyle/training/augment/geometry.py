@@ -198,22 +198,24 @@ def _whole_shift(random, batch, most, strength):
     return ops.minimum(drawn, 2.0 * most) - most  # the product may round up to the end of the interval
 
 
-def _randaugment(choice, level, sign, height, width):
-    """The map of RandAugment's geometric operations, of which each sample has at most one."""
+def _randaugment(choice, level, sign, reach, height, width):
+    """The map of the policies' geometric operations, of which each sample has at most one."""
 
     def amount(name, most):
-        return ops.where(choice == colour.RANDAUGMENT.index(name), sign * level * most, 0.0)
+        return ops.where(choice == colour.OPERATIONS.index(name), sign * level * most, 0.0)
 
-    moved = shift(amount("translate_x", 150 / 331 * width), amount("translate_y", 150 / 331 * height))
-    leaning = compose(shear(amount("shear_x", 0.3)), shear(0.0, amount("shear_y", 0.3)))
-    return compose(compose(rotation(amount("rotate", 30.0)), leaning), moved)
+    moved = shift(*(
+        amount(f"translate_{axis}", reach.share * side + reach.pixels) for axis, side in (("x", width), ("y", height))
+    ))  # fmt: skip
+    leaning = compose(shear(amount("shear_x", reach.shear)), shear(0.0, amount("shear_y", reach.shear)))
+    return compose(compose(rotation(amount("rotate", reach.degrees)), leaning), moved)
 
 
 def stage(settings):
     """What moves pixels in `AugmentSettings`, or None where nothing does.
 
     Returns:
-        `run(images, boxes, random, strength, chosen) -> (images, boxes)`, `chosen` from `colour.choose`.
+        `run(images, boxes, random, strength, chosen) -> (images, boxes)`, `chosen` from `policies.choosing`.
     """
     s = settings
     crop, across, down, pad = s.random_resized_crop, s.horizontal_flip, s.vertical_flip, s.pad_crop
@@ -223,7 +225,7 @@ def stage(settings):
     old = s.rotation_range, s.shear_range, s.width_shift_range or (0.0, 0.0), s.height_shift_range or (0.0, 0.0)
     shifts = any(s.shift) or s.width_shift_range or s.height_shift_range
     mode = s.fill_mode or ("nearest" if two_zooms or any(v != (0.0, 0.0) for v in old) else "constant")
-    smooth = crop.scale or one_zoom or two_zooms or rotations or shears or s.randaugment.ops or shifts
+    smooth = crop.scale or one_zoom or two_zooms or rotations or shears or s.draws or shifts
     if not (smooth or across or down or pad):
         return None
 
@@ -255,8 +257,8 @@ def stage(settings):
             matrix = compose(matrix, shear(ops.tan(strength * drawn(*span) * (math.pi / 180))))
         for span in rotations:
             matrix = compose(matrix, rotation(strength * drawn(*span)))
-        for choice, level, sign in chosen:
-            matrix = compose(matrix, _randaugment(choice, level, sign, height, width))
+        for choice, level, sign, most in chosen:
+            matrix = compose(matrix, _randaugment(choice, level, sign, most, height, width))
         if shifts:
             x, y = reach(s.shift[0], s.width_shift_range, width), reach(s.shift[1], s.height_shift_range, height)
             matrix = compose(matrix, shift(strength * drawn(-x, x), strength * drawn(-y, y)))

@@ -159,6 +159,9 @@ class AugmentSettings(Switched):
         randaugment: `{ops: 2, magnitude: 9}`, or the number alone; operations of `colour.RANDAUGMENT`: rotation
             up to 30°, shears up to 0.3, translations up to 0.45 of the side, colours as in `colour.randaugment`. The
             geometric ones act here, the colour ones after grayscale.
+        autoaugment: `imagenet`, `cifar10` or `svhn`: a pair of operations of that policy for each sample (arXiv
+            1805.09501). trivialaugment: `true`: one operation at one level, both drawn (arXiv 2103.10158, the wide
+            space: rotation up to 135°, translations up to 32 pixels). In place of randaugment, and where it acts.
         shift: fraction of width and height, below 1, real-valued; f: [-f, f] for both; [w, h]: each its own.
         pad_crop: whole pixels; the picture moves by -p to p each way, as if padded by p and cropped.
         brightness, contrast, saturation: factors; b: [1 - b, 1 + b], not below 0.
@@ -190,6 +193,8 @@ class AugmentSettings(Switched):
     shear: Annotated[Pair, _degrees(89)] = Off
     rotation: Annotated[Pair, _degrees(360)] = Off
     randaugment: RandAugment = RandAugment()
+    autoaugment: Literal["imagenet", "cifar10", "svhn"] | None = None
+    trivialaugment: bool = False
     shift: Annotated[Pair, BeforeValidator(_fractions)] = Off
     pad_crop: Annotated[int, Field(ge=0)] = 0
     brightness: Factor = Same
@@ -230,7 +235,14 @@ class AugmentSettings(Switched):
         for one, other in _ALTERNATIVES:
             if {one, other} <= self.model_fields_set:
                 raise ValueError(f"{one} and {other} say the same thing: keep one of them")
+        if bool(self.randaugment.ops) + bool(self.autoaugment) + self.trivialaugment > 1:
+            raise ValueError("randaugment, autoaugment and trivialaugment exclude each other: keep one of them")
         return self
+
+    @property
+    def draws(self):
+        """Whether operations are drawn by a published policy."""
+        return bool(self.randaugment.ops or self.autoaugment or self.trivialaugment)
 
     @field_validator("own", mode="before")
     @classmethod
@@ -280,18 +292,18 @@ def build(settings):
     from kstyle import backend  # noqa: F401, I001  # it settles what Keras runs on
     from keras import ops
 
-    from kstyle.training.augment import colour, geometry, mixing
+    from kstyle.training.augment import colour, geometry, mixing, policies
 
     stages = geometry.stage(settings), colour.stage(settings), mixing.erasing(settings), mixing.mixing(settings)
     move, paint, erase, blend = stages
     own = [(NAMES.own[name], arguments) for name, arguments in settings.own.items()]
     if not any((*stages, own)):
         return None
-    draws = settings.randaugment.ops
+    choose = policies.choosing(settings)
 
     def augment(images, targets, random, strength=1.0, mix=1.0, boxes=None):
         strength, mix = (ops.cast(ops.convert_to_tensor(v), "float32") for v in (strength, mix))
-        chosen = colour.choose(random, draws, images.shape[0], settings.randaugment.magnitude, strength)
+        chosen = choose(random, images.shape[0], strength) if choose else []
         if move:
             images, boxes = move(images, boxes, random, strength, chosen)
         if paint:

@@ -29,7 +29,7 @@ def of(parts, recipe, augmented, drop_last):
     return PhotoBatches(
         parts.training, recipe.batch, recipe.seed, side=parts.size, resize=parts.resize,
         crop=wanted.crop if augmented else "center", scale=wanted.scale, ratio=wanted.ratio,
-        drop_last=drop_last, workers=workers, share=distribute.share,
+        drop_last=drop_last, workers=workers, resample=parts.resample, share=distribute.share,
     )  # fmt: skip
 
 

@@ -14,13 +14,14 @@ from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.io import runs
 from kstyle.nn.callbacks import may_set_rate
-from kstyle.training.loop import optimizers, schedules
+from kstyle.training.loop import optimizers
+from kstyle.training.schedules import schedules
 
 log = logging.getLogger("kstyle")
 
 
 class LearningRate(keras.callbacks.Callback):
-    """Sets the optimiser's rate before each step by `kstyle.training.loop.schedules`.
+    """Sets the optimiser's rate before each step by `kstyle.training.schedules.schedules`.
 
     Once a callback of the user's has set another rate, that rate holds, and the schedule leaves it alone to the end of
     the stage. Keras' `LearningRateScheduler` sets the rate of every epoch, so the schedule does nothing beside it.
@@ -169,7 +170,7 @@ class Best(keras.callbacks.Callback):
 
     Args:
         folder: of the run.
-        monitor: `"val_accuracy"` or `"val_loss"`.
+        checkpoint: a `kstyle.training.setup.goals.Checkpoint`: what is monitored, and which way it is better.
         save: `save(path)` writes the model's weights.
         patience: None: never stop.
 
@@ -178,9 +179,10 @@ class Best(keras.callbacks.Callback):
         stage_ended: whether patience is at an end.
     """
 
-    def __init__(self, folder, monitor, save, patience=None):
+    def __init__(self, folder, checkpoint, save, patience=None):
         super().__init__()
-        self.folder, self.monitor, self.save, self.patience = folder, monitor, save, patience
+        self.folder, self.save, self.patience = folder, save, patience
+        self.monitor, self.sign = checkpoint.monitor, 1 if checkpoint.direction == "max" else -1
         self.best, self.epoch = None, None
         self.enter(0)
 
@@ -189,7 +191,7 @@ class Best(keras.callbacks.Callback):
         self.first, self.stage_ended = first, False
 
     def on_epoch_end(self, epoch, logs=None):
-        value = logs[self.monitor] if self.monitor == "val_accuracy" else -logs[self.monitor]
+        value = self.sign * logs[self.monitor]
         if value > (-np.inf if self.best is None else self.best):  # false for NaN
             self.best, self.epoch = value, epoch
             self.save(self.folder / runs.BEST)

@@ -3,13 +3,13 @@ steps as one that was never stopped."""
 
 import math
 import time
-import zlib
 from dataclasses import dataclass, field
 
 import keras
 
 from kstyle import backend
 from kstyle.backend import distribute
+from kstyle.data.batches import arrays
 from kstyle.errors import DataError
 from kstyle.nn.callbacks import BATCH_BEGIN, BATCH_END, BatchLogs, hears
 from kstyle.training.loop import optimizers
@@ -137,7 +137,7 @@ def fit(
         for images, labels in batches(epoch, first):
             for callback in at_begin:
                 callback.on_train_batch_begin(position.batch, logs={})
-            number = zlib.crc32(f"{seed} {epoch} {position.batch}".encode()) >> 1
+            number = arrays.step_number(seed, epoch, position.batch)
             if strength is None:
                 step(images, labels, number)
             else:

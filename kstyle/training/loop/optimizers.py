@@ -5,6 +5,7 @@ import fnmatch
 import keras
 
 from kstyle import backend
+from kstyle.models import finetune
 from kstyle.nn import optimizers as named
 
 ops = keras.ops
@@ -37,7 +38,7 @@ def carry(before, optimizer):
             variable.assign(kept[variable.path].value)
 
 
-def apply(optimizer, settings, variables):
+def apply(optimizer, settings, variables, depths=None):
     """A function of gradients that makes one step.
 
     L2 penalties of the variables' regularisers are added to their gradients (2·l2·w), which is what differentiating
@@ -48,14 +49,16 @@ def apply(optimizer, settings, variables):
     Args:
         settings: a `kstyle.training.setup.sections.Optimizer`.
         variables: what `optimizer` was built on, in the order of the gradients.
+        depths: {id of a variable: factor of its rate}, as `by_depth` gives them; None: none.
     """
+    depths = depths or {}
     decayed = [decays(v) or settings.decay_norms for v in variables]
     coupled = [
         penalty(v) + (settings.weight_decay if d and not settings.decoupled else 0) for v, d in zip(variables, decayed)
     ]
     groups = {factor: [i for i, c in enumerate(coupled) if c == factor] for factor in set(coupled) - {0}}
     shrunk = [v for v, d in zip(variables, decayed) if d] if settings.decoupled and settings.weight_decay else []
-    scaled = [(v, m) for v in variables if (m := multiplier(v, settings.multipliers)) != 1]
+    scaled = [(v, m) for v in variables if (m := multiplier(v, settings.multipliers) * depths.get(id(v), 1.0)) != 1]
 
     def step(grads):
         before = [ops.copy(variable.value) for variable, _ in scaled]
@@ -84,6 +87,37 @@ def multiplier(variable, multipliers):
     """The factor of the first pattern in `{pattern: factor}` that fits the name of the variable's layer, or 1."""
     layer = variable.path.rpartition("/")[0]
     return next((factor for pattern, factor in multipliers.items() if fnmatch.fnmatchcase(layer, pattern)), 1.0)
+
+
+def by_depth(model, parts, decay):
+    """Rates that fall from the logits to the pictures (Howard & Ruder 2018, arXiv 1801.06146, "discriminative
+    fine-tuning"; timm's `--layer-decay`).
+
+    Args:
+        model: a `keras.Model`, or the end of one.
+        parts: of its row in `kstyle.models.registry`; where that names none, its last layer with a kernel is one.
+        decay: what a part learns at, over what the next one does.
+
+    Returns:
+        {id of a variable: factor}: 1 in the head, decay^n in the n-th part before it. What comes before the first part
+        counts as one more. Empty where decay is 1.
+    """
+    if decay == 1:
+        return {}
+    layers = model.layers
+
+    def first(part, patterns):
+        if not parts:
+            return layers.index(finetune.from_part(model, part)[0])
+        found = (n for n, layer in enumerate(layers) if any(fnmatch.fnmatchcase(layer.name, p) for p in patterns))
+        return next(found, None)
+
+    begins = [first(*each) for each in (parts or {"head": ()}).items()]
+    factors = {}
+    for number, layer in enumerate(layers):
+        reached = max((n for n, begin in enumerate(begins) if begin is not None and begin <= number), default=-1)
+        factors |= {id(variable): decay ** (len(begins) - 1 - reached) for variable in layer.variables}
+    return factors
 
 
 def decays(variable):

@@ -77,8 +77,8 @@ class RankStep(steps.TrainStep):
             sums["logits"] = distribute.rows_of_all(ops.convert_to_tensor(whole))
         return {**sums, "sums": sums["sums"] * float(counts)}, grads
 
-    def _loss(self, x, targets):
-        loss, aux = super()._loss(x, targets)
+    def _loss(self, x, targets, *theirs):
+        loss, aux = super()._loss(x, targets, *theirs)
         return loss * self._weight, aux
 
     def _summed(self, total, grads):

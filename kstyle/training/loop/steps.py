@@ -7,9 +7,9 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import distribute, keras_private
+from kstyle.training.aims.aim import Aim
 from kstyle.training.boxes import heads, overlap, truth
-from kstyle.training.loop import optimizers
-from kstyle.training.loop.aim import Aim
+from kstyle.training.loop import optimizers, wrappers
 
 ops = keras.ops
 
@@ -66,33 +66,38 @@ class TrainStep:
         augment: what `kstyle.training.augment.policy.build` gave, or None.
         class_weights: (K,) or None: factors of the loss by true class, by target mass where labels are mixed.
         classes: K; None: as the model's output says.
-        aim: the `kstyle.training.loop.aim.Aim`.
+        aim: the `kstyle.training.aims.aim.Aim`.
+        teacher: a `kstyle.training.aims.distil.Teacher`, or None.
     """
 
     def __init__(
         self, model, optimizer, settings, optimization, normalise, augment=None, class_weights=None, classes=None,
-        aim=None,
+        aim=None, teacher=None,
     ):  # fmt: skip
         self.model, self.settings, self.normalise, self.augment = model, settings, normalise, augment
-        self.classes, self.aim = classes or model.output_shape[-1], aim or Aim()
+        self.classes, self.aim, self.teacher = classes or model.output_shape[-1], aim or Aim(), teacher
         self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
         self.boxes = settings.boxes
         # Sums since the epoch began: loss, right ones, pictures; where there are boxes, what `overlap.sums` gives. They
         # stay on the device until somebody looks.
         sums = np.zeros(3 + (overlap.SUMS if self.boxes else 0), "float32")
         self.totals = keras.Variable(sums, trainable=False, name="totals")
-        trainable = model.trainable_variables
-        rest = [v for v in model.variables if not any(v is t for t in trainable)]
-        self._gradients = backend.gradients(self._loss, trainable, rest)
-        self._apply = optimizers.apply(optimizer, optimization, trainable)
-        summed = [self.totals, *self.aim.variables]
-        self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, *summed])
+        self._trainable = trainable = model.trainable_variables
+        self._rest = [v for v in model.variables if not any(v is t for t in trainable)]
+        self._gradients = backend.gradients(self._loss, trainable, self._rest)
+        depths = optimizers.by_depth(model, settings.model.row.parts, optimization.layer_decay)
+        self._apply = optimizers.apply(optimizer, optimization, trainable, depths)
+        self._lookahead = settings.lookahead and wrappers.Lookahead(settings.lookahead, optimizer, trainable)
+        beside = [self.totals, *self.aim.variables, *(teacher.variables if teacher else [])]
+        self._run = backend.compile(self._step, [*model.variables, *optimizer.variables, *beside])
         self._drops = any(isinstance(layer, keras.layers.Dropout) for layer in keras_private.layers(model))
 
     def __call__(self, images, labels, seed, strength=1.0, mix=1.0):
         if self._drops:
             backend.reseed(seed)
         self._run(images, labels, np.int32(seed), np.float32(strength), np.float32(mix))
+        if self._lookahead:
+            self._lookahead()
 
     def reset(self):
         """An epoch begins: what is summed over it is nothing yet."""
@@ -100,9 +105,11 @@ class TrainStep:
         self.aim.reset()
 
     @property
-    def sums(self):
-        """{group: variables} of what is summed over an epoch, for a state that is saved within one."""
-        return {"totals": [self.totals]} | ({"metrics": self.aim.variables} if self.aim.metrics else {})
+    def kept(self):
+        """{group: variables} of what the next step depends on beside weights and optimiser, and of what is summed over
+        an epoch, for a state that is saved within one."""
+        found = {"totals": [self.totals]} | ({"metrics": self.aim.variables} if self.aim.metrics else {})
+        return found | ({"lookahead": self._lookahead.slow} if self._lookahead else {})
 
     @property
     def measures(self):
@@ -123,34 +130,43 @@ class TrainStep:
         if self.boxes:  # side by side, as the network gives them
             targets = ops.concatenate([targets, boxes], axis=1)
         x, targets = distribute.divided(x), distribute.divided(targets)
+        count = images.shape[0]
+        total, grads = self._found(x, targets, count)
+        if self.settings.sam:
+            with wrappers.uphill(self.settings.sam.rho, grads, self._trainable, self._rest):
+                _, grads = self._found(x, targets, count, measured=False)
+        self._apply(grads)
+        backend.update([self.totals], 1.0, [total], 1.0)
+
+    def _found(self, x, targets, count, measured=True):
+        """Sums and gradients of a batch of `count` pictures. `measured`: whether the metrics are to see it."""
         # The size of the parts is fixed, not their number. So the last batch of an epoch, which has fewer pictures,
         # takes no more memory than those before it did.
-        count, size = images.shape[0], self.settings.batch // self.settings.accumulate
+        size = self.settings.batch // self.settings.accumulate
         total, grads = None, None
         for first in range(0, count, size):
             piece = slice(first, min(first + size, count))
             sums, found = self._part(x[piece], targets[piece])
-            if self.aim.metrics:
-                self.aim.update(targets[piece], ops.stop_gradient(sums["logits"]))
+            if self.aim.metrics and measured:
+                self.aim.update(targets[piece, : self.classes], ops.stop_gradient(sums["logits"]))
             share = (piece.stop - first) / count
             if grads is None:
                 total, grads = sums["sums"], found if share == 1 else [share * g for g in found]
             else:
                 total, grads = total + sums["sums"], backend.add_scaled(grads, share, found)
-        total, grads = self._summed(total, grads)
-        self._apply(grads)
-        backend.update([self.totals], 1.0, [total], 1.0)
+        return self._summed(total, grads)
 
     def _part(self, x, targets):
         """Sums and gradients of the mean loss of some pictures."""
-        _, sums, grads = self._gradients(x, targets)
+        theirs = [] if self.teacher is None else [self.teacher.logits(x)]
+        _, sums, grads = self._gradients(x, targets, *theirs)
         return sums, grads
 
     def _summed(self, total, grads):
         """What this process found, with what others did."""
         return total, grads
 
-    def _loss(self, x, targets):
+    def _loss(self, x, targets, theirs=None):
         logits, count, found = ops.cast(self.model(x, training=True), "float32"), x.shape[0], []
         if self.boxes:
             logits, told = heads.parted(logits, self.classes)
@@ -167,6 +183,8 @@ class TrainStep:
         else:
             losses = self.aim.losses(aims, logits)
             gain = -ops.sum(losses if weights is None else losses * weights)
+        if theirs is not None:
+            gain = self.teacher.gain(gain, logits, theirs)
         if self.boxes:
             gain = gain - lost
         sums = ops.stack([-gain, backend.hits(logits, targets), backend.constant(count), *found])
@@ -180,12 +198,20 @@ class Predictor:
         model: gives logits.
         normalise: what pictures go through before it.
         output: of the model's float32 output, what is returned.
+        views: `views(x)` gives what a normalised batch is seen as, a list, whose outputs are averaged; None: itself.
     """
 
-    def __init__(self, model, normalise, output=ops.softmax):
+    def __init__(self, model, normalise, output=ops.softmax, views=None):
+
+        def seen(x):
+            return output(ops.cast(model(x, training=False), "float32"))
 
         def step(images):
-            return output(ops.cast(model(normalise(images), training=False), "float32"))
+            x = normalise(images)
+            if views is None:
+                return seen(x)
+            found = [seen(each) for each in views(x)]
+            return sum(found) / len(found)
 
         self._run = backend.compile(step, model.variables)
 

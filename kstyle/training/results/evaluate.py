@@ -14,16 +14,18 @@ from kstyle import data as datasets
 from kstyle.backend import distribute
 from kstyle.data.batches import opening
 from kstyle.data.photos.classes import matched
-from kstyle.errors import DataError
+from kstyle.errors import DataError, UsageError
 from kstyle.io import locks, names, runs
 from kstyle.io.files import expanded, json_text, listed
 from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
+from kstyle.training.aims import aim
 from kstyle.training.boxes import heads, truth
 from kstyle.training.boxes import scores as of_boxes
 from kstyle.training.loop import ranks, steps
 from kstyle.training.results import metrics, mistakes, plots, pretrained
-from kstyle.training.setup import build, settings
+from kstyle.training.results import tta as ttas
+from kstyle.training.setup import build, own_file, settings
 
 log = logging.getLogger("kstyle")
 
@@ -35,6 +37,7 @@ def load(folder):
     """A finished run, as `(recipe, facts, model, normalise)`."""
     facts = runs.facts(folder)
     recipe = settings.load(str(Path(folder) / "recipe.yaml"))
+    own_file.unchanged(folder, recipe.model.name, facts)
     precision = backend.precision(recipe.precision)
     model = build.network(recipe, len(facts["classes"]), facts["shape"], precision, folder)
     path = runs.result_file(folder)
@@ -49,16 +52,22 @@ def evaluate(
     data: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], Any] | None = None,
     sheet: str | os.PathLike[str] | None = None,
+    tta: str | None = None,
 ) -> metrics.Scores:
     """Scores a run on the test split of its data, or of others, whose classes are matched by their names.
 
     Writes scores.json, per_class.csv, confusion.csv and confusion.png; of data that are not the run's own, which their
-    checksum tells, scores-SUM.json and so on, so that the run's stay as they are.
+    checksum tells, scores-SUM.json and so on, so that the run's stay as they are; likewise with `tta`, scores-TTA.json.
 
     Args:
         folder: of the run.
-        data, progress: as for `kstyle.train`; photographs may be in another layout than those of the run.
+        data, progress: as for `kstyle.train`; it may be another set: the name of a published one (`"cifar10"`), or
+            photographs in another layout than those of the run. Pictures are brought to the size and the colours that
+            the network takes.
         sheet: a .png or .jpg, to be written as `kstyle.training.results.mistakes.sheet` does.
+        tta: test-time augmentation: probabilities are the mean over a picture and its mirror image, `"flip"`; over its
+            four corners and its middle, `"five_crop"`; or over those and their mirror images, `"ten_crop"`. Crops are
+            taken from the square of the side that photographs are brought to before they are cut.
 
     Returns:
         A `Scores`: `.count`, `.top1`, `.top5`, `.loss`, tables by class and of confusions.
@@ -74,11 +83,12 @@ def evaluate(
     folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
     facts = runs.facts(folder)  # before anything is written there
     with locks.held(folder, "evaluation"):
-        return _evaluated(folder, facts, data, progress, sheet)
+        return _evaluated(folder, facts, data, progress, sheet, tta)
 
 
-def _evaluated(folder, facts, data, progress, sheet):
+def _evaluated(folder, facts, data, progress, sheet, way):
     """What `evaluate` does, in a folder that nobody else writes into."""
+    side = ttas.side(way, facts)
     recipe, _, model, normalise = load(folder)
     found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
@@ -95,28 +105,30 @@ def _evaluated(folder, facts, data, progress, sheet):
                 "To score all, put the class folders into a folder test/ (or mark the rows of the table).",
                 found.origin, f"{len(found.test):,}", f"{len(found.train) + len(found.test):,}",
             )  # fmt: skip
-    parts = build.testing(recipe, found, limited=own, progress=progress)
-    return score(model, normalise, parts, Path(folder), facts["classes"], numbers, own, sheet)
+    parts = build.testing(recipe, found, facts["shape"], limited=own, progress=progress, side=side)
+    return score(recipe, model, normalise, parts, Path(folder), facts, numbers, own, sheet, way)
 
 
-def score(model, normalise, parts, folder, classes=None, numbers=None, own=True, sheet=None):
+def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own=True, sheet=None, way=None):
     """Scores a model on the test pictures of a `kstyle.data.parts.Parts` and writes what `evaluate` writes.
 
     Args:
+        recipe: a `TrainSettings`, whose metrics are measured.
         folder: of the run.
-        classes, numbers: the model's classes, where the pictures' may be others, and for each of the pictures' the
-            number of the model's that it is, or -1. None: they are the same.
+        facts, numbers: run.json, where the pictures' classes may be others than the model's, and for each of the
+            pictures' the number of the model's that it is, or -1. None: they are the same.
         own: whether the pictures are the run's own.
         sheet: where to write the sheet of mistakes, if one is wanted.
+        way: one of `kstyle.training.results.tta.WAYS`, or None.
 
     Returns:
         `kstyle.training.results.metrics.Scores` with `data`: `{"name", "origin", "sha256", "own"`: whether they are the
-            run's
-        own, `"file"`: the name of what was written`}`.
+            run's own, `"file"`: the name of what was written, `"tta"`: where there is one`}`.
     """
-    classes = parts.classes if classes is None else classes
+    classes = parts.classes if facts is None else facts["classes"]
     labels, images = parts.test.labels if numbers is None else numbers[parts.test.labels], parts.test.images
-    predictor = steps.Predictor(model, normalise, output=heads.told(model, len(classes)))
+    views = _views(model, way, way and facts["shape"][0])
+    predictor = steps.Predictor(model, normalise, output=heads.told(model, len(classes)), views=views)
     outputs, known, boxes, measured = ranks.predicted(predictor, images), labels >= 0, None, None
     probabilities = outputs[:, : len(classes)]
     if heads.has_box(model) and parts.test.boxes is not None:
@@ -130,12 +142,14 @@ def score(model, normalise, parts, folder, classes=None, numbers=None, own=True,
         unknown[parts.classes[number]] = {"pictures": int(seen.sum()), "taken_for": taken}
     if unknown:
         probabilities, labels, images = probabilities[known], labels[known], images[known]
-    ending = "" if own else _ending(parts.sha256)
+    ending = ("" if own else _ending(parts.sha256)) + (f"-{way}" if way else "")
     about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
+    about |= {"tta": way} if way else {}
     scores = metrics.scores(probabilities, labels, classes)
     scores = dataclasses.replace(scores, unknown=unknown, data=about, boxes=measured)
     if not distribute.first():
         return scores
+    scores = dataclasses.replace(scores, metrics=aim.measured(recipe, probabilities, labels))
     with runs.replacing(folder / about["file"]) as beside:
         beside.write_text(json_text(scores.as_json(), indent=2), "utf-8")
     for name, table in (("per_class", scores.classes), ("confusion", scores.confusion)):
@@ -176,6 +190,7 @@ def predict(
     top: int = 5,
     keep_pictures: bool = True,
     progress: Callable[[int, int], Any] | None = None,
+    tta: str | None = None,
 ) -> list[dict[str, Any]]:
     """What a run, or a network with its ImageNet head, sees in pictures.
 
@@ -186,6 +201,7 @@ def predict(
         top: so many classes a picture.
         keep_pictures: whether they are in the result, 150 kB each at 224 px.
         progress: `progress(done, total or None)` in bytes, during a download of a network's weights.
+        tta: as for `kstyle.evaluate`; `picture` is then what crops are taken of.
 
     Returns:
         A list, for each path a dict of `path` (of an array "array" and its place, from 1) and either `predictions`
@@ -209,15 +225,16 @@ def predict(
     """
     row = pretrained.network(folder)
     facts, model, normalise = pretrained.load(row, progress) if row else load(expanded(folder))[1:]
-    classes, found = len(facts["classes"]), []
-    predictor = steps.Predictor(model, normalise, output=heads.told(model, classes))
+    side, classes, found = ttas.side(tta, facts), len(facts["classes"]), []
+    views = _views(model, tta, facts["shape"][0])
+    predictor = steps.Predictor(model, normalise, output=heads.told(model, classes), views=views)
     paths = [path if isinstance(path, np.ndarray) else expanded(path) for path in paths]
     given = [(f"array {n}" if isinstance(path, np.ndarray) else path, path) for n, path in enumerate(paths, 1)]
     for first in range(0, len(given), AT_ONCE):
         seen = []
         for name, path in given[first : first + AT_ONCE]:
             try:
-                entry = {"path": name, "picture": read(path, facts)}
+                entry = {"path": name, "picture": read(path, facts, side)}
                 seen.append((entry, path))
             except DataError as error:
                 entry = {"path": name, "error": str(error).replace("array:", f"{name}:", 1)}
@@ -232,6 +249,12 @@ def predict(
             if not keep_pictures:
                 del entry["picture"]
     return found
+
+
+def _views(model, way, side):
+    if way and heads.has_box(model):
+        raise UsageError("tta: boxes of several views are no one box: leave it out.")
+    return ttas.views(way, side)
 
 
 def _boxes(path, told, facts, keep_pictures):
@@ -251,18 +274,22 @@ def _boxes(path, told, facts, keep_pictures):
     return found
 
 
-def read(path, facts):
+def read(path, facts, side=None):
     """A picture, a file or an array, as the network of a run wants it, (H, W, C) uint8.
 
     A run on photographs brings it to size as it did those; one on a set of small pictures takes the middle square.
     For both it is read as photographs are in training: `kstyle.data.batches.opening`.
+
+    Args:
+        path, facts: the picture, and run.json.
+        side: of the square that is cut out of a photograph; None: what the network takes.
 
     Raises:
         DataError: it cannot be read.
     """
     size, _, channels = facts["shape"]
     if facts.get("resize"):
-        return opening.centre(path, size, facts["resize"], facts.get("resample", "bilinear"))
+        return opening.centre(path, side or size, facts["resize"], facts.get("resample", "bilinear"))
     rgb = images.resize(opening.middle(path) / np.float32(255), (size, size))
     if channels == 1:
         rgb = rgb @ np.array([[0.299], [0.587], [0.114]], "float32")  # ITU-R 601, as Pillow's "L"

@@ -15,7 +15,7 @@ from kstyle.backend.by_torch import exchange
 from kstyle.errors import DataError, UsageError, unknown
 from kstyle.io import checkpoints, names, runs
 from kstyle.io.files import expanded
-from kstyle.models import torch_names
+from kstyle.models import finetune, torch_names
 from kstyle.nn import plain
 from kstyle.training.boxes import heads
 from kstyle.training.loop import steps
@@ -225,6 +225,8 @@ def state_dict(model):
     Raises:
         UsageError: the network has no counterpart in PyTorch.
     """
+    if any(layer.name.startswith(finetune.OWN_HEAD) for layer in model.layers):
+        raise UsageError("The head that its recipe lists has no names in PyTorch: write .onnx or .keras.")
     found = {}
     for name, (variable, shape, bring) in torch_names.entries(model).items():
         places = np.asarray(bring(np.arange(np.prod(shape), dtype="int32").reshape(shape))).ravel()

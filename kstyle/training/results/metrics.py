@@ -28,6 +28,7 @@ class Scores:
             support (int, pictures of that class).
         macro: means of precision, recall and f1 over the classes with support.
         confusion: (K, K) int, rows the true class, columns the predicted one.
+        metrics: {name: float} of those that the run's recipe names.
         unknown: {class of the data that the classifier does not know: `{"pictures": int, "taken_for": {class: int}}`};
             these pictures are in no other number here.
         boxes: {"count", "iou", "iou_50", "mean_box"} of told boxes (`kstyle.training.boxes.scores.scores`), or None.
@@ -42,6 +43,7 @@ class Scores:
     classes: pd.DataFrame
     macro: dict[str, float]
     confusion: pd.DataFrame
+    metrics: dict = field(default_factory=dict)
     unknown: dict = field(default_factory=dict)
     boxes: dict | None = None
     data: dict | None = None
@@ -64,8 +66,7 @@ class Scores:
             "classes": per_class.to_dict("records"),
             "most_confused": self.most_confused(n).to_dict("records"),
             "unknown": self.unknown,
-            **{key: value for key in ("boxes", "data") if (value := getattr(self, key)) is not None},
-        }
+        } | {key: value for key in ("metrics", "boxes", "data") if (value := getattr(self, key))}
 
 
 def scores(probabilities, labels, classes):

@@ -61,6 +61,55 @@ def curves(history, path, title=None):
     _save(figure, path)
 
 
+# Okabe and Ito's other colours, for lines beside the first.
+_MORE = (TRAIN, VALIDATION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def study(points, path, title=None):
+    """Draws top-1 against the first of several settings, a line for each combination of the others: the means over the
+    trainings, and each training as a dot.
+
+    Args:
+        points: a list of ({key: its value as a text}, top-1 in [0, 1]), not empty, all with the same keys.
+        path, title: as for `curves`.
+    """
+    path, (key, *others) = Path(path), list(points[0][0])
+    values = list(dict.fromkeys(varied[key] for varied, _ in points))
+    numbers = [_number(value) for value in values]
+    numeric = None not in numbers
+    places = dict(zip(values, numbers if numeric else range(len(values))))
+    figure, (axes,) = _figure((6.4, 4.4), 1, None)
+    groups = list(dict.fromkeys(tuple(varied[other] for other in others) for varied, _ in points))
+    for number, group in enumerate(groups):
+        mine = [(places[v[key]], 100 * top) for v, top in points if tuple(v[other] for other in others) == group]
+        at, colour = sorted({x for x, _ in mine}), _MORE[number % len(_MORE)]
+        means = [np.mean([y for x, y in mine if x == place]) for place in at]
+        label = _short(", ".join(f"{other}={value}" for other, value in zip(others, group)), 60)
+        line = {"linewidth": 1.6} if numeric else {"linestyle": "none", "markersize": 9}
+        axes.plot(at, means, color=colour, label=label, marker="o", **line)
+        axes.plot(*zip(*mine), color=colour, marker="o", markersize=3.5, alpha=0.5, linestyle="none")
+    if not numeric:
+        axes.set_xticks(range(len(values)), [_short(value) for value in values], parse_math=False)
+    elif min(numbers) > 0 and max(numbers) / min(numbers) >= 10:
+        axes.set_xscale("log")
+        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        axes.minorticks_off()
+    axes.set_xlabel(key, parse_math=False)
+    axes.set_ylabel("top-1, % of the test pictures")
+    if others:
+        axes.legend(loc="best", frameon=False, fontsize=9)
+    _title(figure, path, title)
+    _save(figure, path)
+
+
+def _number(text):
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if np.isfinite(found) else None
+
+
 def confusion(matrix, classes, path, title=None):
     """Draws a confusion matrix, each row as shares of its true class.
 

@@ -25,7 +25,7 @@ def network(run):
         run: a folder, or the name of a network. What is there as a file or folder is no name.
 
     Returns:
-        Its `kstyle.models.row.Network`, or None.
+        Its `kstyle.models.rows.row.Network`, or None.
 
     Raises:
         UsageError: it is the name of a network without an ImageNet head that kstyle reads, or nearly that of one with.

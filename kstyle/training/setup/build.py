@@ -1,25 +1,32 @@
 """From a recipe's sections to what they name: data, normalisation, model."""
 
+import dataclasses
+import os
+
 import numpy as np
 
 from kstyle import backend
 from kstyle import data as datasets
+from kstyle.data.batches import arrays
 from kstyle.data.parts import counts, for_testing, for_training
 from kstyle.errors import UsageError
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.models.registry import GIVEN
 from kstyle.training.boxes import heads, truth
-from kstyle.training.setup import own_model
+from kstyle.training.setup import head, own_model
 
 
 def find(recipe, folder=None, progress=None, others=False):
     """The whole data set that a recipe names, a `kstyle.data.Dataset` or a `kstyle.data.photos.tree.PhotoSet`.
 
     Args, Raises: as `data`.
-        others: whether `folder` may hold photographs in another layout than the recipe's, as `datasets.layout` sees.
+        others: whether it may be another set: `folder` the name of a published one, or photographs in another layout
+            than the recipe's, as `datasets.layout` sees.
     """
     wanted, name = recipe.data, recipe.data.name
-    if folder and others and name in datasets.PHOTOGRAPHS:
+    if folder and others:
+        if folder in datasets.published() and not os.path.exists(folder):
+            return datasets.named(folder, None, workers=wanted.photographs.workers, progress=progress)
         name = datasets.layout(name, folder)
     return datasets.named(
         name, folder or wanted.path, wanted.photographs.test_fraction, recipe.seed,
@@ -45,26 +52,37 @@ def data(recipe, folder=None, progress=None, statistics=True):
     if recipe.boxes and getattr(found.train, "boxes", None) is None:
         raise UsageError(f"boxes: the data set '{wanted.name}' has none; tiny_imagenet does. Leave the section out.")
     return for_training(
-        found, recipe.seed, size, resize, wanted.photographs.workers, progress, side=wanted.size,
+        found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample,
         train_limit=wanted.train_limit, test_limit=wanted.test_limit, validation=wanted.validation,
         class_weights=recipe.loss.class_weights, statistics=statistics and wanted.normalize in ("mean", "standard"),
     )  # fmt: skip
 
 
-def testing(recipe, found, limited=True, progress=None):
+def testing(recipe, found, shape, limited=True, progress=None, side=None):
     """The `Parts` of a data set that `find` found, with nothing to train on or to validate with.
 
     Args:
+        shape: (H, W, C) of the pictures that the network takes, to which others are brought.
         limited: whether the recipe's `data.test_limit` holds.
+        side: of the square that is cut out of a photograph; None: what the network takes.
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
+    size = side or size
     limit = wanted.test_limit if limited else None
-    workers = wanted.photographs.workers
-    return for_testing(found, recipe.seed, size, resize, workers, progress, limit, wanted.size)
+    if resize is None:  # photographs for a network of small pictures: the middle square
+        size = resize = shape[0]
+    parts = for_testing(
+        found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample, limit
+    )
+    shape = (side, side, shape[2]) if side else tuple(shape)
+    return dataclasses.replace(parts, test=arrays.resized(parts.test, shape), shape=shape)
 
 
 def sides(recipe):
-    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for."""
+    """`(size, resize)` of photographs in pixels: the recipe's, or what the network was made for; or `"stretch"`. Of a
+    set of small pictures `data.size` and None."""
+    if recipe.data.name in datasets.DATASETS:
+        return recipe.data.size, None
     wanted, row = recipe.data.photographs, recipe.model.row
     size = wanted.size or row.size or 224
     ratio = row.resize / row.size if row.size and row.resize else 256 / 224
@@ -103,7 +121,7 @@ def normalisation(recipe, parts, preprocessing=None):
     return mean, [1.0] * channels if wanted == "mean" else np.maximum(std, 1e-6)
 
 
-def network(recipe, classes, shape, precision, folder=None):
+def network(recipe, classes, shape, precision, folder=None, usual_head=False):
     """The recipe's `keras.Model` with initial values; one that was given in Python is made again.
 
     Args:
@@ -112,12 +130,16 @@ def network(recipe, classes, shape, precision, folder=None):
         shape: (H, W, C) of a picture.
         precision: `"float32"` or `"bfloat16"`.
         folder: of the run, from which a given one is made again.
+        usual_head: whether it is to have the head that its files of weights are for, whatever the recipe's `head` says.
     """
     if recipe.model.name == GIVEN.name:
         return own_model.opened(folder)
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     height, width, channels = shape
     model = recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
+    if usual_head:
+        return model
+    model = head.attach(model, recipe.head, classes, dtype) if recipe.head else model
     return heads.add(model, recipe.boxes, dtype) if recipe.boxes else model
 
 
@@ -136,6 +158,7 @@ def facts(recipe, parts, model, normalise, precision):
         "classes": list(parts.classes),
         "shape": list(parts.shape),
         "resize": parts.resize,
+        **({"resample": parts.resample} if parts.resample else {}),
         "mean": normalise.mean,
         "std": normalise.std,
         "data": {"name": recipe.data.name, "origin": parts.origin, "sha256": parts.sha256},

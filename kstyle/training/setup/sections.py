@@ -5,23 +5,33 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
+from kstyle.io.files import shown
 from kstyle.models.registry import GIVEN
 from kstyle.training.augment.policy import AugmentSettings
 from kstyle.training.boxes.settings import Boxes, check_augment
-from kstyle.training.loop import given, old_names, schedules
-from kstyle.training.loop.schedules import AugmentSchedule, Schedule
+from kstyle.training.schedules import given, old_names, schedules
+from kstyle.training.schedules.schedules import AugmentSchedule, Schedule
+from kstyle.training.setup.goals import (
+    Average,
+    Checkpoint,
+    Count,
+    Distil,
+    Fraction,
+    Lookahead,
+    Loss,
+    Metric,
+    Sam,
+    Share,
+)
+from kstyle.training.setup.head import HeadLayer
 
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
 SGD = ("torch-sgd", "keras-sgd")  # their momentum is a setting of its own
-# YAML takes some names of classes for numbers.
-ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]
 
 
 class Model(Closed):
     """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
-        are on this machine, else SqueezeNet 1.1 with a lean head; the rest are that network's own options.
+        are on this machine, else SqueezeNet 1.1 with a lean head; or `my_file.py:build`, a function in a Python file
+        beside the recipe, see `kstyle.training.setup.own_file`. The rest are that network's own options.
 
     `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
     """
@@ -37,10 +47,11 @@ class Model(Closed):
 
     @property
     def row(self):
-        """What is known of the network, a `kstyle.models.row.Network`. UsageError: there is none of this name."""
+        """What is known of the network, a `kstyle.models.rows.row.Network`. UsageError: there is none of this name."""
         from kstyle.models import registry
+        from kstyle.training.setup import own_file
 
-        return registry.classifier(self.name)
+        return own_file.row(self.name) if own_file.names_one(self.name) else registry.classifier(self.name)
 
 
 class MeanAndDeviation(Closed):
@@ -50,24 +61,41 @@ class MeanAndDeviation(Closed):
     std: list[Positive]
 
 
+def _resize(value):
+    sound = value == "stretch" or (isinstance(value, int) and not isinstance(value, bool) and 8 <= value <= 4096)
+    if not sound:
+        raise ValueError(f"expected pixels of the short side, from 8 to 4096, or stretch; got {shown(value)}")
+    return value
+
+
 class Photographs(Closed):
     """How files of pictures become squares of `size` pixels.
 
     `size`, `resize`: the middle `size`×`size` of a picture whose short side was brought to `resize`; None: what the
-        network was made for.
+        network was made for. `resize: stretch` brings all of it to `size`×`size`, its shape lost, as Keras does.
     `crop`: of training pictures: `"random"` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842) with
-        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on.
+        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on, and what is
+        meant where pictures are stretched and nothing is said.
+    `resample`: by which pixels are computed: `bilinear` or `bicubic` with antialiasing, or `nearest` without, which
+        Keras' `ImageDataGenerator` does.
     `test_fraction`: of the pictures, where the folder has no test pictures of its own.
     `workers`: processes that decode; None: one for each processor.
     """
 
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    resize: Annotated[int, Field(ge=8, le=4096)] | None = None
+    resize: Annotated[int | Literal["stretch"], BeforeValidator(_resize)] | None = None
     crop: Literal["random", "center"] = "random"
+    resample: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     scale: tuple[Share, Share] = (0.08, 1.0)
     ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     workers: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stretched(cls, values):
+        stretched = isinstance(values, dict) and values.get("resize") == "stretch"
+        return {"crop": "center", **values} if stretched else values
 
     @model_validator(mode="after")
     def _in_order(self):
@@ -75,7 +103,7 @@ class Photographs(Closed):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name}: expected [lowest, highest]; got [{low:g}, {high:g}]")
-        if self.size and self.resize and self.resize < self.size:
+        if self.size and isinstance(self.resize, int) and self.resize < self.size:
             raise ValueError(f"resize {self.resize} is smaller than the size {self.size} cut out of it")
         return self
 
@@ -88,8 +116,8 @@ class Data(Closed):
     `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
         also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
         given numbers.
+    `size`: of arrays, pixels of the side that they are brought to; None: as they are.
     `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
-    `size`: of data sets of arrays: side in pixels that pictures are resized to; None: as they are.
     `photographs`: of data sets of files.
     """
 
@@ -97,9 +125,9 @@ class Data(Closed):
     path: FilePath | None = None
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
+    size: Annotated[int, Field(ge=8, le=512)] | None = None
     train_limit: Count | None = None
     test_limit: Count | None = None
-    size: Annotated[int, Field(ge=8, le=2048)] | None = None
     photographs: Photographs = Photographs()
 
 
@@ -112,6 +140,8 @@ class Optimizer(Closed):
     `clip_norm`: the gradients' common norm is cut to it.
     `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
         a layer holds, 0 keeps its weights as they are.
+    `layer_decay`: of the rate: the network's parts, from its logits to the pictures, each learn so much slower than the
+        one after them; the head is at the full rate. 1: all alike. On top of `multipliers`.
     `note`: what to write in a recipe that had a name of before; None: nothing.
     """
 
@@ -124,6 +154,7 @@ class Optimizer(Closed):
     decay_norms: bool = True
     clip_norm: Positive | None = None
     multipliers: dict[str, NotNegative] = Field(default={})
+    layer_decay: Share = 1.0
     arguments: dict[str, Any] = Field(default={})
 
     _note: str | None = PrivateAttr(None)
@@ -154,33 +185,6 @@ class Optimizer(Closed):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self
-
-
-class Loss(Closed):
-    """Cross-entropy. `class_weights`: a number for each class; or {class: number}, by its name or, where no class has
-    that name, its place from 0, the others 1; or `"balanced"`: N / (classes · N of the class)."""
-
-    label_smoothing: Fraction = 0.0
-    class_weights: Literal["balanced"] | list[NotNegative] | dict[ClassName, NotNegative] | None = None
-
-
-class Average(Closed):
-    """Exponential average of the weights, which is then what is validated and kept. `decay`: per step."""
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-
-
-class Checkpoint(Closed):
-    """`keep`: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
-
-    With `validation: test` the best epoch is chosen by the test pictures, and its score is too good: keep the last.
-    `every_seconds`, `every_steps`: how often the state is saved within an epoch; it is after each epoch.
-    """
-
-    keep: Literal["last", "best"] = "last"
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    every_seconds: Positive | None = 300.0
-    every_steps: Count | None = None
 
 
 class Stage(Closed):
@@ -227,18 +231,22 @@ class Stage(Closed):
 class TrainSettings(Closed):
     """All of a recipe.
 
+    `head`: layers in place of the network's own head, after which the classes' Dense comes by itself; empty: its own.
     `epochs`, or `stages` with epochs of their own.
     `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
     `batch_norm`: on several devices: by the statistics of the whole batch, as on one (`"synchronised"`), or of each
         device's part (`"local"`), the moving ones averaged.
     `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
     `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
+    `distil`: a teacher; `sam`, `lookahead`: what is put around the optimiser; None: nothing.
+    `metrics`: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
     `tensorboard`: also write event files (needs tensorboardX).
     `boxes`: the network also tells a box around what it names, of data that have such.
     """
 
     description: str = ""
     model: Model
+    head: list[HeadLayer] = Field(default=[])
     data: Data
     augment: AugmentSettings = AugmentSettings()
     augment_schedule: AugmentSchedule = AugmentSchedule()
@@ -246,6 +254,7 @@ class TrainSettings(Closed):
     schedule: Schedule = Schedule(name="constant")
     loss: Loss = Loss()
     boxes: Boxes | None = None
+    metrics: list[Metric] = Field(default=[])
     epochs: Count | None = None
     stages: list[Stage] = Field(default=[])
     batch: Count = 128
@@ -253,6 +262,9 @@ class TrainSettings(Closed):
     accumulate: Count = 1
     batch_norm: Literal["synchronised", "local"] = "synchronised"
     average: Average | None = None
+    distil: Distil | None = None
+    sam: Sam | None = None
+    lookahead: Lookahead | None = None
     checkpoint: Checkpoint = Checkpoint()
     early_stop: Count | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -265,18 +277,29 @@ class TrainSettings(Closed):
     def _name_alone(cls, value):
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_metric(cls, value):
+        if not value or value == "none":
+            return []
+        return [value] if isinstance(value, (str, dict)) else value
+
     @model_validator(mode="after")
     def _parts_fit(self):
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} cannot be run in {self.accumulate} equal parts (accumulate)")
         if bool(self.epochs) == bool(self.stages):
             raise ValueError("expected epochs, or stages with epochs each, and not both")
+        if self.distil and any(stage.views or stage.cache_features is True for stage in self.stages):
+            raise ValueError("distil: a teacher sees the pictures of each step: leave views and cache_features out")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
         if self.boxes:
             check_augment(self.augment)
             if self.model.name == GIVEN.name:
                 raise ValueError("boxes: a model that is given in Python has no box head: name a network")
+            if self.distil:
+                raise ValueError("boxes: a teacher (distil) tells classes alone: leave one of them out")
         return self
 
     # What a run's folder is called where nobody says.

@@ -1,6 +1,5 @@
 """The settings of a training: those of a recipe, and those that a run goes on with. No framework is needed."""
 
-import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from kstyle import config
 from kstyle.errors import UsageError, unknown
 from kstyle.io import runs
 from kstyle.io.files import expanded, one_line
+from kstyle.training.setup import foreign, own_file
 from kstyle.training.setup.sections import Count, TrainSettings
 
 AUTO = "auto"  # as a network's name in a recipe
@@ -31,19 +31,31 @@ def load(recipe, overrides=None):
     if isinstance(recipe, TrainSettings) and not overrides:
         return recipe
     read, overrides = _of_a_folder(recipe, overrides or {})
-    adjust = functools.partial(_adjusted, overrides=overrides)
-    checked, where = config.load("train", TrainSettings, read, overrides, adjust)
-    if "dtype" in checked.model.options:
-        raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
-    # The number of classes and the size are the data's: these are some that every network takes.
-    row = checked.model.row
-    row.check(2, 512, 3, checked.model.options)
+    said = {}  # what the recipe says, for errors
+
+    def adjust(settings):
+        said.update(settings)
+        return _adjusted(settings, overrides, recipe)
+
+    try:
+        checked, where = config.load("train", TrainSettings, read, overrides, adjust)
+        if "dtype" in checked.model.options:
+            raise UsageError(f"{where}: 'model.dtype' is settled by 'precision'.")
+        # The number of classes and the size are the data's: these are some that every network takes.
+        row = checked.model.row
+        row.check(2, 512, 3, checked.model.options)
+    except UsageError as error:
+        if (better := foreign.explained(error, said)) is not error:
+            raise better from error
+        raise
     for kind, name, known in [
         ("data set", checked.data.name, [*DATASETS, *PHOTOGRAPHS]),
         *((f"part of {row.name}", stage.train, row.part_names) for stage in checked.plan),
     ]:
         if name not in known:
             raise unknown(kind, name, known)
+    if checked.data.size and checked.data.name in PHOTOGRAPHS:
+        raise UsageError(f"{where}: 'data.size' is of sets of small pictures; write 'data.photographs.size'.")
     checked._called = "recipe" if isinstance(recipe, Mapping) else os.fsdecode(recipe)
     if read is not recipe:
         checked._called = os.path.abspath(checked.data.path)
@@ -62,12 +74,26 @@ def _of_a_folder(recipe, overrides):
     return "folder", {"data.path": path, **overrides}
 
 
-def _adjusted(settings, overrides):
-    """The settings of a file, changed by `overrides`, with what is left open in them settled."""
+def _adjusted(settings, overrides, recipe):
+    """The settings of a recipe, changed by `overrides`, with what is left open in them settled."""
     model = settings.get("model")
-    if isinstance(model, dict) and model.get("name") == AUTO:
+    name = model.get("name") if isinstance(model, dict) else None
+    if name == AUTO:
         settings = {**settings, "model": {**model, **_network_at_hand()}}
+    elif own_file.names_one(name):
+        settings = {**settings, "model": {**model, "name": _own_network(name, overrides, recipe)}}
     return _share_epochs(settings, overrides)
+
+
+def _own_network(name, overrides, recipe):
+    """The name of a network in a file, with the file's whole path: beside the recipe; where whoever starts kstyle names
+    it, from where they are, and then it is run."""
+    changed = overrides.get("model.name", overrides.get("model"))
+    if changed == name or (isinstance(changed, Mapping) and changed.get("name") == name):
+        own_file.run(name := own_file.absolute(name, os.curdir))
+        return name
+    file = expanded(recipe) if isinstance(recipe, (str, os.PathLike)) else ""
+    return own_file.absolute(name, os.path.dirname(file) if os.path.isfile(file) else os.curdir)
 
 
 def _network_at_hand():
@@ -123,6 +149,7 @@ def resumed(folder, name=None, overrides=None):
     if epochs is None:
         return with_functions(own, same), False
     wanted = resolved(own)
+    wanted["model"]["name"] = own.model.name  # of a file the whole path
     if own.stages:
         config.check(_Epochs, {"epochs": epochs}, "--resume")
         before = sum(stage.epochs for stage in own.stages[:-1])
@@ -146,6 +173,9 @@ class _Epochs(config.Closed):
 def _compare(folder, own, wanted, overrides):
     """UsageError: `wanted` says something else than `own`, a run's; epochs count where `overrides` have them."""
     mine, theirs = (config.flat(resolved(absolute(each))) for each in (own, wanted))
+    for said, each in ((mine, own), (theirs, wanted)):
+        if own_file.names_one(each.model.name):
+            said["model.name"] += f" (SHA-256 {own_file.checksum(each.model.name)[:12]})"
     for key in {**mine, **theirs}:
         free = key in ("description", "data.path", "epochs") or (key.startswith("stages.") and key.endswith(".epochs"))
         if mine.get(key) != theirs.get(key) and not (free and key not in overrides):
@@ -161,10 +191,13 @@ def resolved(settings):
 
     Of augmentation only what was set: some of its keys, unset, exclude each other.
     """
-    return {
+    found = {
         **settings.model_dump(mode="json"),
         "augment": settings.augment.model_dump(mode="json", exclude_unset=True),
     }
+    if own_file.names_one(settings.model.name):  # of which the run's folder has a copy
+        found["model"]["name"] = own_file.beside(settings.model.name)
+    return found
 
 
 def check_functions(settings):
@@ -197,4 +230,7 @@ def absolute(settings, data=None):
 
     model = settings.model.model_copy(update={"weights": full(settings.model.weights)})
     data = settings.data.model_copy(update={"path": full(settings.data.path if data is None else data)})
-    return settings.model_copy(update={"model": model, "data": data})
+    distil = settings.distil
+    if distil:
+        distil = distil.model_copy(update={"teacher": full(distil.teacher)})
+    return settings.model_copy(update={"model": model, "data": data, "distil": distil})

@@ -69,10 +69,11 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
     chosen, validation = finetune.set_trainable(model, stage.train, frozen), parts.validation
     if recipe.boxes:
         validation = truth.taught(validation)
-    pieces = finetune.split(model, chosen) if stage.cached else None
+    cached = stage.cached and not recipe.distil  # a teacher sees the pictures of each step
+    pieces = finetune.split(model, chosen) if cached else None
     augment = augmentation.build(recipe.augment) if stage.augment else None
     if pieces is None or not _fits(stage, pieces[0], parts):
-        if stage.cached and stage.train != "all":
+        if cached and stage.train != "all":
             log.info("Features before %s are not cached: they are too many, or not all goes through them.", stage.train)
         taken = batches.of(parts, recipe, stage.augment, recipe.drop_last)
         return Work(model, taken, validation.images, validation.labels, normalise, augment)
@@ -94,7 +95,8 @@ def _views(stage, recipe, parts, body, normalise, augment):
     if not stage.views:
         pictures = parts.training
         if isinstance(pictures, Photos):  # cut as those for testing are
-            pictures = decode.decode(pictures, parts.size, parts.resize, recipe.data.photographs.workers)
+            workers = recipe.data.photographs.workers
+            pictures = decode.decode(pictures, parts.size, parts.resize, workers, resample=parts.resample)
         if recipe.boxes:
             pictures = truth.taught(pictures)
         yield Features(steps.Predictor(body, normalise, output=steps.as_it_is)(pictures.images), pictures.labels)

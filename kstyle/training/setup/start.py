@@ -10,7 +10,8 @@ from kstyle.errors import DataError, KStyleError
 from kstyle.io import checkpoints, runs
 from kstyle.io.files import plain
 from kstyle.models import classifiers, finetune
-from kstyle.training.boxes import heads
+from kstyle.training.boxes.heads import without_box
+from kstyle.training.setup import head as heads
 from kstyle.training.setup import settings
 
 log = logging.getLogger("kstyle")
@@ -18,7 +19,7 @@ log = logging.getLogger("kstyle")
 _OWN = re.compile(r"model/(\d{4}) .*")  # how `kstyle.nn.state.named` calls a model's arrays
 
 
-def give_weights(model, weights, classes=None, progress=None):
+def give_weights(model, weights, classes=None, progress=None, usual=None):
     """Gives a model the weights that `model.weights` of a recipe names; the log says which.
 
     Args:
@@ -27,6 +28,8 @@ def give_weights(model, weights, classes=None, progress=None):
             `kstyle.models.classifiers.load_file` takes it.
         classes: names of the model's; the head of a run is taken by them, whatever their order there.
         progress: `progress(done, total or None)` in bytes, during a download.
+        usual: a function that makes the same network with its usual head, where the model has one of the recipe's own:
+            files of weights are for that.
 
     Returns:
         What pictures were prepared with: a key of `kstyle.models.preprocessing.PREPROCESSINGS`, or (mean, std), of a
@@ -42,10 +45,15 @@ def give_weights(model, weights, classes=None, progress=None):
             path = runs.result_file(path)
         if any(map(_OWN.fullmatch, checkpoints.tensor_names(path))):
             return _from_run(model, path, classes)
-        loaded = classifiers.load_file(heads.without_box(model), path, progress=progress)
+    target = usual() if usual else without_box(model)
+    if weights != "imagenet":
+        loaded = classifiers.load_file(target, path, progress=progress)
     else:
-        loaded = classifiers.load_imagenet(heads.without_box(model), progress=progress)
+        loaded = classifiers.load_imagenet(target, progress=progress)
     log.info(loaded.message)
+    if usual:
+        heads.take(model, target)
+        log.info("The head that the recipe lists is new.")
     return loaded.preprocessing
 
 
@@ -56,15 +64,20 @@ def _from_run(model, path, classes):
     read = checkpoints.read(path, only=_OWN.fullmatch)
     arrays = [read[name] for name in sorted(read)]
     if len(arrays) not in (len(model.weights), len(model.variables)):
-        model = heads.without_box(model)  # the run may have told classes alone
+        model = without_box(model)  # the run may have told classes alone
     variables = model.weights if len(arrays) == len(model.weights) else model.variables  # a state has all
     if len(arrays) != len(variables):
         raise DataError(
             f"{path}: holds weights of another {model.name}: {len(arrays)} arrays for {len(variables)}; give the "
             "model the options that it had there."
         )
-    layers = [layer for layer in finetune.from_part(model, "head") if not layer.name.startswith(finetune.BOX)]
-    head = {id(weight) for layer in layers for weight in layer.weights}
+    # The classes' layer: what a head of the recipe's has before it is taken as the rest is.
+    *_, last = (
+        layer
+        for layer in finetune.from_part(model, "head")
+        if layer.weights and not layer.name.startswith(finetune.BOX)
+    )
+    head = {id(weight) for weight in last.weights}
     theirs = facts.get("classes")
     order = [theirs.index(c) for c in classes] if classes and theirs and set(classes) <= set(theirs) else None
     whole = order is not None or not (classes and theirs)
@@ -92,6 +105,10 @@ def _from_run(model, path, classes):
 def _told(folder):
     """(run.json, name of the network) of a run's folder; {} and None where the weights lie elsewhere."""
     try:
-        return runs.facts(folder), settings.load(str(folder / "recipe.yaml")).model.name
+        facts = runs.facts(folder)
     except KStyleError:
         return {}, None
+    try:
+        return facts, settings.load(str(folder / "recipe.yaml")).model.row.name
+    except KStyleError:  # its network is in a file that may not run, say
+        return facts, None

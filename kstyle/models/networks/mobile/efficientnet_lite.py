@@ -7,6 +7,7 @@ import math
 import keras
 
 from kstyle.models.networks import shape
+from kstyle.models.networks.mobile.blocks import in_eights
 from kstyle.nn.layers import BatchNormalization, Conv2D, DepthwiseConv2D, default_init
 
 # Of each stage of Lite0: (blocks, side of the depthwise kernel, stride of the first block, how many times the channels
@@ -95,7 +96,7 @@ def efficientnet_lite(
             blocks = math.ceil(depth * blocks)
         for place in range(blocks):
             name = f"block{stage}{chr(ord('a') + place)}"
-            x = block(x, name, kernel, 1 if place else strides, widening, _in_eights(width * filters))
+            x = block(x, name, kernel, 1 if place else strides, widening, in_eights(width * filters))
     x = activate(convolve(x, "top_conv", TOP), "top_bn", "top_relu")
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool", dtype=dtype)(x)
     if dropout:
@@ -107,12 +108,6 @@ def efficientnet_lite(
 
 efficientnet_lite0, efficientnet_lite1 = (functools.partial(efficientnet_lite, number) for number in (0, 1))
 efficientnet_lite2 = functools.partial(efficientnet_lite, 2, dropout=0.3)
-
-
-def _in_eights(channels):
-    """The nearest number of channels that 8 divides, and not a tenth less than there were."""
-    nearest = max(8, int(channels + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * channels else nearest + 8
 
 
 def in_torch(layers):

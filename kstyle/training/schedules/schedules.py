@@ -16,16 +16,16 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from kstyle import config
 from kstyle.config import Closed, NotNegative, Switched
 from kstyle.errors import UsageError, unknown
-from kstyle.training.loop import given, old_names
-from kstyle.training.loop.rates import ARGUMENTS, FILLING, FUNCTION, NAMES, SCHEDULES, Fraction
+from kstyle.training.schedules import given, old_names
+from kstyle.training.schedules.rates import ARGUMENTS, FILLING, FUNCTION, NAMES, SCHEDULES, Fraction
 
 
 class Schedule(Closed):
     """A learning-rate schedule; every key that is not listed here is an argument of the schedule named.
 
     Attributes:
-        name: in `kstyle.training.loop.rates.NAMES`. The name alone may stand for the section. In Python a function of
-            the epoch, a float counted from 0, or a schedule of Keras' may stand for either.
+        name: in `kstyle.training.schedules.rates.NAMES`. The name alone may stand for the section. In Python a function
+            of the epoch, a float counted from 0, or a schedule of Keras' may stand for either.
         by: `epoch`: the rate changes only where an epoch starts; `step`: at every step. None: by step for cosine,
             one_cycle, polynomial and Keras' own, by epoch for the others.
         warmup: epochs in which the rate rises linearly to what the schedule says.
@@ -166,7 +166,7 @@ def rate(schedule, base, step, steps_per_epoch, epochs):
 class Plateau:
     """Lowers the rate when the monitored value stops improving: torch's ReduceLROnPlateau, relative threshold.
 
-    `rate` is what holds now; give it to `kstyle.training.loop.schedules.rate` as its base, for the warm-up.
+    `rate` is what holds now; give it to `kstyle.training.schedules.schedules.rate` as its base, for the warm-up.
 
     Args:
         arguments: `Schedule.arguments` of a schedule named plateau.

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from kstyle.config import Closed, NotNegative, Positive
 from kstyle.open_names import Names
+from kstyle.training.aims.names import direction
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -87,7 +88,8 @@ class OnPlateau(Closed):
         min_rate: the rate below which it does not go.
         cooldown: epochs after a drop in which none is counted as bad.
         threshold: relative improvement below which an epoch is no better than the best.
-        monitor: column of the history. `mode`: which way is better; None: up for an accuracy, down for a loss.
+        monitor: column of the history. `mode`: which way is better; None: down for losses, errors and distances, by
+            their names, up for the rest.
     """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -95,12 +97,12 @@ class OnPlateau(Closed):
     min_rate: NotNegative = 0.0
     cooldown: Annotated[int, Field(ge=0)] = 0
     threshold: Annotated[float, Field(ge=0, lt=1)] = 1e-4
-    monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = "val_loss"
+    monitor: str = "val_loss"
     mode: Literal["min", "max"] | None = None
 
     @property
     def direction(self):
-        return self.mode or ("max" if self.monitor.endswith("accuracy") else "min")
+        return self.mode or direction(self.monitor)
 
 
 # Each schedule takes its arguments `a`, the base rate, the ticks done and the ticks in all, counted after the warm-up

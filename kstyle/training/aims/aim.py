@@ -1,4 +1,5 @@
-"""What a training makes smaller and what it measures beside it, where they are given in Python: losses and metrics."""
+"""What a training makes smaller and what it measures beside it: the losses and metrics that a recipe names, or that are
+given in Python."""
 
 import functools
 from dataclasses import dataclass
@@ -8,13 +9,11 @@ import numpy as np
 
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, one_line
+from kstyle.nn.aims import losses as named_losses
+from kstyle.nn.aims import metrics as named_metrics
+from kstyle.training.aims.names import CROSS_ENTROPY, TAKEN
 
 ops = keras.ops
-
-# The loss of recipes, by its name.
-CROSS_ENTROPY = "cross_entropy"
-# What is in the history anyway.
-TAKEN = ("epoch", "loss", "accuracy", "learning_rate", "seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,15 @@ class Aim:
     """A loss and metrics for K classes.
 
     Attributes:
-        given: the loss as it was given; None: the recipe's cross-entropy.
+        given: the loss, named or as it was given; None: the recipe's cross-entropy.
         metrics: of `keras.metrics.Metric`, ready to be updated.
+        of_probabilities: those of them, by their names, that take probabilities, as in a post whose model ends in a
+            softmax, and of a mixed picture the class that it has most of; the others take logits and shares.
     """
 
     given: object = None
     metrics: tuple = ()
+    of_probabilities: frozenset = frozenset()
 
     def losses(self, targets, logits):
         """(B,) float32. targets: (B, K) shares of classes; logits: (B, K) float32."""
@@ -37,8 +39,18 @@ class Aim:
 
     def update(self, targets, logits):
         """Adds a batch to the metrics."""
+        taking = [metric for metric in self.metrics if metric.name in self.of_probabilities]
         for metric in self.metrics:
-            metric.update_state(_labels(metric, targets), logits)
+            if metric not in taking:
+                metric.update_state(_labels(metric, targets), logits)
+        if taking:
+            self.measure(ops.argmax(targets, axis=-1), ops.softmax(logits), taking)
+
+    def measure(self, labels, probabilities, taking=None):
+        """Adds pictures to the metrics that take probabilities, all or some of them. labels: (B,) integers."""
+        every = ops.one_hot(labels, probabilities.shape[-1])
+        for metric in self.metrics if taking is None else taking:
+            metric.update_state(_labels(metric, every), probabilities)
 
     @property
     def variables(self):
@@ -69,9 +81,10 @@ def given(loss, metrics, classes, recipe):
     shares of classes, (B, K), in which mixed pictures and smoothed labels are what they are. A function gets integers.
 
     Args:
-        loss: None or `"cross_entropy"`, the recipe's; a `keras.losses.Loss`; or `function(labels, logits)` -> (B,), in
-            `keras.ops`.
-        metrics: of `keras.metrics.Metric` and functions as above, whose mean is taken.
+        loss: None, the recipe's; a name, as in a recipe; a `keras.losses.Loss`; or `function(labels, logits)` -> (B,),
+            in `keras.ops`.
+        metrics: of `keras.metrics.Metric`, functions as above, whose mean is taken, and names; they come after the
+            recipe's.
         classes: K.
         recipe: a `kstyle.training.setup.settings.TrainSettings`.
 
@@ -79,21 +92,25 @@ def given(loss, metrics, classes, recipe):
         UsageError: something else, a loss of probabilities, a loss of integers where labels are mixed, a name that is
             taken, or what fails when it is tried on two pictures.
     """
-    if isinstance(loss, str):
-        if loss != CROSS_ENTROPY:
-            raise unknown("loss", loss, [CROSS_ENTROPY])
-        loss = None
-    found = Aim(loss, tuple(_metric(each) for each in metrics))
+    said = recipe.loss
+    called, arguments = (said.name, said.options) if loss is None else (loss, {})
+    if isinstance(called, str):
+        loss = None if called == CROSS_ENTROPY else named_losses.make(called, **arguments)
+    found = Aim(loss, *_measured(recipe, metrics, classes))
     names = [metric.name for metric in found.metrics]
     for name in names:
         if name in TAKEN or name.startswith("val_") or names.count(name) > 1:
-            raise UsageError(f"metrics: the name '{name}' is there already; name each metric otherwise (name=…).")
+            raise UsageError(
+                f"metrics: the name '{name}' is there already; name each metric otherwise (called: … in a recipe, "
+                "name=… in Python)."
+            )
+    check_monitored(recipe, names)
     if loss is not None:
         _check(loss, "loss")
         if getattr(loss, "from_logits", True) is False:
             raise UsageError(f"loss: {_name(loss)} takes probabilities, and the model gives logits: from_logits=True.")
-        shares = recipe.loss.label_smoothing or any(mix.alpha for mix in (recipe.augment.mixup, recipe.augment.cutmix))
-        if shares and not _takes_shares(loss):
+        shares = said.label_smoothing or any(mix.alpha for mix in (recipe.augment.mixup, recipe.augment.cutmix))
+        if shares and not (_takes_shares(loss) and getattr(loss, "mixes", True)):
             raise UsageError(
                 f"loss: {_name(loss)} takes a class for each picture, and the recipe mixes or smooths labels (mixup, "
                 "cutmix, label_smoothing): give a keras.losses.Loss that takes shares of classes (B, K), or leave them "
@@ -101,6 +118,54 @@ def given(loss, metrics, classes, recipe):
             )
     _try(found, classes)
     return found
+
+
+def measured(recipe, probabilities, labels):
+    """What the metrics that a recipe names are for some pictures, those that take probabilities.
+
+    Args:
+        recipe: a `TrainSettings`.
+        probabilities: (N, K) float32.
+        labels: (N,) int.
+
+    Returns:
+        {name: float}.
+    """
+    metrics, of_probabilities = _measured(recipe, (), probabilities.shape[-1])
+    found = Aim(None, tuple(metric for metric in metrics if metric.name in of_probabilities), of_probabilities)
+    if found.metrics:
+        found.measure(ops.convert_to_tensor(labels), ops.convert_to_tensor(probabilities, "float32"))
+    return found.results()
+
+
+def check_monitored(recipe, names):
+    """A UsageError where a recipe monitors what its history has not: `checkpoint.monitor`, a plateau's `monitor`.
+
+    Args:
+        recipe: a `TrainSettings`.
+        names: of the metrics, or the metrics.
+    """
+    own = [each.column for each in recipe.metrics]
+    names = [*own, *(each if isinstance(each, str) else _name(each) for each in names)]
+    validated = [f"val_{name}" for name in ("loss", "accuracy", *names)]
+    trained = ["loss", "accuracy", *names]
+    plateaus = [stage.schedule.arguments.monitor for stage in recipe.plan if stage.schedule.name == "plateau"]
+    every = [("checkpoint.monitor", recipe.checkpoint.monitor, validated)]
+    every += [("schedule.monitor", name, [*trained, *validated]) for name in plateaus]
+    for key, name, known in every:
+        if name not in known:
+            raise unknown(f"column of the history for {key}", name, dict.fromkeys(known))
+
+
+def _measured(recipe, metrics, classes):
+    """(the recipe's metrics and others, the names of those that take probabilities)."""
+    every = [(each.name, each.column, each.options) for each in recipe.metrics]
+    every += [(each, each, {}) if isinstance(each, str) else (None, None, each) for each in metrics]
+    made = [
+        (_metric(options), False) if name is None else named_metrics.make(name, classes, column, **options)
+        for name, column, options in every
+    ]
+    return tuple(metric for metric, _ in made), frozenset(metric.name for metric, probable in made if probable)
 
 
 def _metric(each):
@@ -129,7 +194,10 @@ def _try(aim, classes):
             raise ValueError("expected a number for each picture")
         for metric in aim.metrics:
             what = f"metric {metric.name}"
-            metric.update_state(_labels(metric, targets), logits)
+            if metric.name in aim.of_probabilities:
+                aim.measure(ops.argmax(targets, axis=-1), ops.softmax(logits), [metric])
+            else:
+                metric.update_state(_labels(metric, targets), logits)
             if ops.size(metric.result()) != 1:
                 raise ValueError("expected one number, a mean over the classes say")
     except Exception as error:

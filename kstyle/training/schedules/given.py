@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from kstyle.errors import UsageError
 from kstyle.io.files import one_line, shown
-from kstyle.training.loop import old_names
-from kstyle.training.loop.rates import FUNCTION, KERAS, NAMES
+from kstyle.training.schedules import old_names
+from kstyle.training.schedules.rates import FUNCTION, KERAS, NAMES
 
 
 def is_keras(thing):
@@ -51,8 +51,8 @@ def described(section):
 
 
 def check(schedule):
-    """Raises a UsageError where a `kstyle.training.loop.schedules.Schedule` of the user's has arguments that it does
-    not take, or lacks one; of a `function` that is not there nothing is known."""
+    """Raises a UsageError where a `kstyle.training.schedules.schedules.Schedule` of the user's has arguments that it
+    does not take, or lacks one; of a `function` that is not there nothing is known."""
     given = schedule.model_extra or {}
     if schedule.name == FUNCTION:
         if set(given) - {"called"}:

@@ -1,0 +1,1 @@
+"""Networks for phones: filters for each channel between convolutions of single pixels."""

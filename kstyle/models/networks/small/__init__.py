@@ -1,0 +1,1 @@
+"""Networks for small pictures: digits and CIFAR."""

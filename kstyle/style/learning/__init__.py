@@ -1,0 +1,1 @@
+"""How a style network is learned: `kstyle.learn`."""

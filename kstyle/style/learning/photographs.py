@@ -1,0 +1,70 @@
+"""The photographs that a style network learns from: parts of them, drawn anew in each epoch, and those held out."""
+
+import hashlib
+import itertools
+import os
+
+import numpy as np
+
+from kstyle.data.batches.decode import FileBatches
+from kstyle.data.photos.photoset import Photos
+from kstyle.errors import DataError
+from kstyle.io.files import one_line
+from kstyle.pictures import folders
+
+
+class Photographs:
+    """Batches of square parts, in an order and with places that depend on seed and step alone.
+
+    Args:
+        paths: folders of photographs, and files.
+        learning: `kstyle.style.learning.settings.Learning`.
+        seed: 0 or more.
+        workers: as for `kstyle.data.batches.workers.Decoder`.
+
+    Attributes:
+        held_out: paths that are not learned from, evenly spread over all: at most a fifth of them.
+        count: how many are learned from.
+        sha256: of all names and sizes, by which a run that goes on knows them again.
+
+    Raises:
+        DataError: fewer than two.
+    """
+
+    def __init__(self, paths, learning, seed, workers=None):
+        found = [picture.path for picture in folders.pictures(paths).pictures]
+        if len(found) < 2:
+            names = ", ".join(map(one_line, paths))
+            raise DataError(f"{names}: expected photographs to learn from, two at least; found {len(found)}.")
+        apart = min(learning.held_out, max(1, len(found) // 5))
+        self.held_out = found[:: -(-len(found) // apart)][:apart]
+        rest = [path for path in found if path not in set(self.held_out)]
+        self.count, self.sha256 = len(rest), _digest(found)
+        least = -(-learning.batch // len(rest)) * len(rest)  # a small folder fills a batch with several parts of each
+        self._batches = FileBatches(
+            Photos(np.array(list(itertools.islice(itertools.cycle(rest), least)), object), np.zeros(least, np.int32)),
+            learning.batch, seed, side=learning.crop, scale=learning.area, ratio=(1, 1), drop_last=True,
+            workers=workers,
+        )  # fmt: skip
+
+    def close(self):
+        """Ends the processes that decode."""
+        self._batches.close()
+
+    def __call__(self, first=0):
+        """Yields (B, crop, crop, 3) uint8 without end, from step number `first` on; those of every other step mirrored
+        left to right."""
+        steps = self._batches.steps
+        epoch, within = divmod(first, steps)
+        for number in itertools.count(epoch):
+            for images, _ in self._batches(number, within):
+                yield np.ascontiguousarray(images[:, :, ::-1]) if first % 2 else images
+                first += 1
+            within = 0
+
+
+def _digest(paths):
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(os.fsencode(f"{os.path.basename(path)}\0{os.path.getsize(path)}\0"))
+    return digest.hexdigest()

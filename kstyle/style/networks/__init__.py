@@ -1,0 +1,1 @@
+"""Style networks: what paints in one pass what was learned once."""

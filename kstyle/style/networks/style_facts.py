@@ -1,0 +1,75 @@
+"""What a style network's file says of itself, read without a framework, and what its network is told."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from kstyle.errors import DataError
+from kstyle.io.files import expanded, one_line, parsing, read_member
+
+FACTS = "kstyle.json"  # beside what Keras puts into the archive, and passes over when it reads
+MOST_FACTS = 1 << 20  # bytes
+VERSION = 1
+BRUSH = 2  # numbers of a condition for the size of strokes: its logarithm, and that squared
+MOST_STYLES = 256
+
+
+def is_one(path):
+    """Whether a file is a style network's, by what is in it."""
+    try:
+        with zipfile.ZipFile(expanded(path)) as archive:
+            return FACTS in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def read(path):
+    """The facts of a style network's file, a dict, see `kstyle.style.networks.style_file.StyleFile`.
+
+    Raises:
+        DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
+    """
+    path, label = Path(expanded(path)), one_line(path)
+    if not path.is_file():
+        raise DataError(f"{label}: there is no such file.")
+    with parsing(label), zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        if FACTS not in entries:
+            raise DataError(f"{label}: is no style network of `kstyle learn`.")
+        facts = json.loads(read_member(archive, entries[FACTS], MOST_FACTS, label))
+        if facts.get("version") != VERSION:
+            raise DataError(f"{label}: was written by another version of kstyle.")
+        if not 0.1 <= facts["width"] <= 2 or not 1 <= len(facts["styles"]) <= MOST_STYLES:
+            raise DataError(f"{label}: says that it is {facts['width']} wide, of {len(facts['styles'])} styles.")
+    return facts
+
+
+def condition(facts, blend=None, brush=1.0):
+    """What the network is told beside the photograph: (K,) float32.
+
+    Args:
+        facts: of a `StyleFile`.
+        blend: a weight for each style, of any sum above 0; None: equal.
+        brush: size of the strokes, times that of `size`.
+
+    Raises:
+        DataError: not as many weights as styles, a network that knows one size of strokes, or a size beyond what it
+            learned.
+    """
+    count, learned = len(facts["styles"]), facts["brush"]
+    blend = np.ones(count) if blend is None else np.asarray(blend, float)
+    if len(blend) != count or not (blend >= 0).all() or not blend.sum() > 0:
+        raise DataError(f"expected {count} weights of styles, 0 or more, and one above 0; got {[*map(float, blend)]}.")
+    weights = blend / blend.sum()
+    if learned is None:
+        if brush != 1:
+            raise DataError(f"this network knows one size of strokes: style.scale {brush:g} needs `brush`.")
+        return weights.astype("float32")
+    if not learned[0] <= brush <= learned[1]:
+        raise DataError(
+            f"this network knows strokes of {learned[0]:g} to {learned[1]:g} times their size; got {brush:g}."
+        )
+    size = np.log2(brush)
+    return np.array([*weights, size, size**2], "float32")

@@ -1,0 +1,109 @@
+"""The file of a style network: weights and what they were learned from. It is read as data: no code in it runs."""
+
+import io
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kstyle import backend
+from kstyle.backend import keras_private
+from kstyle.errors import DataError
+from kstyle.io import checkpoints
+from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing
+from kstyle.pictures import formats, images
+from kstyle.style.networks import style_facts
+from kstyle.style.networks.network import style_network
+
+ops = keras.ops
+
+PICTURE = "style_{}.jpg"  # beside what Keras puts into the archive, and passes over when it reads
+MOST_PICTURE = 1 << 25  # bytes
+
+
+@dataclass(frozen=True)
+class StyleFile:
+    """A style network and what is known of it.
+
+    Attributes:
+        model: from `kstyle.style.networks.network.style_network`.
+        facts: for JSON: `width`, `styles` (names of the pictures), `brush` ((least, most) or None), `size` (long
+            side in pixels of the photographs that it is meant for), `learned` (recipe, photographs, steps, losses,
+            versions).
+        pictures: the styles, (H, W, 3) float32 in [0, 1] each, at the size that they were shown at.
+    """
+
+    model: keras.Model
+    facts: dict[str, Any]
+    pictures: tuple[np.ndarray, ...] = ()
+
+    def paint(self, rgb: np.ndarray, blend: Sequence[float] | None = None, brush: float = 1.0) -> np.ndarray:
+        """What the network makes of a photograph.
+
+        Args:
+            rgb: (H, W, 3) float32 in [0, 1].
+            blend, brush: as for `kstyle.style.networks.style_facts.condition`.
+
+        Returns:
+            (H, W, 3) float32 in [0, 1].
+
+        >>> network.paint(numpy.full((48, 64, 3), 0.5)).shape  # doctest: +SKIP
+        (48, 64, 3)
+        """
+        told = ops.convert_to_tensor(style_facts.condition(self.facts, blend, brush))
+        look = backend.compile(lambda x: self.model([x, told], training=False), [])
+        return backend.as_numpy(ops.clip(look(ops.convert_to_tensor(np.ascontiguousarray(rgb)[None])), 0, 1))[0]
+
+    @keras_private.without_tensorflow()
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported."""
+        path = Path(expanded(path))
+        with replacing(path, ".keras") as beside:
+            self.model.save(beside)
+            with zipfile.ZipFile(beside, "a") as archive:
+                archive.writestr(style_facts.FACTS, json_text({"version": style_facts.VERSION, **self.facts}, indent=2))
+                for number, picture in enumerate(self.pictures, 1):
+                    archive.writestr(PICTURE.format(number), _jpeg(picture))
+        return path
+
+
+def read(path, dtype="float32"):
+    """A `StyleFile`.
+
+    Args:
+        path: of the file.
+        dtype: precision policy that the network computes in.
+
+    Raises:
+        DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
+    """
+    path, label = Path(expanded(path)), one_line(path)
+    facts = style_facts.read(path)
+    with parsing(label), zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        names = [PICTURE.format(number) for number in range(1, len(facts["styles"]) + 1)]
+        jpegs = [read_member(archive, entries[name], MOST_PICTURE, label) for name in names]
+        pictures = tuple(images.read(formats.open_image(io.BytesIO(jpeg), label)).rgb for jpeg in jpegs)
+        further = 0 if facts["brush"] is None else style_facts.BRUSH
+        model = style_network(float(facts["width"]), len(facts["styles"]), further, dtype)
+    arrays = checkpoints.read(path, most=checkpoints.most_for(model.count_params()))
+    for layer in model.layers:
+        if layer.weights:
+            found = [arrays.get(f"layers/{layer.name}/vars/{i}") for i in range(len(layer.weights))]
+            if any(array is None or array.shape != tuple(w.shape) for array, w in zip(found, layer.weights)):
+                raise DataError(f"{label}: the weights of {layer.name} are missing, or of another shape.")
+            if not all(np.isfinite(array).all() for array in found):
+                raise DataError(f"{label}: the weights of {layer.name} are not finite.")
+            layer.set_weights(found)
+    return StyleFile(model, facts, pictures)
+
+
+def _jpeg(picture):
+    stream = io.BytesIO()
+    images.to_pil(picture).save(stream, "JPEG", quality=95)
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""What a training makes smaller and what it measures beside it."""
