@@ -18,9 +18,9 @@ def test_pictures_are_resized_as_by_pillow():
         RNG.integers(0, 256, (3, 32, 32, 3), np.uint8), np.arange(3, dtype=np.int32),
         np.array([[0, 0, 31, 31], [8, 4, 15, 15], [0, 0, 0, 0]], np.float32),
     )  # fmt: skip
-    found = arrays.resized(split, (64, 64, 3))
+    found = arrays.resized(split, 64)
     for picture, large in zip(split.images, found.images):
-        assert np.array_equal(large, np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR)))
+        assert np.array_equal(large, np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.LANCZOS)))
     assert found.boxes.tolist() == [[0, 0, 63, 63], [16, 8, 31, 31], [0, 0, 1, 1]]
     grey = arrays.resized(split, (32, 32, 1)).images[0, ..., 0]
     assert np.abs(grey - split.images[0] @ [0.299, 0.587, 0.114]).max() <= 1

@@ -25,7 +25,7 @@ def side(way, facts):
     if way in (None, "flip"):
         return size
     resize = facts.get("resize")
-    if not resize or resize <= size:
+    if not isinstance(resize, int) or resize <= size:  # a stretched picture is seen whole
         raise UsageError(
             f"tta {way}: the network sees all of a picture of {size} pixels, and there is nothing around it to crop: "
             "use tta flip."

@@ -47,7 +47,6 @@ KEYS = {
     "clipnorm": ("of all gradients together", "optimizer.clip_norm: 1.0"),
     "class_weight": ("", "loss.class_weights: balanced"),
     "label_smoothing": ("", "loss.label_smoothing: 0.1"),
-    "metrics": ("accuracy is always there; others are given in Python, kstyle.train(…, metrics=[…])", ""),
     "callbacks": (_CALLBACKS, "early_stop: 5"),
     "EarlyStopping": ("", "early_stop: 5"),
     "ModelCheckpoint": ("weights are kept; the best epoch's in place of the last's by", "checkpoint.keep: best"),
@@ -75,8 +74,8 @@ VALUES = {
         "OneCycleLR": ("", "schedule: one_cycle"),
     },
     "loss": {
-        "binary_crossentropy": (_CLASSES, ""),
-        "sparse_categorical_crossentropy": ("it is what is taken where nothing is said", ""),
+        "CrossEntropyLoss": ("it is what is taken where nothing is said", "loss: cross_entropy"),
+        "BCEWithLogitsLoss": ("a sigmoid for each class", "loss: binary"),
     },
 }
 
