@@ -25,6 +25,7 @@ from kstyle.models import classifiers, features, weights  # noqa: E402
 from kstyle.models.networks import feature_layers, vgg  # noqa: E402
 from kstyle.style.engine import memory  # noqa: E402
 from kstyle.training.augment import policy  # noqa: E402
+from kstyle.training.boxes import heads, truth  # noqa: E402
 from kstyle.training.loop import batches, optimizers, steps  # noqa: E402
 from kstyle.training.setup import settings  # noqa: E402
 
@@ -99,14 +100,18 @@ def trained(recipe, side=16, channels=3, **overrides):
     backend.configure(deterministic=False)
     checked = settings.load(recipe, {"model.weights": None, "augment": {}, "batch": 8, **overrides})
     model = classifiers.build(checked.model.name, 10, side, channels, **checked.model.options)
+    if checked.boxes:
+        model = heads.add(model, checked.boxes)
     optimizer = optimizers.build(checked.optimizer, model.trainable_variables)
     step = steps.TrainStep(
         model, optimizer, checked, checked.optimizer, steps.Normalise([0.45] * channels, [0.25, 0.3, 0.2][:channels]),
-        policy.build(checked.augment),
+        policy.build(checked.augment), classes=10,
     )  # fmt: skip
     count = 8 * (WARM + 2)
     pictures = RNG.integers(0, 256, (count, side, side, channels), np.uint8)
     data = Split(pictures, RNG.integers(0, 10, count).astype("int32"))
+    if checked.boxes:
+        data = truth.taught(Split(pictures, data.labels, np.tile(np.array([[2, 3, 9, 12]], "float32"), (count, 1))))
     for number, (images, labels) in enumerate(batches.ArrayBatches(data, 8, seed=0)(0)):
         step(images, labels, number, 0.5, 0.5)
         if number == WARM - 1:
@@ -148,6 +153,7 @@ def cases():
         "training mnist_cnn": lambda: trained("mnist_cnn", 28, 1),
         "training cifar10_vgg19": lambda: trained("cifar10_vgg19", 32),
         "training cifar10_resnet18": lambda: trained("cifar10_resnet18", 32),
+        "training boxes": lambda: trained("mnist_cnn", 28, 1, boxes=True, augment={"horizontal_flip": True}),
     }
     for model in NETWORKS:
         found[f"training {model['name']}"] = lambda model=model: trained("cifar10_resnet20", 32, model=model)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import boxed
 import keras
 import numpy as np
 import pandas as pd
@@ -47,6 +48,15 @@ KINDS = {
         "data.train_limit": None,
         "data.test_limit": None,
     },
+    "boxes": {
+        "data": {"name": "tiny_imagenet", "size": 16},
+        "model": "small_net",
+        "boxes": {"width": 16},
+        "augment": {"horizontal_flip": True, "shift": 0.2},
+        "batch": 3,
+        "data.train_limit": None,
+        "data.test_limit": None,
+    },
     "local": {"model": {"name": "small_net", "bn": True}, **MIXED, "batch_norm": "local"},
 }
 # (rank, number of its step, where in it) of a SIGKILL; an epoch has four steps, and each is saved.
@@ -77,6 +87,8 @@ def trained(tmp_path_factory):
     for kind, changes in KINDS.items():
         if kind == "photographs":
             changes = {**changes, "data.path": str(photographs(root / "photographs"))}
+        if kind == "boxes":
+            changes = {**changes, "data.path": str(boxed.write(root / "tiny-imagenet-200"))}
         for count in {"norm": (1, 3), "local": (2,)}.get(kind, (1, 2)):
             add(f"{kind} {count}", count, changes, metrics=kind == "mixed")
     for number, moment in enumerate(MOMENTS):
@@ -111,6 +123,7 @@ def apart(trained, first, second):
         ("digits_cnn", 2, 1e-5),
         ("mixed", 2, 1e-5),
         ("photographs", 2, 1e-5),
+        ("boxes", 2, 1e-5),
         ("norm", 3, 1e-4),
         ("around", 2, 1e-5),
     ],
@@ -132,7 +145,10 @@ def test_local_normalisation_is_another_one_but_of_all(trained):
     assert np.abs(one[mean] - two[mean]).max() < 0.1 * np.abs(one[mean]).max()
 
 
-@pytest.mark.parametrize(("kind", "metrics"), [("digits_cnn", []), ("mixed", ["top3", "val_top3"])])
+@pytest.mark.parametrize(
+    ("kind", "metrics"),
+    [("digits_cnn", []), ("mixed", ["top3", "val_top3"]), ("boxes", ["iou", "val_iou"])],
+)
 def test_history_is_of_all_pictures(trained, kind, metrics):
     """Failure: losses, accuracies or a user's metrics are those of the first rank's pictures."""
     one, two = (pd.read_csv(trained[f"{kind} {count}"][1] / "history.csv") for count in (1, 2))

@@ -35,6 +35,7 @@ GROUND_UP = (
     *(
         "kstyle.training.augment",
         "kstyle.augmentations",
+        "kstyle.training.boxes",
         "kstyle.training.aims",
         "kstyle.training.schedules",
         "kstyle.schedules",

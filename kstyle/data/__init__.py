@@ -159,6 +159,17 @@ def layout(name, folder):
     return "folder" if needed and not any(place.glob(needed)) else name
 
 
+def true_box(name, path):
+    """The box that a data set has for a picture that lies in its own folder, [left, top, right, bottom] in pixels; None
+    where it has none, or lists none for this file.
+
+    Args:
+        name: of a data set.
+        path: of the picture.
+    """
+    return tiny_imagenet.true_box(path) if name == "tiny_imagenet" else None
+
+
 def locate(name, folder=None):
     """Where `load` would read from: a path, the name of a package, or None where it would have to be downloaded.
 

@@ -68,6 +68,7 @@ def for_training(
         validation: `"test"`, or the fraction of the training pictures held out, stratified.
         class_weights: as `factors` takes them.
         statistics: whether those of the training pictures are wanted.
+        side: of arrays, in pixels, that they are resized to; None: they stay as they are.
 
     Raises:
         DataError: a class has too few pictures, or a picture cannot be read.
@@ -110,6 +111,7 @@ def for_testing(found, seed, size, resize, workers=None, progress=None, resample
 
     Args: as for `for_training`.
         limit: so many pictures only, stratified.
+        side: as for `for_training`.
     """
     test = arrays.take(found.test, limit, seed, found.classes) if limit else found.test
     return _made(found, None, None, test, size, resize, workers, progress, resample)

@@ -6,6 +6,7 @@ from kstyle.errors import UsageError
 from kstyle.models import registry
 
 OWN_HEAD = "head_"  # what the layers of a head are called that a recipe lists
+BOX = "box_"  # how the layers of a box head begin, which is beside the head of the classes and always trains
 
 
 def from_part(model, part):
@@ -26,13 +27,14 @@ def from_part(model, part):
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     if part == "all":
         return layers
-    row, last = registry.find(model.name), [layer.name for layer in layers if hasattr(layer, "kernel")][-1:]
+    own = [layer for layer in layers if hasattr(layer, "kernel") and not layer.name.startswith(BOX)]
+    row, last = registry.find(model.name), [layer.name for layer in own][-1:]
     patterns = (row.parts if row else {}) or {"head": last}
     if last and last[0].startswith(OWN_HEAD):
         patterns = {**patterns, "head": (f"{OWN_HEAD}*",)}
     for number, layer in enumerate(layers):
         if part in patterns and _matches(layer, patterns[part]):
-            return layers[number:]
+            return [layer for n, layer in enumerate(layers) if n >= number or layer.name.startswith(BOX)]
     there = [name for name, each in patterns.items() if any(_matches(layer, each) for layer in layers)]
     raise UsageError(f"This {model.name} has no part '{part}'. It has: {', '.join([*there, 'all'])}.")
 

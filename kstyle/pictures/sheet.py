@@ -10,6 +10,9 @@ from kstyle.io.files import expanded, replacing
 # A dark green and a light red, so that the colour-blind tell them apart too.
 FRAMES = {True: (0, 122, 74), False: (240, 88, 66)}
 FRAME, GAP, MARGIN = 4, 12, 16
+# Boxes in pictures: yellow and blue, which all common kinds of colour vision tell apart, with a black rim.
+TRUE, TOLD = (240, 228, 66), (0, 114, 178)
+LEGEND = "boxes: true yellow, told blue"
 # Pillow's limit for reading what is written here without a warning is 89 megapixels.
 LARGEST = 80_000_000
 KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -30,9 +33,9 @@ def sheet(entries, path, columns=None, size=160, title=""):
     """Writes pictures in a grid, each over its caption.
 
     Args:
-        entries: sequence of (picture, lines, right). picture: (H, W, 3) or (H, W, 1) uint8; lines: the caption, a list
-            of strings, cut where they are wider than the picture; right: True for a green frame, False for a red one,
-            None for no frame.
+        entries: sequence of (picture, lines, right), or (picture, lines, right, outlines). picture: (H, W, 3) or
+            (H, W, 1) uint8; lines: the caption, a list of strings, cut where they are wider than the picture; right:
+            True for a green frame, False for a red one, None for no frame; outlines: what `outlines` gives.
         path: a .png or .jpg; replaced once the new one is complete.
         columns: pictures in a row; None: as many as make the sheet about 3 wide to 2 high.
         size: pixels of the square that a picture fills in one direction. Pictures at most half as large are enlarged
@@ -50,13 +53,13 @@ def sheet(entries, path, columns=None, size=160, title=""):
         raise UsageError(f"Expected a size from 32 to 1024 and columns from 1; got {size} and {columns}.")
     if not entries:
         raise DataError(f"{path}: there is no picture to put on the sheet.")
-    shapes = [_shape(picture, size) for picture, _, _ in entries]
+    shapes = [_shape(picture, size) for picture, *_ in entries]
     font, heading = _font(max(11, min(size // 12, 18))), _font(18)
     line = sum(font.getmetrics()) + 1
     width, below = (max(side) + 2 * FRAME for side in zip(*shapes))
     # Room for a caption below a narrow picture.
     width = max(width, size * 3 // 4)
-    height = below + 4 + line * max(len(lines) for _, lines, _ in entries)
+    height = below + 4 + line * max(len(lines) for _, lines, *_ in entries)
     columns = min(columns or _columns(len(entries), width + GAP, height + GAP), len(entries))
     rows = -(-len(entries) // columns)
     top = MARGIN + (34 if title else 0)
@@ -67,8 +70,10 @@ def sheet(entries, path, columns=None, size=160, title=""):
     draw = ImageDraw.Draw(canvas)
     if title:
         draw.text((MARGIN, MARGIN - 2), _fit(title, heading, whole[0] - 2 * MARGIN), "black", font=heading)
-    for i, (picture, lines, right) in enumerate(entries):
+    for i, (picture, lines, right, *drawn) in enumerate(entries):
         tile = _tile(picture, shapes[i])
+        for colour, box in (pair for pairs in drawn for pair in pairs):
+            _outline(tile, colour, box)
         x, y = MARGIN + i % columns * (width + GAP), top + i // columns * (height + GAP)
         # Down to its caption, whatever its shape.
         upper = y + below - FRAME - tile.height
@@ -120,6 +125,22 @@ def _tile(picture, shape):
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3))))
     whole = shape[0] % image.width == 0 and shape[1] % image.height == 0
     return image.resize(shape, Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
+
+
+def outlines(told=None, true=None):
+    """For `sheet`: boxes and their colours. told, true: [left, top, right, bottom], parts of the picture's sides."""
+    return [(colour, box) for colour, box in ((TRUE, true), (TOLD, told)) if box is not None]
+
+
+def _outline(tile, colour, box):
+    from PIL import ImageDraw
+
+    draw, sides = ImageDraw.Draw(tile), (tile.width, tile.height)
+    near, far = ([round(float(part) * side) for part, side in zip(ends, sides)] for ends in (box[:2], box[2:]))
+    near = [min(max(at, 0), side - 1) for at, side in zip(near, sides)]
+    far = [min(max(at - 1, low), side - 1) for at, low, side in zip(far, near, sides)]
+    for width, paint in ((3, (0, 0, 0)), (2, colour)):
+        draw.rectangle((*near, *far), outline=paint, width=width)
 
 
 def _fit(text, font, width):

@@ -11,6 +11,7 @@ from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
 from kstyle.nn import plain
 from kstyle.training.aims.aim import Aim, compile_model
+from kstyle.training.boxes import heads, scores
 from kstyle.training.loop import callbacks, optimizers, ranks, steps
 from kstyle.training.loop.fit import Position, Stopped, fit
 from kstyle.training.results import keras_file, metrics
@@ -54,7 +55,10 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
         UsageError: a batch larger than the data, or a callback that cannot be in this recipe.
     """
     aim, classes, plan, first = aim or Aim(), len(parts.classes), recipe.plan, distribute.first()
-    ready = functools.partial(compile_model, classes=classes, aim=aim)
+    if recipe.boxes:
+        ready = functools.partial(heads.compile_model, classes=classes)
+    else:
+        ready = functools.partial(compile_model, classes=classes, aim=aim)
     total = sum(stage.epochs for stage in plan)
     strength = callbacks.AugmentStrength(recipe.augment_schedule, total)
     average = callbacks.WeightAverage(recipe.average.decay) if recipe.average else None
@@ -122,9 +126,9 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
                     rate.current = None
             try:
                 history = fit(
-                    model, step, work.batches, _validation(work, aim), epochs=stage.epochs, seed=recipe.seed,
-                    callbacks=everyone, position=position, strength=strength, save=state.save if first else None,
-                    look=look if first else None,
+                    model, step, work.batches, _validation(work, aim, recipe.boxes, classes), epochs=stage.epochs,
+                    seed=recipe.seed, callbacks=everyone, position=position, strength=strength,
+                    save=state.save if first else None, look=look if first else None,
                     stop=lambda: bool(came), total=total,
                 )  # fmt: skip
             except Stopped:
@@ -155,10 +159,13 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
     return history
 
 
-def _validation(work, aim):
+def _validation(work, aim, boxes, classes):
     """A function that gives the logs of a validation. Metrics begin anew in it, and in the epoch after it."""
-    if aim.given is not None or aim.metrics:
-        return functools.partial(_by_aim, steps.Predictor(work.model, work.normalise, output=steps.as_it_is), work, aim)
+    if boxes or aim.given is not None or aim.metrics:
+        outputs = steps.Predictor(work.model, work.normalise, output=steps.as_it_is)
+        if boxes:
+            return functools.partial(_with_boxes, outputs, work, aim, boxes, classes)
+        return lambda: _by_aim(ranks.predicted(outputs, work.images), work.labels, aim)
     predictor = steps.Predictor(work.model, work.normalise)
 
     def validate():
@@ -168,10 +175,17 @@ def _validation(work, aim):
     return validate
 
 
-def _by_aim(predictor, work, aim):
-    logits = ops.convert_to_tensor(ranks.predicted(predictor, work.images))
-    targets = ops.one_hot(ops.convert_to_tensor(work.labels), logits.shape[-1])
-    loss, accuracy = metrics.quick(ops.convert_to_numpy(ops.softmax(logits)), work.labels)
+def _with_boxes(predictor, work, aim, boxes, classes):
+    outputs = ranks.predicted(predictor, work.images)
+    found = _by_aim(outputs[:, :classes], work.labels[:, 0].astype("int32"), aim)
+    lost, measured = scores.quick(boxes, outputs, classes, work.labels[:, 1:])
+    return {**found, "val_loss": found["val_loss"] + lost, **measured}
+
+
+def _by_aim(logits, labels, aim):
+    logits = ops.convert_to_tensor(logits)
+    targets = ops.one_hot(ops.convert_to_tensor(labels), logits.shape[-1])
+    loss, accuracy = metrics.quick(ops.convert_to_numpy(ops.softmax(logits)), labels)
     if aim.given is not None:
         loss = float(ops.convert_to_numpy(ops.mean(aim.losses(targets, logits))))
     aim.reset()

@@ -15,6 +15,7 @@ from kstyle.io import names
 from kstyle.io.files import expanded
 from kstyle.pictures import sheet
 from kstyle.training.augment import policy
+from kstyle.training.boxes import truth
 from kstyle.training.loop import batches, steps
 from kstyle.training.schedules import schedules
 from kstyle.training.setup import build, settings
@@ -66,15 +67,19 @@ def show_batch(
     taken = batches.of(parts, checked, stage.augment, checked.drop_last)
     with taken if hasattr(taken, "close") else contextlib.nullcontext():
         images, labels = next(taken(0))
-    images, labels = steps.to_unit(images), backend.one_hot(ops.convert_to_tensor(labels), len(parts.classes))
+    labels, boxes = truth.opened(labels) if checked.boxes else (ops.convert_to_tensor(labels), None)
+    images, labels = steps.to_unit(images), backend.one_hot(labels, len(parts.classes))
     augment = policy.build(checked.augment) if stage.augment else None
     if augment is not None:
         random = backend.Random(np.int32(arrays.step_number(checked.seed, 0, 0)))
         strength, mix = schedules.strength(checked.augment_schedule, 0, sum(each.epochs for each in plan))
-        images, labels, _ = augment(images, labels, random, np.float32(strength), np.float32(mix))
+        drawn = random, np.float32(strength), np.float32(mix)
+        images, labels, boxes = truth.augmented(augment, images, labels, *drawn, boxes)
     pixels = np.rint(np.clip(ops.convert_to_numpy(images[:MOST]), 0, 1) * 255).astype(np.uint8)
     shares = ops.convert_to_numpy(labels[:MOST])
     entries = [(picture, _said(share, parts.classes), None) for picture, share in zip(pixels, shares)]
+    if boxes is not None:
+        entries = [(*each, sheet.outlines(None, box)) for each, box in zip(entries, ops.convert_to_numpy(boxes[:MOST]))]
     sheet.sheet(entries, path, title=f"{os.path.basename(checked.called)}: the first batch of {checked.batch}")
     return len(entries)
 

@@ -48,6 +48,10 @@ def evaluate(run, data, sheet, tta, as_json):
         click.echo(f"top-5              {100 * scores.top5:.2f} %")
     click.echo(f"loss               {scores.loss:.4f}")
     click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
+    if boxes := scores.boxes:
+        mean = boxes["mean_box"]
+        click.echo(f"mean IoU           {boxes['iou']:.4f} (the mean box: {mean['iou']:.4f})")
+        click.echo(f"IoU of 0.5         {100 * boxes['iou_50']:.2f} % (the mean box: {100 * mean['iou_50']:.2f} %)")
     for name, value in scores.metrics.items():
         click.echo(f"{name:18} {value:.4f}")
     click.echo(f"test pictures      {scores.count}")

@@ -7,6 +7,8 @@ import click
 from kstyle.cli.common.options import PATH, allow_code, device, plugin, tta
 from kstyle.io.files import json_text
 
+BOX = ("left", "top", "right", "bottom")
+
 
 @click.command()
 @click.argument("run", type=PATH, metavar="RUN")
@@ -17,7 +19,7 @@ from kstyle.io.files import json_text
 @plugin
 @allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability, and a box.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
 def predict(run, paths, top, tta, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders.
@@ -53,6 +55,8 @@ def predict(run, paths, top, tta, as_json, as_csv, sheet):
         found = training.predict(run, paths, top, progress=progress.download, tta=tta) + faults
     bad = [entry for entry in found if "error" in entry]
     pictures = [entry.pop("picture", None) for entry in found]
+    boxes = [[entry.pop(key, None) for key in ("picture_box", "true_box")] for entry in found]
+    told = any("box" in entry for entry in found)
     if as_json:
         click.echo(json_text(found, indent=2))
     elif as_csv:
@@ -61,25 +65,27 @@ def predict(run, paths, top, tta, as_json, as_csv, sheet):
 
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(["path", "rank", "class", "probability"])
+        table.writerow(["path", "rank", "class", "probability", *(BOX if told else ())])
         for entry in found:
             for rank, p in enumerate(entry.get("predictions", []), 1):
-                table.writerow([legible(entry["path"]), rank, p["class"], f"{p['probability']:.6f}"])
+                row = [legible(entry["path"]), rank, p["class"], f"{p['probability']:.6f}"]
+                table.writerow([*row, *entry.get("box", ())])
         click.echo(out.getvalue(), nl=False)
     else:
         for entry in found:
             if "predictions" in entry:
-                click.echo(f"{one_line(legible(entry['path']))}: {', '.join(_lines(entry['predictions']))}")
+                where = f"; box {' '.join(f'{side:g}' for side in entry['box'])}" if "box" in entry else ""
+                click.echo(f"{one_line(legible(entry['path']))}: {', '.join(_lines(entry['predictions']))}{where}")
     for entry in bad:
         click.echo(f"kstyle: {one_line(legible(entry['error']))}", err=True)
     if sheet and len(bad) < len(found):
         # Last, so that a sheet that cannot be written costs nothing but itself.
         entries = [
-            (picture, [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None)
-            for picture, entry in zip(pictures, found)
+            (picture, [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None, contact.outlines(*box))
+            for picture, entry, box in zip(pictures, found, boxes)
             if picture is not None
         ]
-        contact.sheet(entries, sheet, title=str(run))
+        contact.sheet(entries, sheet, title=f"{run}; {contact.LEGEND}" if told else str(run))
     if bad:
         raise click.exceptions.Exit(1)
 

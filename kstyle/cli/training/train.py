@@ -99,9 +99,11 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
             "seconds": round(float(done.history["seconds"].sum()), 1),
         }
         summary |= {"loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}
-        click.echo(json_text(summary | ({"metrics": done.scores.metrics} if done.scores.metrics else {})))
+        more = {"metrics": done.scores.metrics, "boxes": done.scores.boxes}
+        click.echo(json_text(summary | {key: value for key, value in more.items() if value}))
     elif not quiet:
-        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} % on {done.scores.count} test pictures")
+        boxes = f", mean IoU {done.scores.boxes['iou']:.4f}" if done.scores.boxes else ""
+        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} %{boxes} on {done.scores.count} test pictures")
 
 
 def _show(recipe, data, path, quiet):

@@ -171,6 +171,18 @@ def middle(path):
     return np.asarray(image.crop((left, top, left + side, top + side)))
 
 
+def seen(path, size, resize=None):
+    """Where what `centre`, or without `resize` `middle`, shows of a picture lies in it: (left, top, side), floats, in
+    pixels of the picture as it is turned.
+
+    Raises:
+        DataError: as `open_rgb`.
+    """
+    width, height = open_rgb(path).size
+    side = min(width, height) * (size / resize if resize else 1)
+    return (width - side) / 2, (height - side) / 2, side
+
+
 def random_crop(path, side, rng, scale, ratio, resample="bilinear"):
     """A part of a picture file drawn as `random_box` says, resized to (side, side, 3) uint8 as in `centre`.
 

@@ -5,6 +5,7 @@ so `val` is the test split here, as in what is published about the set.
 """
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -157,6 +158,28 @@ def _box(name, box, root):
     if not (0 <= sides[0] <= sides[2] < SIDE and 0 <= sides[1] <= sides[3] < SIDE):
         raise DataError(f"{root}{name}: expected a box x0, y0, x1, y1 from 0 to {SIDE - 1}, got {plain(box)}.")
     return sides
+
+
+def true_box(path):
+    """The box of a picture in the set's folder, from the list that lies there: [left, top, right, bottom], the outer
+    edges of its pixels; None where there is no list, or it does not have the picture."""
+    folder, name = os.path.split(os.path.abspath(path))
+    lists = ("val_annotations.txt", f"{os.path.basename(os.path.dirname(folder))}_boxes.txt")
+    for file in (os.path.join(os.path.dirname(folder), each) for each in lists):
+        if os.path.isfile(file):
+            left, top, right, bottom = _listed(file, os.stat(file).st_mtime_ns).get(name, [None] * 4)
+            return None if left is None else [left, top, right + 1, bottom + 1]
+    return None
+
+
+@functools.lru_cache(4)
+def _listed(file, _changed):
+    """{name: box} of a list of boxes; rows that have none are passed over."""
+    try:
+        rows = [line.split() for line in files.read_bytes(file, MOST_TEXT).decode("utf-8", "replace").splitlines()]
+    except OSError:
+        return {}
+    return {row[0]: [int(side) for side in row[-4:]] for row in rows if len(row) > 4 and "".join(row[-4:]).isdecimal()}
 
 
 def _decoded(raw, label):

@@ -5,6 +5,7 @@ import keras
 from kstyle.backend import distribute, uploaded
 from kstyle.data.batches import arrays, decode
 from kstyle.data.batches.workers import processors
+from kstyle.training.boxes import truth
 
 ops = keras.ops
 
@@ -19,7 +20,8 @@ def of(parts, recipe, augmented, drop_last):
         drop_last: whether a last batch that is not full is left out.
     """
     if parts.size is None:
-        return ArrayBatches(parts.training, recipe.batch, recipe.seed, drop_last)
+        split = truth.taught(parts.training) if recipe.boxes else parts.training
+        return ArrayBatches(split, recipe.batch, recipe.seed, drop_last)
     wanted = recipe.data.photographs
     workers = wanted.workers
     if workers is None and distribute.joined():
@@ -49,7 +51,7 @@ class ArrayBatches:
         self.steps = self.count // size if drop_last else -(-self.count // size)
 
     def __call__(self, epoch, first=0):
-        """Yields (images (B, H, W, C) uint8, labels (B,) int32) from batch number `first` of the epoch on."""
+        """Yields (images (B, H, W, C) uint8, labels as the split's) from batch number `first` of the epoch on."""
         order = ops.convert_to_tensor(arrays.order(self.count, self.seed, epoch))
         for batch in range(first, self.steps):
             where = order[batch * self.size : (batch + 1) * self.size]

@@ -251,4 +251,6 @@ class TextLog(keras.callbacks.Callback):
         said = f"epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.4f}"
         if logs.get("val_loss") is not None:
             said += f"  val loss {logs['val_loss']:.4f}  val accuracy {logs['val_accuracy']:.4f}"
+        if "val_iou" in logs:
+            said += f"  val IoU {logs['val_iou']:.4f}"
         log.info("%s  rate %.3g  %.0f images/s", said, logs["learning_rate"], logs["images_per_second"])

@@ -143,7 +143,7 @@ def fit(
             else:
                 step(images, labels, number, strength.strength, strength.mix)
             if at_end:
-                logs = BatchLogs(ops.copy(step.totals.value))  # a copy: on torch the next step changes the value
+                logs = BatchLogs(ops.copy(step.totals.value[:3]))  # a copy: on torch the next step changes the value
             for callback in at_end:
                 callback.on_train_batch_end(position.batch, logs=logs)
             position.batch += 1
@@ -220,7 +220,7 @@ def _look(step, position, epochs, batches):
 
 def _totals(step, position):
     """Sums of loss and right ones, and how many pictures, of the epoch so far."""
-    loss, right, count = (float(x) for x in ops.convert_to_numpy(step.totals.value))
+    loss, right, count = (float(x) for x in ops.convert_to_numpy(step.totals.value)[:3])
     if not math.isfinite(loss):
         raise DataError(
             f"The loss is no number any more in epoch {position.epoch + 1}: lower optimizer.learning_rate, add a "
@@ -236,5 +236,5 @@ def _epoch_logs(step, position, batches):
         "accuracy": right / count,
         "seconds": round(position.seconds, 3),
         "images_per_second": round(count / position.seconds, 1),
-        **step.aim.results(),
+        **step.measures,
     }

@@ -8,6 +8,7 @@ import numpy as np
 from kstyle import backend
 from kstyle.backend import distribute, keras_private
 from kstyle.training.aims.aim import Aim
+from kstyle.training.boxes import heads, overlap, truth
 from kstyle.training.loop import optimizers, wrappers
 
 ops = keras.ops
@@ -52,7 +53,8 @@ def to_unit(images):
 class TrainStep:
     """Callable: `step(images, labels, seed, strength, mix)` makes one step of the optimiser.
 
-    images: (B, H, W, C) uint8; labels: (B,) integer; seed: integer that all random numbers of the step come from;
+    images: (B, H, W, C) uint8; labels: (B,) integer, or (B, 5) where there are boxes (`kstyle.training.boxes.truth`);
+    seed: integer that all random numbers of the step come from;
     strength, mix: see `kstyle.training.augment.policy`.
 
     Args:
@@ -75,8 +77,11 @@ class TrainStep:
         self.model, self.settings, self.normalise, self.augment = model, settings, normalise, augment
         self.classes, self.aim, self.teacher = classes or model.output_shape[-1], aim or Aim(), teacher
         self.class_weights = None if class_weights is None else np.asarray(class_weights, "float32")
-        # Sums since the epoch began: loss, right ones, pictures. They stay on the device until somebody looks.
-        self.totals = keras.Variable(np.zeros(3, "float32"), trainable=False, name="totals")
+        self.boxes = settings.boxes
+        # Sums since the epoch began: loss, right ones, pictures; where there are boxes, what `overlap.sums` gives. They
+        # stay on the device until somebody looks.
+        sums = np.zeros(3 + (overlap.SUMS if self.boxes else 0), "float32")
+        self.totals = keras.Variable(sums, trainable=False, name="totals")
         self._trainable = trainable = model.trainable_variables
         self._rest = [v for v in model.variables if not any(v is t for t in trainable)]
         self._gradients = backend.gradients(self._loss, trainable, self._rest)
@@ -96,7 +101,7 @@ class TrainStep:
 
     def reset(self):
         """An epoch begins: what is summed over it is nothing yet."""
-        self.totals.assign(ops.zeros(3))
+        self.totals.assign(ops.zeros(self.totals.shape))
         self.aim.reset()
 
     @property
@@ -106,13 +111,24 @@ class TrainStep:
         found = {"totals": [self.totals]} | ({"metrics": self.aim.variables} if self.aim.metrics else {})
         return found | ({"lookahead": self._lookahead.slow} if self._lookahead else {})
 
+    @property
+    def measures(self):
+        """{name: float} of what is measured beside loss and accuracy, for the batches since `reset`."""
+        more = ops.convert_to_numpy(self.totals.value)[3:]
+        return self.aim.results() | (overlap.means(more.tolist()) if self.boxes else {})
+
     def _step(self, images, labels, seed, strength, mix):
-        targets = backend.one_hot(ops.convert_to_tensor(labels), self.classes)
+        labels, boxes = truth.opened(labels) if self.boxes else (ops.convert_to_tensor(labels), None)
+        targets = backend.one_hot(labels, self.classes)
         if self.augment is None:
             x = self.normalise(images)
         else:
-            x, targets, _ = self.augment(to_unit(images), targets, backend.Random(seed), strength, mix)
+            x, targets, boxes = truth.augmented(
+                self.augment, to_unit(images), targets, backend.Random(seed), strength, mix, boxes
+            )
             x = self.normalise.from_unit(x)
+        if self.boxes:  # side by side, as the network gives them
+            targets = ops.concatenate([targets, boxes], axis=1)
         x, targets = distribute.divided(x), distribute.divided(targets)
         count = images.shape[0]
         total, grads = self._found(x, targets, count)
@@ -132,7 +148,7 @@ class TrainStep:
             piece = slice(first, min(first + size, count))
             sums, found = self._part(x[piece], targets[piece])
             if self.aim.metrics and measured:
-                self.aim.update(targets[piece], ops.stop_gradient(sums["logits"]))
+                self.aim.update(targets[piece, : self.classes], ops.stop_gradient(sums["logits"]))
             share = (piece.stop - first) / count
             if grads is None:
                 total, grads = sums["sums"], found if share == 1 else [share * g for g in found]
@@ -151,7 +167,11 @@ class TrainStep:
         return total, grads
 
     def _loss(self, x, targets, theirs=None):
-        logits = ops.cast(self.model(x, training=True), "float32")
+        logits, count, found = ops.cast(self.model(x, training=True), "float32"), x.shape[0], []
+        if self.boxes:
+            logits, told = heads.parted(logits, self.classes)
+            targets, true = targets[:, : self.classes], targets[:, self.classes :]
+            lost, found = ops.sum(overlap.losses(self.boxes, told, true)), overlap.sums(told, true)
         smoothing = self.settings.loss.label_smoothing
         aims = targets * (1 - smoothing) + smoothing / self.classes if smoothing else targets
         weights = None
@@ -165,8 +185,9 @@ class TrainStep:
             gain = -ops.sum(losses if weights is None else losses * weights)
         if theirs is not None:
             gain = self.teacher.gain(gain, logits, theirs)
-        count = x.shape[0]
-        sums = ops.stack([-gain, backend.hits(logits, targets), backend.constant(count)])
+        if self.boxes:
+            gain = gain - lost
+        sums = ops.stack([-gain, backend.hits(logits, targets), backend.constant(count), *found])
         return gain * (-1 / count), {"sums": sums, "logits": logits} if self.aim.metrics else {"sums": sums}
 
 

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from kstyle import backend
+from kstyle import data as datasets
 from kstyle.backend import distribute
 from kstyle.data.batches import opening
 from kstyle.data.photos.classes import matched
-from kstyle.errors import DataError
+from kstyle.errors import DataError, UsageError
 from kstyle.io import locks, names, runs
 from kstyle.io.files import expanded, json_text, listed
 from kstyle.nn import state as checkpoint
 from kstyle.pictures import images
 from kstyle.training.aims import aim
+from kstyle.training.boxes import heads, truth
+from kstyle.training.boxes import scores as of_boxes
 from kstyle.training.loop import ranks, steps
 from kstyle.training.results import metrics, mistakes, plots, pretrained
 from kstyle.training.results import tta as ttas
@@ -124,8 +127,14 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
     """
     classes = parts.classes if facts is None else facts["classes"]
     labels, images = parts.test.labels if numbers is None else numbers[parts.test.labels], parts.test.images
-    predictor = steps.Predictor(model, normalise, views=ttas.views(way, way and facts["shape"][0]))
-    probabilities, known = ranks.predicted(predictor, images), labels >= 0
+    views = _views(model, way, way and facts["shape"][0])
+    predictor = steps.Predictor(model, normalise, output=heads.told(model, len(classes)), views=views)
+    outputs, known, boxes, measured = ranks.predicted(predictor, images), labels >= 0, None, None
+    probabilities = outputs[:, : len(classes)]
+    if heads.has_box(model) and parts.test.boxes is not None:
+        told, true = outputs[known, len(classes) :], truth.fractions(parts.test)[known]
+        boxes = told, true, of_boxes.each(told, true)
+        measured = of_boxes.scores(told, true, np.array(runs.facts(folder)["boxes"]["mean"], "float32"))
     unknown = {}
     for number in np.unique(parts.test.labels[~known]):
         seen = np.bincount(probabilities[parts.test.labels == number].argmax(axis=1), minlength=len(classes))
@@ -136,7 +145,8 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
     ending = ("" if own else _ending(parts.sha256)) + (f"-{way}" if way else "")
     about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
     about |= {"tta": way} if way else {}
-    scores = dataclasses.replace(metrics.scores(probabilities, labels, classes), unknown=unknown, data=about)
+    scores = metrics.scores(probabilities, labels, classes)
+    scores = dataclasses.replace(scores, unknown=unknown, data=about, boxes=measured)
     if not distribute.first():
         return scores
     scores = dataclasses.replace(scores, metrics=aim.measured(recipe, probabilities, labels))
@@ -146,7 +156,7 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
         with runs.replacing(folder / f"{name}{ending}.csv") as beside:
             table.to_csv(beside)
     if sheet is not None:
-        mistakes.sheet(images, labels, probabilities, classes, sheet, title=folder.resolve().name)
+        mistakes.sheet(images, labels, probabilities, classes, sheet, title=folder.resolve().name, boxes=boxes)
     plots.confusion(scores.confusion, classes, folder / f"confusion{ending}.png")
     return scores
 
@@ -196,7 +206,9 @@ def predict(
     Returns:
         A list, for each path a dict of `path` (of an array "array" and its place, from 1) and either `predictions`
             (list of `{"class", "probability"}`, the most probable first) and `picture` ((H, W, C) uint8, as the network
-            saw it), or `error`.
+            saw it), or `error`. Of a run with boxes also `box`, [left, top, right, bottom] in pixels of the whole
+            picture; `picture_box`, the same in parts of the sides of `picture`; and `true_box`, as `picture_box`, of a
+            picture that lies in a data set of boxes.
 
     Raises:
         DataError: it is no run, its weights are damaged, or a network's cannot be had. A picture that cannot be read is
@@ -213,8 +225,9 @@ def predict(
     """
     row = pretrained.network(folder)
     facts, model, normalise = pretrained.load(row, progress) if row else load(expanded(folder))[1:]
-    side = ttas.side(tta, facts)
-    predictor, found = steps.Predictor(model, normalise, views=ttas.views(tta, facts["shape"][0])), []
+    side, classes, found = ttas.side(tta, facts), len(facts["classes"]), []
+    views = _views(model, tta, facts["shape"][0])
+    predictor = steps.Predictor(model, normalise, output=heads.told(model, classes), views=views)
     paths = [path if isinstance(path, np.ndarray) else expanded(path) for path in paths]
     given = [(f"array {n}" if isinstance(path, np.ndarray) else path, path) for n, path in enumerate(paths, 1)]
     for first in range(0, len(given), AT_ONCE):
@@ -222,17 +235,42 @@ def predict(
         for name, path in given[first : first + AT_ONCE]:
             try:
                 entry = {"path": name, "picture": read(path, facts, side)}
-                seen.append(entry)
+                seen.append((entry, path))
             except DataError as error:
                 entry = {"path": name, "error": str(error).replace("array:", f"{name}:", 1)}
             found.append(entry)
         if not seen:
             continue
-        for entry, p in zip(seen, predictor(np.stack([entry["picture"] for entry in seen]))):
-            best = np.argsort(-p, kind="stable")[:top]
+        for (entry, path), p in zip(seen, predictor(np.stack([entry["picture"] for entry, _ in seen]))):
+            if heads.has_box(model):
+                entry |= _boxes(path, p[classes:], facts, keep_pictures)
+            best = np.argsort(-p[:classes], kind="stable")[:top]
             entry["predictions"] = [{"class": facts["classes"][k], "probability": float(p[k])} for k in best]
             if not keep_pictures:
                 del entry["picture"]
+    return found
+
+
+def _views(model, way, side):
+    if way and heads.has_box(model):
+        raise UsageError("tta: boxes of several views are no one box: leave it out.")
+    return ttas.views(way, side)
+
+
+def _boxes(path, told, facts, keep_pictures):
+    """What `predict` says of the box of a picture, a file or an array.
+
+    Args:
+        told: (4,) parts of the sides of what the network saw.
+    """
+    left, top, side = opening.seen(path, facts["shape"][0], facts.get("resize"))
+    corner = np.array([left, top, left, top])
+    found = {"box": (corner + told * side).round(2).tolist()}
+    if keep_pictures:
+        found["picture_box"] = told.tolist()
+        true = None if isinstance(path, np.ndarray) else datasets.true_box(facts["data"]["name"], path)
+        if true is not None:
+            found["true_box"] = ((np.array(true) - corner) / side).tolist()
     return found
 
 

@@ -17,6 +17,7 @@ from kstyle.io import checkpoints, names, runs
 from kstyle.io.files import expanded
 from kstyle.models import finetune, torch_names
 from kstyle.nn import plain
+from kstyle.training.boxes import heads
 from kstyle.training.loop import steps
 from kstyle.training.results import evaluate, keras_file
 from kstyle.training.setup import build
@@ -25,7 +26,8 @@ ops = keras.ops
 
 # {format: what its files may end in, the usual first}
 SUFFIXES = {"onnx": (".onnx",), "torch": (".safetensors", ".pth"), "keras": (".keras",)}
-# By how much a probability may be off, and a logit as a share of the largest.
+OUTPUTS = ("logits", "probabilities", "boxes")
+# By how much a probability may be off, or a side of a box, and a logit as a share of the largest.
 TOLERANCE = 1e-4
 
 
@@ -51,7 +53,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Network:
-    """A run's network in float32, whatever it was trained in: `network(images)` gives (logits, probabilities)."""
+    """A run's network in float32, whatever it was trained in: `network(images)` gives what `outputs` names."""
 
     model: keras.Model
     normalise: steps.Normalise
@@ -59,8 +61,14 @@ class Network:
     fresh: object  # a function: another such model, with initial values
 
     def __call__(self, images):
-        logits = ops.cast(self.model(self.normalise(images), training=False), "float32")
-        return logits, ops.softmax(logits)
+        outputs = ops.cast(self.model(self.normalise(images), training=False), "float32")
+        logits, boxes = keras_file.parted(outputs, self.model)
+        return (logits, ops.softmax(logits), boxes)[: len(self.outputs)]
+
+    @property
+    def outputs(self):
+        """Names of what it gives."""
+        return OUTPUTS if heads.has_box(self.model) else OUTPUTS[:2]
 
     def notes(self):
         """{name: string} for a file's metadata; lists and numbers as JSON."""
@@ -84,8 +92,11 @@ def export(
     | format | takes | gives |
     | --- | --- | --- |
     | `onnx` | `images`: (N, H, W, C) uint8, any N | `logits` and `probabilities`, (N, K) float32 |
-    | `keras` | (N, H, W, C), numbers from 0 to 255 | a dict of the same two |
+    | `keras` | (N, H, W, C), numbers from 0 to 255 | a dict of the same |
     | `torch` | a state dict with torchvision's names: normalised pictures as torchvision's model takes them | logits |
+
+    A run with boxes gives `boxes` too in the first two, (N, 4) float32 parts of the picture's sides: left, top, right,
+    bottom.
 
     Args:
         folder: of the run.
@@ -168,14 +179,14 @@ def _compare(network, images, got):
 
     Args:
         images: (N, H, W, C) uint8.
-        got: (logits, probabilities) as arrays.
+        got: what the network gives, as arrays.
 
     Raises:
         DataError: too far.
     """
     wanted = [ops.convert_to_numpy(x) for x in network(ops.convert_to_tensor(images))]
     share = np.abs(got[0] - wanted[0]).max() / max(1.0, np.abs(wanted[0]).max())
-    off = np.abs(got[1] - wanted[1]).max()
+    off = max(np.abs(mine - its).max() for mine, its in zip(got[1:], wanted[1:]))
     if not max(share, off) <= TOLERANCE:  # so that NaN fails too
         raise DataError(
             f"The exported file is not the network: probabilities are off by {off:.2g}, logits by {share:.2g} of the "
@@ -189,7 +200,7 @@ def _compare(network, images, got):
 
 def _write_onnx(network, path):
     example = keras_file.pictures(network.facts["shape"], 2)
-    exchange.write_onnx(network.model, network, example, path, ("logits", "probabilities"), network.notes())
+    exchange.write_onnx(network.model, network, example, path, network.outputs, network.notes())
 
 
 def _check_onnx(network, path):
@@ -199,7 +210,7 @@ def _check_onnx(network, path):
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     images = keras_file.pictures(network.facts["shape"])
-    return _compare(network, images, session.run(["logits", "probabilities"], {"images": images}))
+    return _compare(network, images, session.run(network.outputs, {"images": images}))
 
 
 # ---------------------------------------------------------------------------------------------------- PyTorch
@@ -229,6 +240,8 @@ def state_dict(model):
 
 
 def _write_torch(network, path):
+    if heads.has_box(network.model):
+        raise UsageError("A state dict with torchvision's names has no place for the box head: export onnx or keras.")
     arrays = state_dict(network.model)
     if path.suffix == ".pth":
         exchange.write_pth(arrays, path)
@@ -255,8 +268,11 @@ def _check_torch(network, path):
 @keras_private.without_tensorflow()
 def _write_keras(network, path):
     """Returns whether layers of kstyle's are left in the file."""
-    inner, images, logits = keras_file.joined(network.model, network.normalise, network.facts["shape"])
+    inner, images, outputs = keras_file.joined(network.model, network.normalise, network.facts["shape"])
+    logits, boxes = keras_file.parted(outputs, network.model)
     outputs = {"logits": logits, "probabilities": keras.layers.Softmax(name="probabilities")(logits)}
+    if boxes is not None:
+        outputs["boxes"] = boxes
     keras.Model(images, outputs, name=f"{inner.name}_pictures").save(path)
     return plain.has_ours(inner)
 
@@ -266,7 +282,7 @@ def _check_keras(network, path):
     again = keras.saving.load_model(path, compile=False, safe_mode=True)
     images = keras_file.pictures(network.facts["shape"])
     got = again(ops.convert_to_tensor(images.astype("float32")), training=False)
-    return _compare(network, images, [ops.convert_to_numpy(got[name]) for name in ("logits", "probabilities")])
+    return _compare(network, images, [ops.convert_to_numpy(got[name]) for name in network.outputs])
 
 
 WRITERS = {"onnx": _write_onnx, "torch": _write_torch, "keras": _write_keras}

@@ -10,6 +10,7 @@ from kstyle.errors import KStyleError
 from kstyle.io import runs
 from kstyle.io.files import one_line, replacing
 from kstyle.nn import plain
+from kstyle.training.boxes import heads
 
 ops = keras.ops
 log = logging.getLogger("kstyle")
@@ -42,7 +43,8 @@ def joined(model, normalise, shape):
 
 @keras_private.without_tensorflow()
 def write(folder, model, normalise, shape):
-    """Writes `model.keras` of a run: (N, H, W, C) numbers from 0 to 255, bytes too, -> (N, K) probabilities.
+    """Writes `model.keras` of a run: (N, H, W, C) numbers from 0 to 255, bytes too, -> (N, K) probabilities; with a box
+    head a dict of `probabilities` and `boxes`, (N, 4) parts of the picture's sides: left, top, right, bottom.
 
     Where it cannot be had, because the user's own model is no graph of layers or a layer's plain counterpart gives
     other results, there is no such file, and the log says why.
@@ -53,15 +55,20 @@ def write(folder, model, normalise, shape):
     path, noise = folder / runs.KERAS, ops.convert_to_tensor(pictures(shape))
     try:
         network, images, logits = joined(model, normalise, shape)
+        logits, boxes = parted(logits, model)
         outputs = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
+        if boxes is not None:
+            outputs = {"probabilities": outputs, "boxes": boxes}
         whole = keras.Model(images, outputs, name=f"{network.name}_of_pictures")
         # A model that computes in bfloat16 differs by its rounding, and is not compared.
         if all(layer.compute_dtype == "float32" for layer in plain.flat(model)):
-            wanted = ops.softmax(ops.cast(model(normalise(noise), training=False), "float32"))
+            wanted, there = parted(ops.cast(model(normalise(noise), training=False), "float32"), model)
             got = whole(ops.cast(noise, "float32"), training=False)
-            off = float(np.abs(ops.convert_to_numpy(wanted) - ops.convert_to_numpy(got)).max())
+            pairs = [(ops.softmax(wanted), got if boxes is None else got["probabilities"])]
+            pairs += [] if boxes is None else [(there, got["boxes"])]
+            off = max(float(np.abs(ops.convert_to_numpy(a) - ops.convert_to_numpy(b)).max()) for a, b in pairs)
             if not off <= TOLERANCE:  # so that NaN counts
-                raise ValueError(f"its probabilities are off by {off:.2g}")
+                raise ValueError(f"its results are off by {off:.2g}")
         with replacing(path, path.suffix) as beside:  # Keras goes by the suffix
             whole.save(beside)
     except KStyleError:  # the disk is full, say
@@ -69,6 +76,14 @@ def write(folder, model, normalise, shape):
     except Exception as error:  # a layer of the user's may fail in any way, and the training is done
         path.unlink(missing_ok=True)
         log.warning("There is no %s: %s.", path, one_line(error))
+
+
+def parted(outputs, model):
+    """`(logits, boxes)` of what a network gives, boxes cut at the picture's edges; None where it has no box head."""
+    if not heads.has_box(model):
+        return outputs, None
+    logits, boxes = heads.parted(outputs, outputs.shape[-1] - 4)
+    return logits, ops.clip(boxes, 0.0, 1.0)
 
 
 def pictures(shape, count=3):

@@ -31,6 +31,7 @@ class Scores:
         metrics: {name: float} of those that the run's recipe names.
         unknown: {class of the data that the classifier does not know: `{"pictures": int, "taken_for": {class: int}}`};
             these pictures are in no other number here.
+        boxes: {"count", "iou", "iou_50", "mean_box"} of told boxes (`kstyle.training.boxes.scores.scores`), or None.
         data: what they were scored on, see `kstyle.training.results.evaluate.score`; None of plain arrays.
     """
 
@@ -44,6 +45,7 @@ class Scores:
     confusion: pd.DataFrame
     metrics: dict = field(default_factory=dict)
     unknown: dict = field(default_factory=dict)
+    boxes: dict | None = None
     data: dict | None = None
 
     def most_confused(self, n: int = 10) -> pd.DataFrame:
@@ -64,7 +66,7 @@ class Scores:
             "classes": per_class.to_dict("records"),
             "most_confused": self.most_confused(n).to_dict("records"),
             "unknown": self.unknown,
-        } | {key: value for key, value in (("metrics", self.metrics), ("data", self.data)) if value}
+        } | {key: value for key in ("metrics", "boxes", "data") if (value := getattr(self, key))}
 
 
 def scores(probabilities, labels, classes):

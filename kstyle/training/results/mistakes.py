@@ -29,7 +29,7 @@ def pairs(confusion, top=5):
     return pd.DataFrame(rows, columns=["true", "predicted", "count", "share"])
 
 
-def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, title=""):
+def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, title="", boxes=None):
     """Writes a contact sheet of predictions: the wrong ones in red, the surest first, then right ones, the least sure
     first.
 
@@ -40,6 +40,7 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
         path: a .png or .jpg; replaced once the new one is complete.
         wrong, right: at most so many of each.
         title: what stands before the number of mistakes.
+        boxes: (told, true, IoU), which are drawn in and said: twice (N, 4) parts of the picture's sides, and (N,).
 
     Raises:
         DataError: arrays of unequal length, or whatever `kstyle.pictures.sheet.sheet` says.
@@ -59,8 +60,12 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
 
     def caption(i):
         parts = (("is", labels[i]), ("said", predicted[i]))
-        return [f"{word} {classes[k]}: {100 * probabilities[i, k]:.1f} %" for word, k in parts]
+        lines = [f"{word} {classes[k]}: {100 * probabilities[i, k]:.1f} %" for word, k in parts]
+        return lines if boxes is None else [*lines, f"IoU {boxes[2][i]:.2f}"]
 
     entries = [(images[i], caption(i), bool(predicted[i] == labels[i])) for i in chosen]
     said = f"{len(missed)} of {len(labels)} wrong"
+    if boxes is not None:
+        entries = [(*entry, contact.outlines(boxes[0][i], boxes[1][i])) for entry, i in zip(entries, chosen)]
+        said += f"; {contact.LEGEND}"
     contact.sheet(entries, path, title=f"{title}: {said}" if title else said)

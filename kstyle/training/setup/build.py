@@ -12,6 +12,7 @@ from kstyle.data.parts import counts, for_testing, for_training
 from kstyle.errors import UsageError
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.models.registry import GIVEN
+from kstyle.training.boxes import heads, truth
 from kstyle.training.setup import head, own_model
 
 
@@ -48,6 +49,8 @@ def data(recipe, folder=None, progress=None, statistics=True):
     """
     wanted, (size, resize) = recipe.data, sides(recipe)
     found = find(recipe, folder, progress)
+    if recipe.boxes and getattr(found.train, "boxes", None) is None:
+        raise UsageError(f"boxes: the data set '{wanted.name}' has none; tiny_imagenet does. Leave the section out.")
     return for_training(
         found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample,
         train_limit=wanted.train_limit, test_limit=wanted.test_limit, validation=wanted.validation,
@@ -134,7 +137,10 @@ def network(recipe, classes, shape, precision, folder=None, usual_head=False):
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     height, width, channels = shape
     model = recipe.model.row.make(classes, (height, width), channels, dtype=dtype, **recipe.model.options)
-    return head.attach(model, recipe.head, classes, dtype) if recipe.head and not usual_head else model
+    if usual_head:
+        return model
+    model = head.attach(model, recipe.head, classes, dtype) if recipe.head else model
+    return heads.add(model, recipe.boxes, dtype) if recipe.boxes else model
 
 
 def facts(recipe, parts, model, normalise, precision):
@@ -147,6 +153,7 @@ def facts(recipe, parts, model, normalise, precision):
         normalise: a `kstyle.training.loop.steps.Normalise`.
         precision: that of the network.
     """
+    mean = {"boxes": {"mean": truth.fractions(parts.training).mean(axis=0).tolist()}} if recipe.boxes else {}
     return {
         "classes": list(parts.classes),
         "shape": list(parts.shape),
@@ -169,4 +176,5 @@ def facts(recipe, parts, model, normalise, precision):
         "precision": precision,
         "tf32": backend.tf32(),
         "versions": backend.versions(),
+        **mean,
     }

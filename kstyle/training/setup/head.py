@@ -133,5 +133,5 @@ def take(model, other):
     """Gives a network whose head is the recipe's the weights that one with the usual head has for the other layers."""
     theirs = {layer.name: layer for layer in other.layers}
     for layer in model.layers:
-        if layer.weights and not layer.name.startswith(finetune.OWN_HEAD):
+        if layer.weights and not layer.name.startswith((finetune.OWN_HEAD, finetune.BOX)):
             layer.set_weights(theirs[layer.name].get_weights())

@@ -6,7 +6,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, field_vali
 
 from kstyle.config import Closed, FilePath, NotNegative, Positive
 from kstyle.io.files import shown
+from kstyle.models.registry import GIVEN
 from kstyle.training.augment.policy import AugmentSettings
+from kstyle.training.boxes.settings import Boxes, check_augment
 from kstyle.training.schedules import given, old_names, schedules
 from kstyle.training.schedules.schedules import AugmentSchedule, Schedule
 from kstyle.training.setup.goals import (
@@ -239,6 +241,7 @@ class TrainSettings(Closed):
     `distil`: a teacher; `sam`, `lookahead`: what is put around the optimiser; None: nothing.
     `metrics`: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
     `tensorboard`: also write event files (needs tensorboardX).
+    `boxes`: the network also tells a box around what it names, of data that have such.
     """
 
     description: str = ""
@@ -250,6 +253,7 @@ class TrainSettings(Closed):
     optimizer: Optimizer
     schedule: Schedule = Schedule(name="constant")
     loss: Loss = Loss()
+    boxes: Boxes | None = None
     metrics: list[Metric] = Field(default=[])
     epochs: Count | None = None
     stages: list[Stage] = Field(default=[])
@@ -290,6 +294,12 @@ class TrainSettings(Closed):
             raise ValueError("distil: a teacher sees the pictures of each step: leave views and cache_features out")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
+        if self.boxes:
+            check_augment(self.augment)
+            if self.model.name == GIVEN.name:
+                raise ValueError("boxes: a model that is given in Python has no box head: name a network")
+            if self.distil:
+                raise ValueError("boxes: a teacher (distil) tells classes alone: leave one of them out")
         return self
 
     # What a run's folder is called where nobody says.

@@ -15,6 +15,7 @@ from kstyle.data.batches import decode
 from kstyle.data.photos.tree import Photos
 from kstyle.models import finetune
 from kstyle.training.augment import policy as augmentation
+from kstyle.training.boxes import truth
 from kstyle.training.loop import batches, steps
 
 ops = keras.ops
@@ -31,7 +32,7 @@ class Work:
     Attributes:
         model: the network, or what comes after its cached features.
         batches: as `kstyle.training.loop.fit` takes them.
-        images, labels: of validation, pictures or features.
+        images, labels: of validation, pictures or features; where there are boxes, labels as `boxes.truth` has them.
         normalise, augment: what pictures go through before `model`.
     """
 
@@ -45,7 +46,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Features:
-    """images: (N, …) float32, what the frozen layers gave; labels: (N,) int32."""
+    """images: (N, …) float32, what the frozen layers gave; labels: of the pictures."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -66,6 +67,8 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
         `Work`.
     """
     chosen, validation = finetune.set_trainable(model, stage.train, frozen), parts.validation
+    if recipe.boxes:
+        validation = truth.taught(validation)
     cached = stage.cached and not recipe.distil  # a teacher sees the pictures of each step
     pieces = finetune.split(model, chosen) if cached else None
     augment = augmentation.build(recipe.augment) if stage.augment else None
@@ -94,20 +97,26 @@ def _views(stage, recipe, parts, body, normalise, augment):
         if isinstance(pictures, Photos):  # cut as those for testing are
             workers = recipe.data.photographs.workers
             pictures = decode.decode(pictures, parts.size, parts.resize, workers, resample=parts.resample)
+        if recipe.boxes:
+            pictures = truth.taught(pictures)
         yield Features(steps.Predictor(body, normalise, output=steps.as_it_is)(pictures.images), pictures.labels)
         return
     every = batches.of(parts, recipe, stage.augment, drop_last=False)
 
-    def changed(images, number):
+    def changed(images, labels, number):
         x = steps.to_unit(images)
+        classes, boxes = truth.opened(labels) if recipe.boxes else (labels, None)
         if augment is not None:  # without mixing: features are of one picture each
-            x, _, _ = augment(x, ops.ones((images.shape[0], 1)), backend.Random(number), np.float32(1), np.float32(0))
-        return ops.cast(body(normalise.from_unit(x), training=False), "float32")
+            ones, random = ops.ones((images.shape[0], 1)), backend.Random(number)
+            x, _, boxes = truth.augmented(augment, x, ones, random, np.float32(1), np.float32(0), boxes)
+        labels = truth.packed(classes, boxes) if recipe.boxes else labels
+        return ops.cast(body(normalise.from_unit(x), training=False), "float32"), labels
 
     run = backend.compile(changed, body.variables)
     for view in range(stage.views):
-        found, labels = [], []
-        for number, (images, truth) in enumerate(every(view)):
-            found.append(ops.convert_to_numpy(run(images, np.int32(recipe.seed + 1000003 * view + number))))
-            labels.append(ops.convert_to_numpy(truth))
-        yield Features(np.concatenate(found), np.concatenate(labels))
+        found, known = [], []
+        for number, (images, labels) in enumerate(every(view)):
+            features, labels = run(images, labels, np.int32(recipe.seed + 1000003 * view + number))
+            found.append(ops.convert_to_numpy(features))
+            known.append(ops.convert_to_numpy(labels))
+        yield Features(np.concatenate(found), np.concatenate(known))

@@ -10,6 +10,7 @@ from kstyle.errors import DataError, KStyleError
 from kstyle.io import checkpoints, runs
 from kstyle.io.files import plain
 from kstyle.models import classifiers, finetune
+from kstyle.training.boxes.heads import without_box
 from kstyle.training.setup import head as heads
 from kstyle.training.setup import settings
 
@@ -44,7 +45,7 @@ def give_weights(model, weights, classes=None, progress=None, usual=None):
             path = runs.result_file(path)
         if any(map(_OWN.fullmatch, checkpoints.tensor_names(path))):
             return _from_run(model, path, classes)
-    target = usual() if usual else model
+    target = usual() if usual else without_box(model)
     if weights != "imagenet":
         loaded = classifiers.load_file(target, path, progress=progress)
     else:
@@ -62,6 +63,8 @@ def _from_run(model, path, classes):
         raise DataError(f"{path}: holds weights of {network}; the recipe's network is {model.name}.")
     read = checkpoints.read(path, only=_OWN.fullmatch)
     arrays = [read[name] for name in sorted(read)]
+    if len(arrays) not in (len(model.weights), len(model.variables)):
+        model = without_box(model)  # the run may have told classes alone
     variables = model.weights if len(arrays) == len(model.weights) else model.variables  # a state has all
     if len(arrays) != len(variables):
         raise DataError(
@@ -69,7 +72,11 @@ def _from_run(model, path, classes):
             "model the options that it had there."
         )
     # The classes' layer: what a head of the recipe's has before it is taken as the rest is.
-    *_, last = (layer for layer in finetune.from_part(model, "head") if layer.weights)
+    *_, last = (
+        layer
+        for layer in finetune.from_part(model, "head")
+        if layer.weights and not layer.name.startswith(finetune.BOX)
+    )
     head = {id(weight) for weight in last.weights}
     theirs = facts.get("classes")
     order = [theirs.index(c) for c in classes] if classes and theirs and set(classes) <= set(theirs) else None
