@@ -151,13 +151,15 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def told(pictures, tmp_path_factory):
-    return kstyle.train(RECIPE, pictures, tmp_path_factory.mktemp("told") / "run")
+    again = [keras.metrics.CategoricalAccuracy(name="again")]
+    return kstyle.train(RECIPE, pictures, tmp_path_factory.mktemp("told") / "run", metrics=again)
 
 
 def test_a_training_tells_boxes(told, pictures):
     """Failure: the head does not learn, or what the history says of boxes is not so."""
     last = told.history.iloc[-1]
     assert last["val_iou"] > 0.8 and last["val_iou_50"] == 1 and last["accuracy"] == 1
+    assert told.history["again"].tolist() == told.history["accuracy"].tolist()
     assert told.scores.boxes["iou"] == pytest.approx(last["val_iou"], abs=1e-5)
     assert told.scores.boxes["mean_box"]["iou"] < 0.6
     true = np.array(PLACES * 2, "float32") / 64 + np.array([0, 0, 1, 1], "float32") / 64
@@ -179,6 +181,8 @@ def test_predictions_have_boxes_of_the_whole_picture(told, pictures, tmp_path):
     (other,) = kstyle.predict(told.folder, [wide])
     assert np.abs(np.array(other["box"]) - (np.array(seen["box"]) * 2 + [36, 0, 36, 0])).max() < 6
     assert "true_box" not in other
+    with pytest.raises(UsageError, match="boxes of several views"):
+        kstyle.predict(told.folder, [path], tta="flip")
 
 
 def test_the_command_line_says_and_draws_boxes(told, pictures, tmp_path, command):
@@ -191,6 +195,9 @@ def test_the_command_line_says_and_draws_boxes(told, pictures, tmp_path, command
     pixels = np.asarray(Image.open(tmp_path / "s.png"))
     for colour in ((240, 228, 66), (0, 114, 178)):
         assert (pixels == colour).all(axis=-1).sum() > 8 * 60
+    recipe = told.folder / "recipe.yaml"
+    assert command("train", recipe, "--data", pictures, "--show-batch", tmp_path / "b.png")[0] == 0
+    assert (np.asarray(Image.open(tmp_path / "b.png")) == (240, 228, 66)).all(axis=-1).sum() > 8 * 60
     code, printed, _ = command("evaluate", told.folder, "--data", pictures, "--json", "--sheet", tmp_path / "e.png")
     assert code == 0 and json.loads(printed)["boxes"]["iou"] > 0.8
 
