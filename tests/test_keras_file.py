@@ -179,4 +179,4 @@ def test_what_the_file_cannot_hold_is_said(tmp_path, caplog):
     model = keras.Model(x, keras.layers.Dense(3)(keras.layers.Flatten()(y)))
     (tmp_path / "model.keras").write_text("of the training before")
     keras_file.write(tmp_path, model, steps.Normalise([1] * 3, [0.1] * 3), (8, 8, 3))
-    assert "probabilities are off by" in caplog.text and not list(tmp_path.iterdir())
+    assert "its results are off by" in caplog.text and not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -26,13 +27,13 @@ def run(tmp_path, monkeypatch, capsys):
     (tmp_path / "run/run.json").write_text(json.dumps(facts))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KSTYLE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(evaluate, "load", lambda folder: (None, facts, None, None))
+    monkeypatch.setattr(evaluate, "load", lambda folder: (None, facts, SimpleNamespace(layers=[]), None))
 
     def brightness(pictures):
         light = pictures.mean(axis=(1, 2, 3)) / 255
         return np.stack([1 - light, light], axis=1)
 
-    monkeypatch.setattr(evaluate.steps, "Predictor", lambda *_: brightness)
+    monkeypatch.setattr(evaluate.steps, "Predictor", lambda *_, **__: brightness)
 
     def run(*arguments):
         with pytest.raises(SystemExit) as ended:
