@@ -95,6 +95,14 @@ def test_a_stopped_run_goes_on_to_the_same_weights(learned, pictures):
     assert kstyle.learn(resume=folder, extend=10).history[-1]["step"] == 30
 
 
+def test_steps_are_added_to_minutes(pictures):
+    """Failure: a run whose end was settled by time takes no step more when it is to be extended."""
+    given = {**SMALL, "minutes": 1e-6, "run": pictures / "minutes", "workers": 0}
+    first = kstyle.learn(pictures / "style.png", pictures / "photos", **given).network.facts["learned"]["steps"]
+    more = kstyle.learn(resume=pictures / "minutes", extend=3).network.facts["learned"]["steps"]
+    assert first >= 1 and more == first + 3
+
+
 def test_file_keeps_the_network(learned, tmp_path):
     """Failure: what is read paints otherwise than what was written, or the style's picture is lost."""
     path = learned.network.write(tmp_path / "night.keras")

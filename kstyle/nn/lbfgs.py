@@ -216,16 +216,14 @@ class Left(NamedTuple):
 
     Attributes:
         shape: of the picture.
-        s, y: its pairs, (m, N) each; views of what it has where all of them are left.
+        s, y: its pairs, (m, N) each, in the rows that they go to; views of what it has where all of them are left.
         length: as it counts its pairs.
-        places: {row of `s` and `y`: row that it goes to}.
     """
 
     shape: tuple
     s: np.ndarray
     y: np.ndarray
     length: int
-    places: dict
 
 
 def leave(old, history):
@@ -236,27 +234,28 @@ def leave(old, history):
     s, y, length = _numpy(old["s"]), _numpy(old["y"]), int(_numpy(old["length"]))
     before = len(s)
     if history == before:
-        return Left(shape, s, y, length, {row: row for row in range(min(length, before))})
+        return Left(shape, s, y, length)
     newest = [number % before for number in range(max(0, length - min(history, before)), length)]
-    return Left(shape, s[newest], y[newest], len(newest), {row: row for row in range(len(newest))})
+    return Left(shape, s[newest], y[newest], len(newest))
 
 
 def take_over(left, new, enlarge, ratio):
     """What `kstyle.nn.optimizers.take_over` does, of a `Left` and a built `LBFGS`."""
-    new, length, places = new._state[0], left.length, left.places
+    new, length = new._state[0], left.length
     m = new["s"].shape[0]
+    count = min(length, m)
 
     def resized(row, factor):
         return enlarge(row.reshape(left.shape), "bicubic").reshape(-1) * np.float32(factor)
 
     # Each row goes to its place as it is made: a second copy of a large picture's history is gigabytes.
     for name, rows, factor in (("s", left.s, 1), ("y", left.y, ratio)):
-        for row, place in places.items():
+        for row in range(count):
             values = ops.convert_to_tensor(resized(rows[row], factor))
-            backend.put_row(new[name], ops.convert_to_tensor(place, "int32"), values)
+            backend.put_row(new[name], ops.convert_to_tensor(row, "int32"), values)
     s, y = _numpy(new["s"]), _numpy(new["y"])
     curvature = np.array([(s_row * y_row).sum() for s_row, y_row in zip(s, y)])
-    if (curvature[list(places.values())] <= 0).any():  # resizing broke a pair: better none than a wrong one
+    if (curvature[:count] <= 0).any():  # resizing broke a pair: better none than a wrong one
         for name in ("s", "y"):
             new[name].assign(ops.zeros_like(new[name]))
         return

@@ -84,6 +84,21 @@ def write_onnx(model, call, example, path, outputs, notes, *, name="images", fre
     program.save(str(path), external_data=False)
 
 
+def run_onnx(path, outputs, inputs):
+    """What an ONNX file gives, on the processor: a list of arrays.
+
+    Args:
+        path: the file.
+        outputs: names of what is wanted.
+        inputs: {name: NumPy array}.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(outputs, inputs)
+
+
 def write_pth(arrays, path):
     """Writes {name: NumPy array} as what `torch.save` makes of a state dict.
 

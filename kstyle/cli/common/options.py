@@ -3,7 +3,7 @@
 import click
 
 from kstyle.errors import UsageError
-from kstyle.io.files import expanded
+from kstyle.io.files import expanded, one_line
 from kstyle.training.results.tta import WAYS
 
 
@@ -69,6 +69,22 @@ deterministic = click.option("--deterministic", is_flag=True, help="The same bit
 data_folder = click.option(
     "--data", type=PATH, metavar="DIR", help="Where the data set is.  [default: KSTYLE_DATA, Keras' folder, a download]"
 )
+
+
+def check_resumed(context, folder, allowed, otherwise):
+    """UsageError: an argument beside --resume that the run's own record settles.
+
+    Args:
+        context: click's.
+        folder: that the run is in.
+        allowed: names of parameters that may be given.
+        otherwise: what else to do, in words.
+    """
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name not in allowed:
+            said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.metavar
+            raise UsageError(f"--resume goes on with what {one_line(folder)} says: leave {said} out, or {otherwise}.")
 
 
 def style_network(styles):

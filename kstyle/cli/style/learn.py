@@ -48,11 +48,7 @@ def learn(context, styles, photographs, output, overrides, steps, minutes, size,
 
     resume = options.pop("resume")
     if resume is not None:
-        for parameter in context.command.params:
-            given = context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-            if given and parameter.name not in _WITH_RESUME:
-                said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.metavar
-                raise UsageError(f"--resume goes on with what {one_line(resume)} says: leave {said} out.")
+        painting.check_resumed(context, resume, _WITH_RESUME, "begin a new run")
         arguments = {"resume": resume, "extend": extend or 0, "workers": options["workers"]}
     else:
         for name, value in (("STYLE", styles), ("--photos DIR", photographs)):

@@ -110,7 +110,7 @@ def stylize(
                 raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
         target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
     else:
-        _check_alone(context, resume)
+        painting.check_resumed(context, resume, _WITH_RESUME, "begin a new painting")
         folder = Folder(resume, save_seconds)
         if not (output or extend or as_json) and (path := folder.ready()):
             if not quiet:
@@ -205,17 +205,6 @@ def _check_given(context, extend):
             raise click.MissingParameter(ctx=context, param=parameter)
     if extend:
         raise UsageError("--extend adds steps to a painting that was kept: give --resume DIR, too.")
-
-
-def _check_alone(context, folder):
-    """UsageError: an argument beside --resume that the run's own record settles."""
-    for parameter in context.command.params:
-        given = context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-        if given and parameter.name not in _WITH_RESUME:
-            said = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.metavar
-            raise UsageError(
-                f"--resume goes on with what {one_line(folder)} says: leave {said} out, or begin a new painting."
-            )
 
 
 def _report(result, target, interrupted, as_json, quiet, folder):

@@ -166,6 +166,7 @@ def _record(learning, styles, photographs, minutes, seed, precision, weights, de
         "styles": [{"path": os.path.abspath(expanded(s)), "sha256": sha256(expanded(s))} for s in styles],
         "photographs": [os.path.abspath(expanded(p)) for p in photographs],
         "minutes": minutes,
+        "steps": None if minutes is not None else learning.steps,  # in all; of minutes it is known once some are added
         "seed": seed,
         "precision": precision,
         "weights": None if weights is None else os.path.abspath(expanded(weights)),
@@ -194,7 +195,7 @@ class _Run:
         styles = Styles([images.read(style["path"]) for style in record["styles"]])
         self.learner = Learner(learning, losses, extractor, styles, record["seed"])
         self.rows, self.seconds, self.held_out = [], 0.0, None
-        record["extended"] += extend
+        self._extend = extend
 
     def go(self, callback, resumed):
         self._begin(resumed)
@@ -230,6 +231,9 @@ class _Run:
             notes = arrays.notes
             self.learner.restore(arrays, notes["step"], one_line(self.folder / runs.STATE))
             self.rows, self.seconds, self.held_out = notes["rows"], notes["seconds"], notes["held_out"]
+            if self._extend:
+                self.record["steps"] = (self.record["steps"] or notes["step"]) + self._extend
+                self.record["extended"] += self._extend
             runs.write_facts(self.folder, self.record)
         else:
             runs.start(self.folder, self.record["recipe"], {**self.record, "versions": backend.versions()})
@@ -240,21 +244,16 @@ class _Run:
 
     def _progress(self):
         """How much of the learning is done."""
-        if self.record["minutes"] is not None and not self.record["extended"]:
+        if self.record["steps"] is None:
             return self.seconds / 60 / self.record["minutes"]
-        return self.learner.step_number / self._steps()
-
-    def _steps(self):
-        first = self.learning.steps if self.record["minutes"] is None else self.record.get("first", 0)
-        return max(1, first + self.record["extended"])
+        return self.learner.step_number / self.record["steps"]
 
     def _rate_progress(self):
         """What the rate falls by: what is added to a run begins in the middle of the fall."""
-        progress = self._progress()
-        if not self.record["extended"]:
-            return progress
-        first = self._steps() - self.record["extended"]
-        return 0.5 + 0.5 * (self.learner.step_number - first) / self.record["extended"]
+        added = self.record["extended"]
+        if not added:
+            return self._progress()
+        return 0.5 + 0.5 * (self.learner.step_number - self.record["steps"] + added) / added
 
     def _at_size(self, path):
         picture = images.read(path)
@@ -284,8 +283,8 @@ class _Run:
         self.rows.append(row)
         if callback is None:
             return False
-        steps = None if self.record["minutes"] is not None and not self.record["extended"] else self._steps()
-        return callback(Look(self.learner.step_number, steps, self._progress(), self.seconds, found, self.held_out))
+        done, steps = self.learner.step_number, self.record["steps"]
+        return callback(Look(done, steps, self._progress(), self.seconds, found, self.held_out))
 
     def _network(self):
         learned = {

@@ -58,7 +58,8 @@ class Learner:
             return [1.0]
         least, most = self.learning.brush
         # In steps of the same factor, downwards and upwards from the size itself, which is among them.
-        return [*np.geomspace(least, 1, BRUSH_SIZES // 2 + 1), *np.geomspace(1, most, BRUSH_SIZES // 2 + 1)[1:]]
+        half = BRUSH_SIZES // 2
+        return [*np.geomspace(least, 1, half + 1)[:-1].tolist(), 1.0, *np.geomspace(1, most, half + 1)[1:].tolist()]
 
     def _at(self, size):
         """The style pictures and what of them is opaque, for strokes of so many times their size."""
@@ -66,7 +67,8 @@ class Learner:
         return self._styles.at(shown, (self.learning.size, self.learning.size))
 
     def _lesson(self, losses, extractor, number, size, seed):
-        """`(condition, loss(paintings, photographs), step(photographs, step))` of one style at one size of strokes."""
+        """`(take, look)` of one style at one size of strokes, compiled: `take(photographs, step, keep)` makes a step,
+        `look(photographs)` gives the losses of the average's paintings, clipped."""
         pictures, masks = self._at(size)
         opaque = None if masks[number] is None else [Region(masks[number])]
         goal = targets.style_targets(extractor, losses, [pictures[number]], [1.0], seed, opaque)
@@ -86,8 +88,13 @@ class Learner:
             backend.update(self.average.trainable_variables, keep, [v.value for v in self._trained], 1 - keep)
             return {"loss": total, **parts}
 
-        variables = [*self._trained, *self.average.trainable_variables, *self._optimizer.variables]
-        return told, lesson, backend.compile(take, variables)
+        def look(photographs):
+            total, parts = lesson(ops.clip(self.average([photographs, told], training=False), 0, 1), photographs)
+            return {"loss": total, **parts}
+
+        average = self.average.trainable_variables
+        changed = [*self._trained, *average, *self._optimizer.variables]
+        return backend.compile(take, changed), backend.compile(look, average)
 
     def take(self, photographs, progress):
         """One step. photographs: (B, h, w, 3) uint8; progress: how much of the learning is done, 0 to 1. Returns the
@@ -98,7 +105,7 @@ class Learner:
         self._optimizer.learning_rate = rate
         # At first the average is of few steps, lest the weights that it began with stay in it.
         keep = min(learning.average, (1 + number) / (10 + number))
-        _, _, take = self._lessons[number % len(self._lessons)]
+        take, _ = self._lessons[number % len(self._lessons)]
         losses = take(backend.uploaded(photographs), np.int32(number), np.float32(keep))
         self.step_number += 1
         return losses
@@ -109,22 +116,13 @@ class Learner:
         Args:
             photographs: list of (H, W, 3) float32 RGB in [0, 1].
         """
-        lessons = [one for one in self._lessons if self._is_plain(one)]
+        count = len(self._facts["styles"])
+        usual = self._brush_sizes().index(1.0) * count  # the first of those of strokes of their own size
         rows = []
         for number, rgb in enumerate(photographs):
-            told, lesson, _ = lessons[number % len(lessons)]
-            look = backend.compile(lambda x, told=told, lesson=lesson: self._looked(x, told, lesson), [])
-            total, parts = look(ops.convert_to_tensor(rgb[None]))
-            rows.append({"loss": total, **parts})
+            _, look = self._lessons[usual + number % count]
+            rows.append(look(ops.convert_to_tensor(rgb[None])))
         return {name: float(np.mean([float(ops.convert_to_numpy(row[name])) for row in rows])) for name in rows[0]}
-
-    def _looked(self, photograph, told, lesson):
-        painting = ops.clip(self.average([photograph, told], training=False), 0, 1)
-        return lesson(painting, photograph)
-
-    def _is_plain(self, lesson):
-        told = ops.convert_to_numpy(lesson[0])
-        return not told[len(self._facts["styles"]) :].any()
 
     def file(self, facts):
         """The average as a `kstyle.style.networks.style_file.StyleFile`, in float32."""

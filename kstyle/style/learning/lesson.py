@@ -32,7 +32,7 @@ class Lesson:
 
         goals = split(self._goals(photographs))
         layers = split({**self._extractor(paintings), PIXELS: paintings})
-        images, found = units.of_rgb(paintings, self._settings.space), []
+        images, found = units.to_space(paintings, self._settings.space), []
         for i in range(count):
             own = Features({tap: parts[i] for tap, parts in layers.items()}, shape)
             goal = {tap: parts[i] for tap, parts in goals.items()}

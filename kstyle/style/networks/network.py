@@ -7,10 +7,6 @@ from kstyle.nn.image_layers import Doubled, InstanceNormalization, MirroredConv2
 BLOCKS = 5  # residual ones, at a quarter of the picture's sides
 CHANNELS = (32, 64, 128)  # of full width: at all pixels, at half of the sides, at a quarter
 LEAST_SIDE = 5  # in pixels: beyond each edge a mirror shows four
-# Pixels to each side that one pixel of the picture depends on, but for the statistics of all of it: 4 + 4 of the outer
-# convolutions, 1 and 2 of those that halve, 4 of each of the ten in the blocks, 2 and 1 after doubling, and the pixels
-# that doubling puts together.
-REACH = 60
 
 
 def style_network(width=0.5, styles=1, further=0, dtype="float32"):

@@ -64,15 +64,10 @@ def _noise(height, width):
 
 
 def _checked(known, path, blend, brush):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     off = 0.0
     for shape in TRIED:
         noise = _noise(*shape)
-        got = session.run(None, {"photograph": noise[None]})[0][0]
+        got = exchange.run_onnx(path, ["painting"], {"photograph": noise[None]})[0][0]
         off = max(off, float(np.abs(got - known.paint(noise, blend, brush)).max()))
     if not off <= TOLERANCE:  # so that NaN fails too
         raise DataError(f"The exported file is not the network: its pictures are off by {off:.2g}. Nothing was kept.")

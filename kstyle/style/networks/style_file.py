@@ -1,5 +1,6 @@
 """The file of a style network: weights and what they were learned from. It is read as data: no code in it runs."""
 
+import functools
 import io
 import os
 import zipfile
@@ -56,8 +57,13 @@ class StyleFile:
         (48, 64, 3)
         """
         told = ops.convert_to_tensor(style_facts.condition(self.facts, blend, brush))
-        look = backend.compile(lambda x: self.model([x, told], training=False), [])
-        return backend.as_numpy(ops.clip(look(ops.convert_to_tensor(np.ascontiguousarray(rgb)[None])), 0, 1))[0]
+        return backend.as_numpy(self._look(ops.convert_to_tensor(np.ascontiguousarray(rgb)[None]), told))[0]
+
+    @functools.cached_property
+    def _look(self):
+        """Compiled once, for all pictures of a shape."""
+        model = self.model
+        return backend.compile(lambda x, told: ops.clip(model([x, told], training=False), 0, 1), model.variables)
 
     @keras_private.without_tensorflow()
     def write(self, path: str | os.PathLike[str]) -> Path:

@@ -19,19 +19,15 @@ SPACES = {
 
 
 def to_space(rgb, space):
-    """rgb: (..., 3) NumPy in [0, 1] -> the values that are optimised."""
+    """(..., 3) in [0, 1], a NumPy array or a tensor -> the values that are optimised."""
     factor, offset = SPACES[space]
-    values = rgb * np.float32(factor)
-    values += np.float32(offset)
-    return values.astype("float32", copy=False)
-
-
-def of_rgb(tensor, space):
-    """`to_space` of a tensor."""
-    factor, offset = SPACES[space]
+    if isinstance(rgb, np.ndarray):
+        values = rgb * np.float32(factor)
+        values += np.float32(offset)
+        return values.astype("float32", copy=False)
     if np.any(offset):
-        return backend.affine(tensor, backend.constant(factor), backend.constant(offset))
-    return tensor if factor == 1 else tensor * factor
+        return backend.affine(rgb, backend.constant(factor), backend.constant(offset))
+    return rgb if factor == 1 else rgb * factor
 
 
 def from_space(values, space):

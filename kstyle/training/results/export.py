@@ -204,13 +204,8 @@ def _write_onnx(network, path):
 
 
 def _check_onnx(network, path):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     images = keras_file.pictures(network.facts["shape"])
-    return _compare(network, images, session.run(network.outputs, {"images": images}))
+    return _compare(network, images, exchange.run_onnx(path, network.outputs, {"images": images}))
 
 
 # ---------------------------------------------------------------------------------------------------- PyTorch
