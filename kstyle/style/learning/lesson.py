@@ -24,7 +24,7 @@ class Lesson:
         self._redraws = self._objective.redraws
 
     def __call__(self, paintings, photographs, step=None):
-        count, shape = len(paintings), tuple(paintings.shape[1:3])
+        count, *shape = paintings.shape[:3]
         step = ops.convert_to_tensor(step) if step is not None and self._redraws else None
 
         def split(layers):  # split and not sliced: the gradient of a slice is as large as all
@@ -34,7 +34,7 @@ class Lesson:
         layers = split({**self._extractor(paintings), PIXELS: paintings})
         images, found = units.to_space(paintings, self._settings.space), []
         for i in range(count):
-            own = Features({tap: parts[i] for tap, parts in layers.items()}, shape)
+            own = Features({tap: parts[i] for tap, parts in layers.items()}, tuple(shape))
             goal = {tap: parts[i] for tap, parts in goals.items()}
             squares = {tap: ops.mean(ops.square(each)) for tap, each in goal.items()}
             found.append(self._objective.seen(own, images[i], step, (goal, squares)))
