@@ -30,6 +30,10 @@ WAITS = {
 backend_registration._setup_privateuseone_for_python_backend(NAME)
 DEVICE = torch.device(NAME, 0)
 
+# Gradients are computed in the thread that asks for them. A device's own thread would run this file's Python, and if it
+# still waits for its turn when the program ends, C++ ends the program with "terminate called".
+torch.autograd.set_multithreading_enabled(False)
+
 
 class Tensor(torch.Tensor):
     """One on the device: says so, and holds one of the CPU."""
