@@ -1,56 +1,27 @@
 """`kstyle.learn`: a network that paints in one style, or several, from photographs; kept in a folder as it learns."""
 
 import contextlib
-import logging
 import math
 import os
-import signal
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kstyle import backend
 from kstyle.errors import DataError, UsageError
-from kstyle.io import runs, signals
+from kstyle.io import runs
 from kstyle.io.files import expanded, one_line, sha256, shown
 from kstyle.models import features
-from kstyle.pictures import images, sheet
+from kstyle.pictures import images
 from kstyle.style.learning import settings as network_settings
+from kstyle.style.learning.course import Course, Look
 from kstyle.style.learning.learner import Learner
 from kstyle.style.learning.photographs import Photographs
 from kstyle.style.networks.style_file import StyleFile
 from kstyle.style.passes.styles import Styles
 
-log = logging.getLogger("kstyle")
-
-NETWORK, SHEET = "network.keras", "sheet.png"
-ON_SHEET = 8  # photographs, each beside what becomes of it
 SECONDS = 60.0  # between two states that are saved
-SAID_EVERY = 10  # steps; on a GPU to fetch losses is to wait for it
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a callback is told now and then.
-
-    Attributes:
-        step: steps taken; `steps`: in all, None where minutes decide.
-        progress: how much of the learning is done, 0 to 1.
-        seconds: of learning, those before a stop counted.
-        losses: {"loss": total, each weighted term}, of the last step's parts of photographs; `held_out`: the same of
-            the photographs held out, None before the first time.
-    """
-
-    step: int
-    steps: int | None
-    progress: float
-    seconds: float
-    losses: dict[str, float]
-    held_out: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -142,8 +113,16 @@ def learn(
         runs.logged(folder),
         contextlib.ExitStack() as opened,
     ):
-        going = _Run(folder, record, learning, losses, save_seconds, extend, opened, workers, progress)
-        return going.go(callback, resume is not None)
+        pictures = Photographs(record["photographs"], learning, record["seed"], workers)
+        opened.callback(pictures.close)
+        if record.setdefault("photographs_sha256", pictures.sha256) != pictures.sha256:
+            raise DataError(f"{one_line(folder)}: the photographs are not those that this run began with.")
+        backend.configure(record["deterministic"])
+        backend.seed(record["seed"])
+        learner = _learner(record, learning, losses, progress)
+        course = Course(folder, record, learner, pictures, save_seconds, extend)
+        network, interrupted = course.go(callback, resume is not None)
+        return Learned(network, course.rows, folder, interrupted)
 
 
 def _record(learning, styles, photographs, minutes, seed, precision, weights, deterministic):
@@ -175,129 +154,14 @@ def _record(learning, styles, photographs, minutes, seed, precision, weights, de
     }
 
 
-class _Run:
-    def __init__(self, folder, record, learning, losses, save_seconds, extend, opened, workers, progress):
-        self.folder, self.record, self.learning, self._save_seconds = folder, record, learning, save_seconds
-        for style in record["styles"]:
-            if not Path(style["path"]).is_file() or sha256(style["path"]) != style["sha256"]:
-                raise DataError(f"{one_line(style['path'])}: is not the style picture that this run began with.")
-        self.photographs = Photographs(record["photographs"], learning, record["seed"], workers)
-        opened.callback(self.photographs.close)
-        if record.setdefault("photographs_sha256", self.photographs.sha256) != self.photographs.sha256:
-            raise DataError(f"{one_line(folder)}: the photographs are not those that this run began with.")
-        backend.configure(record["deterministic"])
-        backend.seed(record["seed"])
-        extractor = features.load(
-            losses.network.extractor, losses.taps, weights=record["weights"],
-            precision=backend.precision(record["precision"]), progress=progress,
-            **losses.network.model_dump(exclude={"extractor"}),
-        )  # fmt: skip
-        styles = Styles([images.read(style["path"]) for style in record["styles"]])
-        self.learner = Learner(learning, losses, extractor, styles, record["seed"])
-        self.rows, self.seconds, self.held_out = [], 0.0, None
-        self._extend = extend
-
-    def go(self, callback, resumed):
-        self._begin(resumed)
-        self._shown = [self._at_size(path) for path in self.photographs.held_out]
-        stopped = False
-        with signals.noted() as came:
-            begun = time.monotonic() - self.seconds
-            saved = time.monotonic()
-            for photographs in self.photographs(self.learner.step_number):
-                if self._progress() >= 1 or stopped or came:
-                    break
-                losses = self.learner.take(photographs, self._rate_progress())
-                self.seconds = time.monotonic() - begun
-                number = self.learner.step_number
-                looked = number % self.learning.look == 0
-                if looked:
-                    self._look()
-                if looked or number % SAID_EVERY == 0:
-                    stopped = bool(self._said(losses, callback))
-                if time.monotonic() - saved >= self._save_seconds:
-                    self._save()
-                    saved = time.monotonic()
-            if not (came or stopped):
-                self._look()
-            self._save()
-        if came and callback is None:
-            signal.raise_signal(came[0])
-        return Learned(self._network(), self.rows, self.folder, bool(came))
-
-    def _begin(self, resumed):
-        if resumed:
-            arrays = runs.Arrays(self.folder / runs.STATE)
-            notes = arrays.notes
-            self.learner.restore(arrays, notes["step"], one_line(self.folder / runs.STATE))
-            self.rows, self.seconds, self.held_out = notes["rows"], notes["seconds"], notes["held_out"]
-            if self._extend:
-                self.record["steps"] = (self.record["steps"] or notes["step"]) + self._extend
-                self.record["extended"] += self._extend
-            runs.write_facts(self.folder, self.record)
-        else:
-            runs.start(self.folder, self.record["recipe"], {**self.record, "versions": backend.versions()})
-            log.info(
-                "%s: learns from %s photographs, %s held out", self.folder, self.photographs.count,
-                len(self.photographs.held_out),
-            )  # fmt: skip
-
-    def _progress(self):
-        """How much of the learning is done."""
-        if self.record["steps"] is None:
-            return self.seconds / 60 / self.record["minutes"]
-        return self.learner.step_number / self.record["steps"]
-
-    def _rate_progress(self):
-        """What the rate falls by: what is added to a run begins in the middle of the fall."""
-        added = self.record["extended"]
-        if not added:
-            return self._progress()
-        return 0.5 + 0.5 * (self.learner.step_number - self.record["steps"] + added) / added
-
-    def _at_size(self, path):
-        picture = images.read(path)
-        return images.resize_picture(picture, images.fit(picture.size, self.learning.size)).rgb
-
-    def _look(self):
-        """Scores the network on the photographs held out, and draws the sheet."""
-        self.held_out = self.learner.score(self._shown)
-        network, entries = self._network(), []
-        for path, photograph in list(zip(self.photographs.held_out, self._shown))[:ON_SHEET]:
-            painted = network.paint(photograph)
-            both = np.concatenate([photograph, painted], axis=1 if photograph.shape[0] > photograph.shape[1] else 0)
-            entries.append((np.rint(both * 255).astype(np.uint8), [Path(path).stem], None))
-        said = f"{self.learner.step_number} steps, loss {self.held_out['loss']:.4g} on {len(self._shown)} held out"
-        sheet.sheet(entries, self.folder / SHEET, size=320, title=said)
-
-    def _said(self, losses, callback):
-        found = {name: float(backend.as_numpy(value)) for name, value in losses.items()}
-        if not math.isfinite(found["loss"]):
-            raise DataError(
-                f"{one_line(self.folder)}: the loss is {found['loss']} at step {self.learner.step_number}: try a "
-                "lesser learning_rate. The last state that was saved is whole."
-            )
-        row = {"step": self.learner.step_number, "seconds": round(self.seconds, 2), **found}
-        if self.held_out is not None:
-            row["held_out"] = self.held_out["loss"]
-        self.rows.append(row)
-        if callback is None:
-            return False
-        done, steps = self.learner.step_number, self.record["steps"]
-        return callback(Look(done, steps, self._progress(), self.seconds, found, self.held_out))
-
-    def _network(self):
-        learned = {
-            "recipe": self.record["recipe"], "steps": self.learner.step_number, "seconds": round(self.seconds),
-            "photographs": self.photographs.count, "held_out": self.held_out, "seed": self.record["seed"],
-            "versions": backend.versions(), "device": backend.device(),
-        }  # fmt: skip
-        return self.learner.file({"learned": learned})
-
-    def _save(self):
-        notes = {
-            "step": self.learner.step_number, "seconds": self.seconds, "rows": self.rows, "held_out": self.held_out,
-        }  # fmt: skip
-        runs.save_arrays(self.folder / runs.STATE, self.learner.state(), notes)
-        runs.write_history(self.folder, self.rows)
-        self._network().write(self.folder / NETWORK)
+def _learner(record, learning, losses, progress):
+    for style in record["styles"]:
+        if not Path(style["path"]).is_file() or sha256(style["path"]) != style["sha256"]:
+            raise DataError(f"{one_line(style['path'])}: is not the style picture that this run began with.")
+    extractor = features.load(
+        losses.network.extractor, losses.taps, weights=record["weights"],
+        precision=backend.precision(record["precision"]), progress=progress,
+        **losses.network.model_dump(exclude={"extractor"}),
+    )  # fmt: skip
+    styles = Styles([images.read(style["path"]) for style in record["styles"]])
+    return Learner(learning, losses, extractor, styles, record["seed"])

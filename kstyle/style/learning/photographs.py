@@ -10,11 +10,12 @@ from kstyle.data.batches.decode import FileBatches
 from kstyle.data.photos.photoset import Photos
 from kstyle.errors import DataError
 from kstyle.io.files import one_line
-from kstyle.pictures import folders
+from kstyle.pictures import folders, images
 
 
 class Photographs:
-    """Batches of square parts, in an order and with places that depend on seed and step alone.
+    """Batches of square parts, in an order and with places that depend on seed and step alone. At most a fifth of the
+    photographs are held out, evenly spread over all.
 
     Args:
         paths: folders of photographs, and files.
@@ -23,8 +24,7 @@ class Photographs:
         workers: as for `kstyle.data.batches.workers.Decoder`.
 
     Attributes:
-        held_out: paths that are not learned from, evenly spread over all: at most a fifth of them.
-        count: how many are learned from.
+        counts: {what it is called: how many are learned from}.
         sha256: of all names and sizes, by which a run that goes on knows them again.
 
     Raises:
@@ -37,15 +37,20 @@ class Photographs:
             names = ", ".join(map(one_line, paths))
             raise DataError(f"{names}: expected photographs to learn from, two at least; found {len(found)}.")
         apart = min(learning.held_out, max(1, len(found) // 5))
-        self.held_out = found[:: -(-len(found) // apart)][:apart]
-        rest = [path for path in found if path not in set(self.held_out)]
-        self.count, self.sha256 = len(rest), _digest(found)
+        self._held_out, self._size = found[:: -(-len(found) // apart)][:apart], learning.size
+        rest = [path for path in found if path not in set(self._held_out)]
+        self.counts, self.sha256 = {"photographs": len(rest)}, _digest(found)
         least = -(-learning.batch // len(rest)) * len(rest)  # a small folder fills a batch with several parts of each
         self._batches = FileBatches(
             Photos(np.array(list(itertools.islice(itertools.cycle(rest), least)), object), np.zeros(least, np.int32)),
             learning.batch, seed, side=learning.crop, scale=learning.area, ratio=(1, 1), drop_last=True,
             workers=workers,
         )  # fmt: skip
+
+    def shown(self):
+        """Those held out: list of (name, (H, W, 3) float32 in [0, 1], at most `learning.size` wide and high)."""
+        pictures = [(os.path.splitext(os.path.basename(path))[0], images.read(path)) for path in self._held_out]
+        return [(name, images.resize_picture(p, images.fit(p.size, self._size)).rgb) for name, p in pictures]
 
     def close(self):
         """Ends the processes that decode."""
@@ -57,8 +62,8 @@ class Photographs:
         steps = self._batches.steps
         epoch, within = divmod(first, steps)
         for number in itertools.count(epoch):
-            for images, _ in self._batches(number, within):
-                yield np.ascontiguousarray(images[:, :, ::-1]) if first % 2 else images
+            for parts, _ in self._batches(number, within):
+                yield np.ascontiguousarray(parts[:, :, ::-1]) if first % 2 else parts
                 first += 1
             within = 0
 
