@@ -79,12 +79,14 @@ class InstanceNormalization(keras.layers.Layer):
 @keras.saving.register_keras_serializable("kstyle")
 class Doubled(keras.layers.Layer):
     """`layer([x, like])`: each pixel of x, (B, h, w, C), as 2×2, cut to height and width of `like`, (B, H, W, ...),
-    where that has an odd side: H is 2h or 2h − 1, and so is W."""
+    where that is less than 2h or 2w. `layer(x)`: uncut."""
 
     def call(self, inputs):
-        x, like = inputs
-        return backend.doubled(x)[:, : like.shape[1], : like.shape[2]]
+        x, like = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
+        y = backend.doubled(x)
+        return y if like is None else y[:, : like.shape[1], : like.shape[2]]
 
     def compute_output_spec(self, inputs):
-        x, like = inputs
-        return keras.KerasTensor((*like.shape[:3], x.shape[-1]), dtype=self.compute_dtype)
+        x, like = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
+        sides = like.shape[1:3] if like is not None else [n and 2 * n for n in x.shape[1:3]]
+        return keras.KerasTensor((x.shape[0], *sides, x.shape[-1]), dtype=self.compute_dtype)

@@ -122,9 +122,7 @@ class Course:
         self.held_out = self.learner.score([shown for _, shown in self._shown])
         network, entries = self._network(), []
         for name, shown in self._shown[:ON_SHEET]:
-            row = self.learner.row(network, shown)
-            beside = np.concatenate(row, axis=1 if row[0].shape[0] > row[0].shape[1] else 0)
-            entries.append((np.rint(beside * 255).astype(np.uint8), [name], None))
+            entries.append((np.rint(self.learner.beside(network, shown) * 255).astype(np.uint8), [name], None))
         said = f"{self.learner.step_number} steps, loss {self.held_out['loss']:.4g} on {len(self._shown)} held out"
         sheet.sheet(entries, self.folder / SHEET, size=320, title=said)
 

@@ -111,6 +111,7 @@ class Learner(Trained):
         return style_file.StyleFile(model, own, tuple(self._at(self._brush_sizes()[-1])[0]))
 
     @staticmethod
-    def row(network, photograph):
-        """Pictures to lay beside one another: a photograph held out, and what the network's file makes of it."""
-        return [photograph, network.paint(photograph)]
+    def beside(network, photograph):
+        """A photograph held out, and beside or below it what the network's file makes of it, one picture."""
+        height, width, _ = photograph.shape
+        return np.concatenate([photograph, network.paint(photograph)], axis=1 if height > width else 0)

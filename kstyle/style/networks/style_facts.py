@@ -12,8 +12,14 @@ from kstyle.io.files import expanded, one_line, parsing, read_member
 FACTS = "kstyle.json"  # beside what Keras puts into the archive, and passes over when it reads
 MOST_FACTS = 1 << 20  # bytes
 VERSION = 1
+STYLES, ARBITRARY = "styles", "arbitrary"  # what a network paints in: those that it learned, or any picture's
 BRUSH = 2  # numbers of a condition for the size of strokes: its logarithm, and that squared
 MOST_STYLES = 256
+
+OTHER = (
+    "has learned its own styles: give it in the place of the style picture, not as --network.",
+    "paints after any picture: give pictures as the style, and this file as --network.",
+)
 
 
 def is_one(path):
@@ -25,11 +31,12 @@ def is_one(path):
         return False
 
 
-def read(path):
-    """The facts of a style network's file, a dict, see `kstyle.style.networks.style_file.StyleFile`.
+def read(path, kind=STYLES):
+    """The facts of a style network's file, a dict, see `kstyle.style.networks.style_file.StyleFile`, or of one for any
+    style, see `kstyle.style.networks.arbitrary_file.ArbitraryFile`. `kind`: which of them; None: either.
 
     Raises:
-        DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
+        DataError: no such file, none of a style network, damaged, of a later version of kstyle, or of the other kind.
     """
     path, label = Path(expanded(path)), one_line(path)
     if not path.is_file():
@@ -41,6 +48,10 @@ def read(path):
         facts = json.loads(read_member(archive, entries[FACTS], MOST_FACTS, label))
         if facts.get("version") != VERSION:
             raise DataError(f"{label}: was written by another version of kstyle.")
+        if (found := facts.get("kind", STYLES)) != kind and kind is not None:
+            raise DataError(f"{label}: {OTHER[found == ARBITRARY]}")
+        if found == ARBITRARY:
+            return facts
         if not 0.1 <= facts["width"] <= 2 or not 1 <= len(facts["styles"]) <= MOST_STYLES:
             raise DataError(f"{label}: says that it is {facts['width']} wide, of {len(facts['styles'])} styles.")
     return facts

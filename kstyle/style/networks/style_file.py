@@ -65,17 +65,23 @@ class StyleFile:
         model = self.model
         return backend.compile(lambda x, told: ops.clip(model([x, told], training=False), 0, 1), model.variables)
 
-    @keras_private.without_tensorflow()
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported."""
-        path = Path(expanded(path))
-        with replacing(path, ".keras") as beside:
-            self.model.save(beside)
-            with zipfile.ZipFile(beside, "a") as archive:
-                archive.writestr(style_facts.FACTS, json_text({"version": style_facts.VERSION, **self.facts}, indent=2))
-                for number, picture in enumerate(self.pictures, 1):
-                    archive.writestr(PICTURE.format(number), _jpeg(picture))
-        return path
+        return save(path, self.model, self.facts, self.pictures)
+
+
+@keras_private.without_tensorflow()
+def save(path, model, facts, pictures=()):
+    """Writes a network's file, whole or not at all: what Keras saves of `model`, with `facts` and `pictures` beside it.
+    Returns its path."""
+    path = Path(expanded(path))
+    with replacing(path, ".keras") as beside:
+        model.save(beside)
+        with zipfile.ZipFile(beside, "a") as archive:
+            archive.writestr(style_facts.FACTS, json_text({"version": style_facts.VERSION, **facts}, indent=2))
+            for number, picture in enumerate(pictures, 1):
+                archive.writestr(PICTURE.format(number), _jpeg(picture))
+    return path
 
 
 def read(path, dtype="float32"):
@@ -97,6 +103,14 @@ def read(path, dtype="float32"):
         pictures = tuple(images.read(formats.open_image(io.BytesIO(jpeg), label)).rgb for jpeg in jpegs)
         further = 0 if facts["brush"] is None else style_facts.BRUSH
         model = style_network(float(facts["width"]), len(facts["styles"]), further, dtype)
+    give_weights(model, path)
+    return StyleFile(model, facts, pictures)
+
+
+def give_weights(model, path):
+    """Gives a model the weights in a file that Keras saved, read as data. DataError: one is missing, of another shape, or
+    not finite."""
+    path, label = Path(expanded(path)), one_line(path)
     arrays = checkpoints.read(path, most=checkpoints.most_for(model.count_params()))
     for layer in model.layers:
         if layer.weights:
@@ -106,7 +120,6 @@ def read(path, dtype="float32"):
             if not all(np.isfinite(array).all() for array in found):
                 raise DataError(f"{label}: the weights of {layer.name} are not finite.")
             layer.set_weights(found)
-    return StyleFile(model, facts, pictures)
 
 
 def _jpeg(picture):
