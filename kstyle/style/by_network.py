@@ -80,9 +80,11 @@ class NetworkPainter:
         if not isinstance(self._strength, (int, float)) or not 0 <= self._strength <= 1:
             raise UsageError(f"strength is a number from 0 to 1; got {shown(self._strength)}.")
         self._brush = settings.get("style.scale", 1.0)
-        dtype = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
-        self._network, self._refiner = style_file.read(self.path, dtype), None
+        self._network, self._refiner = self._read(), None
         style_facts.condition(self._network.facts, self.blend, self._brush)  # what is wrong with them is said now
+
+    def _read(self):
+        return style_file.read(self.path, "mixed_bfloat16" if self.precision == "bfloat16" else "float32")
 
     def paint(self, content, size=512, *, masks=None, refine=0, seed=0, callback=None):
         """Paints one photograph.
@@ -112,8 +114,7 @@ class NetworkPainter:
             refined = self._optimiser().paint(picture, size, refine, seed, callback, start=rgb, final_only=True)
             rgb, history, steps = refined.rgb, refined.history, {"steps": refine, "seed": seed}
         rgb = modes.after(self._colour, photograph.rgb, rgb, where)
-        if self._strength != 1:
-            rgb = photograph.rgb + np.float32(self._strength) * (rgb - photograph.rgb)
+        rgb = self._over(photograph.rgb, rgb)
         record = {**self.record(), "size": list(shape), **steps, "painted_in": round(time.perf_counter() - began, 3)}
         return Result(rgb, photograph.alpha, _no_history() if history is None else history, record)
 
@@ -136,6 +137,9 @@ class NetworkPainter:
         for number in range(count):
             rgb += paint(photograph, np.eye(count)[number], self._brush) * masks[number][..., None]
         return rgb
+
+    def _over(self, photograph, rgb):
+        return rgb if self._strength == 1 else photograph + np.float32(self._strength) * (rgb - photograph)
 
     def load(self):
         """Of a batch: the network was read as the painter was made."""

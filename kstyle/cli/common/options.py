@@ -28,6 +28,9 @@ style_weight = click.option(
 colour = click.option(
     "--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ..."
 )
+network = click.option(
+    "--network", type=PATH, metavar="FILE.keras", help="Paint after the STYLEs by a network for any style, at once."
+)
 init = click.option("--init", type=PATH, metavar="content|noise|style|detail|FILE", help="What to start from.")
 extractor = click.option(
     "--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision."
@@ -87,12 +90,20 @@ def check_resumed(context, folder, allowed, otherwise):
             raise UsageError(f"--resume goes on with what {one_line(folder)} says: leave {said} out, or {otherwise}.")
 
 
-def style_network(styles):
-    """What the one style that is given says of itself where it is a style network's file; None: pictures are given."""
-    if len(styles) != 1 or not str(styles[0]).endswith(".keras"):
-        return None
+def style_network(styles, network=None):
+    """What the one style that is given says of itself where it is a style network's file; None: pictures are given.
+
+    `network`: the file of one for any style that is to paint after these, which is checked.
+    """
     from kstyle.style.networks import style_facts
 
+    if network is not None:
+        style_facts.read(network, style_facts.ARBITRARY)
+        styles = [style for style in styles if str(style).endswith(".keras")]
+        if styles:
+            raise UsageError(f"{one_line(styles[0])}: --network paints after pictures: give some in its place.")
+    if len(styles) != 1 or not str(styles[0]).endswith(".keras"):
+        return None
     return style_facts.read(styles[0])
 
 

@@ -69,6 +69,7 @@ _STEP = 900
 @painting.seed
 @painting.deterministic
 @painting.max_memory
+@painting.network
 @click.option("--refine", type=click.IntRange(min=1), metavar="N", help="With a style network: N steps after it.")
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
 @click.option("--run", type=painting.PATH, metavar="DIR", help="Keep the painting in DIR, for --resume.")
@@ -91,7 +92,8 @@ _STEP = 900
 @signals.kept()  # from the end of the painting until it is written
 def stylize(
     context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
-    refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet, **options,
+    network, refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet,
+    **options,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE pictures."""
     from kstyle.style.keeping.folder import Folder
@@ -100,15 +102,16 @@ def stylize(
     given = {name: options.pop(name) for name in _SETTINGS}
     if resume is None:
         _check_given(context, extend)
-        network = painting.style_network(styles)
-        count = len(network["styles"]) if network else len(styles)
+        learned = painting.style_network(styles, network)
+        count = len(learned["styles"]) if learned else len(styles)
         settings, blend = painting.settings_and_blend(preset, count, style_weight, overrides, **given)
-        if "content" in settings:  # a section, but to `stylize` the picture
-            settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
+        for name in {"content", "network"} & set(settings):  # sections, but to `stylize` the picture and a file
+            settings |= {f"{name}.{key}": value for key, value in settings.pop(name).items()}
         for name, given in (("mask", masks), ("style-mask", style_masks)):
             if given and len(given) != count:
                 raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
-        target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
+        inputs = [*masks, *style_masks, *([] if network is None else [network])]
+        target = Target(output, [content, *styles], inputs, save_every)
     else:
         painting.check_resumed(context, resume, _WITH_RESUME, "begin a new painting")
         folder = Folder(resume, save_seconds)
@@ -154,7 +157,7 @@ def stylize(
                     result = painted.stylize(
                         content, list(styles), preset, size, steps, seed=seed, callback=after_step, blend=blend,
                         masks=list(masks) or None, style_masks=list(style_masks) or None, progress=progress.download,
-                        run=folder, refine=refine or 0, **options, **settings,
+                        run=folder, refine=refine or 0, network=network, **options, **settings,
                     )  # fmt: skip
         except Interrupted as stop:
             result, interrupted = stop.result, True

@@ -25,7 +25,8 @@ from kstyle.io.files import json_text
 def export(run, format_, output, check, as_json):
     """Write the network of RUN for other programs: ONNX, a PyTorch state dict with torchvision's names, or Keras.
 
-    RUN may be the .keras file of a style network (`kstyle learn`), which becomes ONNX.
+    RUN may be the .keras file of a style network (`kstyle learn`), which becomes ONNX; one for any style takes two
+    pictures there.
     """
     from kstyle.io import runs
 

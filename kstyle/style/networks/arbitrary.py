@@ -11,9 +11,7 @@ from kstyle.style.losses.moments import mean_and_deviation
 
 ops = keras.ops
 
-FURTHER = (
-    3  # convolutions after the first doubling that keep the channels, as VGG19 has them there; later levels have 1
-)
+FURTHER = 3  # convolutions that keep the channels after the first doubling, as VGG19 has there; after others 1
 
 
 def adain(features, mean, deviation, strength=1.0):

@@ -108,8 +108,8 @@ def read(path, dtype="float32"):
 
 
 def give_weights(model, path):
-    """Gives a model the weights in a file that Keras saved, read as data. DataError: one is missing, of another shape, or
-    not finite."""
+    """Gives a model the weights in a file that Keras saved, read as data. DataError: one is missing, has another shape
+    or is not finite."""
     path, label = Path(expanded(path)), one_line(path)
     arrays = checkpoints.read(path, most=checkpoints.most_for(model.count_params()))
     for layer in model.layers:
