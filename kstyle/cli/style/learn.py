@@ -52,6 +52,9 @@ def learn(
     """Learn a network that paints any photograph in the style of a picture at once.
 
     `kstyle stylize PHOTO STYLE.keras` then takes a second. What it has learned so far is in the run's sheet.png.
+
+    With --arbitrary and --paintings DIR it learns no style by itself but to paint after any picture: `kstyle stylize
+    PHOTO PAINTING --network any.keras`.
     """
     from kstyle import config
     from kstyle.cli.common.progress import Progress

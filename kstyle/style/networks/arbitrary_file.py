@@ -72,7 +72,7 @@ class ArbitraryFile:
         """
         _check_sides(rgb, len(self.facts["layers"]))
         told = self.style(painting) if isinstance(painting, np.ndarray) else painting
-        given = (np.ascontiguousarray(rgb)[None], *told, np.float32(strength))
+        given = (np.ascontiguousarray(rgb, "float32")[None], *told, np.float32(strength))
         return backend.as_numpy(self._look(*map(ops.convert_to_tensor, given)))[0]
 
     @functools.cached_property
