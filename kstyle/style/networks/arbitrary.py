@@ -11,6 +11,7 @@ from kstyle.style.losses.moments import mean_and_deviation
 
 ops = keras.ops
 
+LEAST_DEVIATION = 1e-4
 FURTHER = 3  # convolutions that keep the channels after the first doubling, as VGG19 has there; after others 1
 
 
@@ -32,6 +33,8 @@ def adain(features, mean, deviation, strength=1.0):
     [8.658, 9.553, 10.447, 11.342]
     """
     own_mean, own_deviation = mean_and_deviation(features)
+    # It is no less already, by the small number under its root; but what writes ONNX files takes that number for 0.
+    own_deviation = ops.maximum(own_deviation, LEAST_DEVIATION)
     mean, deviation = (a + strength * (b - a) for a, b in ((own_mean, mean), (own_deviation, deviation)))
     return (ops.cast(features, "float32") - own_mean) / own_deviation * deviation + mean
 

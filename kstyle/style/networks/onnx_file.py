@@ -108,7 +108,7 @@ def _checked(parts, path):
     for number in range(len(TRIED)):
         noise = {name: _noise(*TRIED[number - i]) for i, name in enumerate(parts.inputs)}
         got = exchange.run_onnx(path, ["painting"], {name: rgb[None] for name, rgb in noise.items()})[0][0]
-        off = max(off, float(np.abs(got - parts.paint(*noise.values())).max()))
+        off = float(np.maximum(off, np.abs(got - parts.paint(*noise.values())).max()))  # max() would pass over NaN
     if not off <= TOLERANCE:  # so that NaN fails too
         raise DataError(f"The exported file is not the network: its pictures are off by {off:.2g}. Nothing was kept.")
     return off
