@@ -84,7 +84,7 @@ class Told:
         return self._network.paint(rgb, told, self._strength)
 
     def _moments(self, shape, brush):
-        shown = settings.Style(scale=brush, layers={})
+        shown = settings.Style(scale=brush, layers=dict.fromkeys(self.facts["layers"], 1.0))
         pictures, masks = self.styles.at(shown, shape)
         sizes = tuple(picture.shape for picture in pictures)
         return kept(self._seen, sizes, lambda: [self._network.style(*each) for each in zip(pictures, masks)])
