@@ -113,7 +113,7 @@ def stylize(
             "style_masks": style_masks, "run": run,
         }  # fmt: skip
         by_network.check_alone({name for name, value in others.items() if value is not None})
-        network = by_network.NetworkPainter(path, blend, precision, overrides)
+        network = by_network.NetworkPainter(path, blend, precision, overrides, max_memory)
         return network.paint(content, size, masks=masks, refine=refine, seed=seed, callback=callback)
     if refine:
         raise UsageError("refine adds steps to what a style network paints: give one as the style, or steps.")

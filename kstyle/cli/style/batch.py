@@ -89,7 +89,7 @@ def batch(
             if videos and not film:
                 raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
             if network:
-                painter = NetworkPainter(styles[0], blend, options["precision"], settings)
+                painter = NetworkPainter(styles[0], blend, options["precision"], settings, options["max_memory"])
             else:
                 options["progress"] = progress.download
                 painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)

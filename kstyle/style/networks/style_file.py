@@ -18,7 +18,7 @@ from kstyle.errors import DataError
 from kstyle.io import checkpoints
 from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing
 from kstyle.pictures import formats, images
-from kstyle.style.networks import style_facts
+from kstyle.style.networks import by_rows, style_facts
 from kstyle.style.networks.network import style_network
 
 ops = keras.ops
@@ -43,21 +43,35 @@ class StyleFile:
     facts: dict[str, Any]
     pictures: tuple[np.ndarray, ...] = ()
 
-    def paint(self, rgb: np.ndarray, blend: Sequence[float] | None = None, brush: float = 1.0) -> np.ndarray:
-        """What the network makes of a photograph.
+    def paint(
+        self,
+        rgb: np.ndarray,
+        blend: Sequence[float] | None = None,
+        brush: float = 1.0,
+        limit: int | None = None,
+    ) -> np.ndarray:
+        """What the network makes of a photograph: at once, or, where that takes more memory than there is, some rows at
+        a time, with the same result but for rounding.
 
         Args:
             rgb: (H, W, 3) float32 in [0, 1].
             blend, brush: as for `kstyle.style.networks.style_facts.condition`.
+            limit: bytes that the process may hold; None: what is free, less a margin.
 
         Returns:
             (H, W, 3) float32 in [0, 1].
 
+        Raises:
+            UsageError: it takes more memory than that whatever is done.
+
         >>> network.paint(numpy.full((48, 64, 3), 0.5)).shape  # doctest: +SKIP
         (48, 64, 3)
         """
-        told = ops.convert_to_tensor(style_facts.condition(self.facts, blend, brush))
-        return backend.as_numpy(self._look(ops.convert_to_tensor(np.ascontiguousarray(rgb)[None]), told))[0]
+        told, rgb = style_facts.condition(self.facts, blend, brush), np.ascontiguousarray(rgb, "float32")
+        rows = by_rows.planned(self.model, rgb.shape[:2], limit)
+        if rows is not None:
+            return by_rows.paint(self.model, rgb, told, rows)
+        return backend.as_numpy(self._look(ops.convert_to_tensor(rgb[None]), ops.convert_to_tensor(told)))[0]
 
     @functools.cached_property
     def _look(self):
