@@ -120,6 +120,14 @@ class NetworkPainter:
         record = {**self.record(), "size": list(shape), **steps, "painted_in": round(time.perf_counter() - began, 3)}
         return Result(rgb, photograph.alpha, _no_history() if history is None else history, record)
 
+    def paint_frames(self, frames):
+        """Paints frames of a film as they are: (B, H, W, 3) uint8 to the same."""
+        painted = self._network.paint_bytes(frames, self.blend, self._brush, self._limit)
+        if self._colour == "none" and self._strength == 1:
+            return painted
+        done = (self._finished(*map(bands.floats, pair)) for pair in zip(frames, painted))
+        return np.stack([np.rint(255 * np.clip(each, 0, 1)).astype(np.uint8) for each in done])
+
     def _finished(self, photograph, rgb, where=None):
         """A painting in the colours, and as strong, as was asked for."""
         rgb, share = modes.after(self._colour, photograph, rgb, where), np.float32(self._strength)

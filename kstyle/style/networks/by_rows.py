@@ -55,7 +55,7 @@ def planned(model, shape, limit=None):
 
 
 def _bytes(model, shape):
-    """Bytes at the most of a picture of that shape: looked at all at once; kept while it is looked at by rows; for a row
+    """Bytes at the most of such a picture: looked at all at once; kept while it is looked at by rows; and for a row
     of these."""
     fine, middle, coarse = (model.get_layer(f"{name}_conv").filters for name in ("whole", "half", "quarter"))
     size, pixels = 2 if model.get_layer("change").compute_dtype == "bfloat16" else 4, shape[0] * shape[1]
