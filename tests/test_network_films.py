@@ -46,7 +46,7 @@ def decoded(path, width, height):
     """Its frames, (B, height, width, 3) uint8, at that size."""
     asked = ["ffmpeg", "-v", "error", "-i", path, "-s", f"{width}x{height}", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     raw = subprocess.run(asked, check=True, capture_output=True).stdout
-    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
 
 
 def test_a_video_goes_through_pipes(clip, command):

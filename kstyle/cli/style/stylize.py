@@ -108,6 +108,8 @@ def stylize(
         for name, given in (("mask", masks), ("style-mask", style_masks)):
             if given and len(given) != count:
                 raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
+        if dry_run and network:
+            raise UsageError("--dry-run tells of an optimiser's steps; a style network takes none: leave it out.")
         target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
     else:
         painting.check_resumed(context, resume, _WITH_RESUME, "begin a new painting")
