@@ -12,7 +12,8 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `depthwise_conv2d` | likewise, a filter for each channel; None where `keras.ops` compiles to as much |
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
 | `instance_norm(x, gamma, beta, epsilon, activation)` | normalises each channel of each picture |
-| `mirrored(x, pixels)` | (B, H, W, C) continued by so many pixels on each side, mirrored at the edge pixels |
+| `mirrored(x, pixels)` | (B, H, W, C) continued by so many pixels on each side, or (top, bottom, left, right), \
+mirrored at the edge pixels |
 | `doubled(x)` | each pixel as 2×2 |
 | `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be, perhaps in place |
 | `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |

@@ -24,8 +24,9 @@ class MirroredConv2D(Conv2D):
         if len(set(self.kernel_size)) > 1 or self.kernel_size[0] % 2 == 0:
             raise ValueError(f"kstyle.nn.image_layers.MirroredConv2D has a square, odd kernel; got {self.kernel_size}.")
 
-    def call(self, inputs):
-        around = self.kernel_size[0] // 2
+    def call(self, inputs, around=None):
+        """around: pixels to continue by, (top, bottom, left, right), of what is a part of a picture."""
+        around = self.kernel_size[0] // 2 if around is None else around
         return super().call(backend.mirrored(inputs, around) if around else inputs)
 
     def compute_output_shape(self, input_shape):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style import settings
 from kstyle.style.by_network import NetworkPainter
 from kstyle.style.networks import arbitrary_file
@@ -76,12 +76,17 @@ class Told:
         self.facts = {**network.facts, "styles": names, "brush": BRUSH}
         self.extractor_sha256 = network.extractor.sha256
 
-    def paint(self, rgb, blend=None, brush=1.0):
-        """As `StyleFile.paint`; blended are the styles' means and deviations."""
+    def paint(self, rgb, blend=None, brush=1.0, limit=None):
+        """As `StyleFile.paint`, but at once whatever the memory; blended are the styles' means and deviations."""
         found = self._moments(rgb.shape[:2], brush)
         weights = np.ones(len(found)) if blend is None else np.asarray(blend, float)
         told = [sum(w * each[i] for w, each in zip(weights / weights.sum(), found)).astype("float32") for i in (0, 1)]
         return self._network.paint(rgb, told, self._strength)
+
+    def paint_bytes(self, frames, blend=None, brush=1.0, limit=None):
+        """As `StyleFile.paint_bytes`, one after the other."""
+        painted = (self.paint(bands.floats(frame), blend, brush) for frame in frames)
+        return np.stack([np.rint(255 * each).astype(np.uint8) for each in painted])
 
     def _moments(self, shape, brush):
         shown = settings.Style(scale=brush, layers=dict.fromkeys(self.facts["layers"], 1.0))

@@ -12,9 +12,10 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.io.files import expanded, one_line, sha256, shown
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style import arguments
 from kstyle.style.colour import modes
+from kstyle.style.engine import memory
 from kstyle.style.networks import style_facts, style_file
 from kstyle.style.passes import regions
 from kstyle.style.result import Result
@@ -49,6 +50,8 @@ class NetworkPainter:
         precision: as for `kstyle.stylize`.
         settings: {"colour": a mode, "strength": 0 to 1, how much of the painting is laid over the photograph,
             "style.scale": size of the strokes}, of which any may be left out.
+        max_memory: what the process may hold, `"2GB"` or bytes: a picture that takes more is painted some rows at a
+            time, with the same result but for rounding. None: what is free.
 
     Raises:
         UsageError: a setting that no network has.
@@ -61,8 +64,10 @@ class NetworkPainter:
     blend: Sequence[float] | None = None
     precision: str = "auto"
     settings: Mapping[str, Any] | None = None
+    max_memory: str | int | None = None
 
     def __post_init__(self):
+        self._limit = None if self.max_memory is None else memory.parsed(self.max_memory)
         self.precision = backend.precision(self.precision)
         settings = dict(self.settings or {})
         style = settings.pop("style", {})
@@ -113,10 +118,21 @@ class NetworkPainter:
         if refine:
             refined = self._optimiser().paint(picture, size, refine, seed, callback, start=rgb, final_only=True)
             rgb, history, steps = refined.rgb, refined.history, {"steps": refine, "seed": seed}
-        rgb = modes.after(self._colour, photograph.rgb, rgb, where)
-        rgb = self._over(photograph.rgb, rgb)
+        rgb = self._finished(photograph.rgb, rgb, where)
         record = {**self.record(), "size": list(shape), **steps, "painted_in": round(time.perf_counter() - began, 3)}
         return Result(rgb, photograph.alpha, _no_history() if history is None else history, record)
+
+    def paint_frames(self, frames):
+        """Paints frames of a film as they are: (B, H, W, 3) uint8 to the same."""
+        painted = self._network.paint_bytes(frames, self.blend, self._brush, self._limit)
+        if self._colour == "none" and self._strength == 1:
+            return painted
+        done = (self._finished(*map(bands.floats, pair)) for pair in zip(frames, painted))
+        return np.stack([np.rint(255 * np.clip(each, 0, 1)).astype(np.uint8) for each in done])
+
+    def _finished(self, photograph, rgb, where=None):
+        """A painting in the colours, and as strong, as was asked for."""
+        return self._over(photograph, modes.after(self._colour, photograph, rgb, where))
 
     def _optimiser(self):
         """A `Painter` of what the network learned by."""
@@ -124,22 +140,28 @@ class NetworkPainter:
             recipe = self._network.facts["learned"]["recipe"]
             losses = {**recipe["losses"], **({"style.scale": self._brush} if self._brush != 1 else {})}
             pictures = self._network.pictures
-            self._refiner = Painter(pictures, recipe["preset"], precision=self.precision, blend=self.blend, **losses)
+            self._refiner = Painter(
+                pictures, recipe["preset"], precision=self.precision, blend=self.blend, max_memory=self.max_memory,
+                **losses,
+            )  # fmt: skip
         return self._refiner
 
     def _painted(self, photograph, where):
         paint, count = self._network.paint, len(self._network.facts["styles"])
         if where is None:
-            return paint(photograph, self.blend, self._brush)
+            return paint(photograph, self.blend, self._brush, self._limit)
         masks = np.stack([np.ones(photograph.shape[:2], "float32") if mask is None else mask for mask in where])
         masks = masks / np.maximum(masks.sum(0), 1)
         rgb = photograph * (1 - masks.sum(0))[..., None]
         for number in range(count):
-            rgb += paint(photograph, np.eye(count)[number], self._brush) * masks[number][..., None]
+            rgb += paint(photograph, np.eye(count)[number], self._brush, self._limit) * masks[number][..., None]
         return rgb
 
     def _over(self, photograph, rgb):
-        return rgb if self._strength == 1 else photograph + np.float32(self._strength) * (rgb - photograph)
+        share = np.float32(self._strength)
+        if share == 1:
+            return rgb
+        return bands.mapped(lambda below, above: below + share * (above - below), photograph, rgb)
 
     def load(self):
         """Of a batch: the network was read as the painter was made."""

@@ -121,7 +121,7 @@ def stylize(
         others |= own if network is None else {}
         by_network.check_alone({name for name, value in others.items() if value is not None})
         if network is None:
-            fast = by_network.NetworkPainter(path, blend, precision, overrides)
+            fast = by_network.NetworkPainter(path, blend, precision, overrides, max_memory)
         else:
             own |= {"styles": styles, "preset": preset, "progress": progress}
             fast = ArbitraryPainter(network, blend, precision, overrides, **own)

@@ -92,7 +92,7 @@ def batch(
             if videos and not film:
                 raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
             if learned:
-                painter = NetworkPainter(styles[0], blend, options["precision"], settings)
+                painter = NetworkPainter(styles[0], blend, options["precision"], settings, options["max_memory"])
             elif network:
                 own = {"styles": list(styles), "weights": options["weights"], "progress": progress.download}
                 painter = ArbitraryPainter(network, blend, options["precision"], settings, **own)
@@ -101,7 +101,10 @@ def batch(
                 painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)
             numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
             how.update(motion=motion, jobs=jobs, together=together, cluster=cluster)
-            if film:
+            piped = network and film and films.through_pipes(painter, film, output, size, styles, force)
+            if piped:
+                found, left, target, outcomes = piped.contents, (), piped.target, piped.outcomes
+            elif film:
                 work = stack.enter_context(films.taken_apart(film, output, size, [*styles, init]))
                 found, left, target = work.contents, (), work.target
                 outcomes = films.paint(painter, work, *numbers, **how)
@@ -109,7 +112,7 @@ def batch(
                 target = Path(output)
                 found, left = survey(contents, recursive, target)
                 outcomes = batches.stylize_all(painter, found, target, *numbers, **how)
-            progress.pictures(len(found))
+            progress.pictures(len(found), "frames" if film else "pictures")
         summary = Summary(found, left)
         try:
             for content, outcome in outcomes:

@@ -110,6 +110,8 @@ def stylize(
         for name, given in (("mask", masks), ("style-mask", style_masks)):
             if given and len(given) != count:
                 raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
+        if dry_run and (learned or network):
+            raise UsageError("--dry-run tells of an optimiser's steps; a style network takes none: leave it out.")
         inputs = [*masks, *style_masks, *([] if network is None else [network])]
         target = Target(output, [content, *styles], inputs, save_every)
     else:

@@ -17,8 +17,8 @@ from kstyle.backend import keras_private
 from kstyle.errors import DataError
 from kstyle.io import checkpoints
 from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing
-from kstyle.pictures import formats, images
-from kstyle.style.networks import style_facts
+from kstyle.pictures import bands, formats, images
+from kstyle.style.networks import by_rows, style_facts
 from kstyle.style.networks.network import style_network
 
 ops = keras.ops
@@ -43,27 +43,66 @@ class StyleFile:
     facts: dict[str, Any]
     pictures: tuple[np.ndarray, ...] = ()
 
-    def paint(self, rgb: np.ndarray, blend: Sequence[float] | None = None, brush: float = 1.0) -> np.ndarray:
-        """What the network makes of a photograph.
+    def paint(
+        self,
+        rgb: np.ndarray,
+        blend: Sequence[float] | None = None,
+        brush: float = 1.0,
+        limit: int | None = None,
+    ) -> np.ndarray:
+        """What the network makes of a photograph: at once, or, where that takes more memory than there is, some rows at
+        a time, with the same result but for rounding.
 
         Args:
             rgb: (H, W, 3) float32 in [0, 1].
             blend, brush: as for `kstyle.style.networks.style_facts.condition`.
+            limit: bytes that the process may hold; None: what is free, less a margin.
 
         Returns:
             (H, W, 3) float32 in [0, 1].
 
+        Raises:
+            UsageError: it takes more memory than that whatever is done.
+
         >>> network.paint(numpy.full((48, 64, 3), 0.5)).shape  # doctest: +SKIP
         (48, 64, 3)
         """
+        told, rgb = style_facts.condition(self.facts, blend, brush), np.ascontiguousarray(rgb, "float32")
+        rows = by_rows.planned(self.model, rgb.shape[:2], limit)
+        if rows is not None:
+            return by_rows.paint(self.model, rgb, told, rows)
+        return backend.as_numpy(self._look(ops.convert_to_tensor(rgb[None]), ops.convert_to_tensor(told)))[0]
+
+    def paint_bytes(
+        self,
+        frames: np.ndarray,
+        blend: Sequence[float] | None = None,
+        brush: float = 1.0,
+        limit: int | None = None,
+    ) -> np.ndarray:
+        """`paint` of (B, H, W, 3) uint8, which gives the same: for the frames of films, as fast as can be."""
+        count, *shape, _ = frames.shape
+        # Together they take as much as a picture of all their rows; by rows each is painted by itself.
+        if by_rows.planned(self.model, (count * shape[0], shape[1]), limit) is not None:
+            painted = (self.paint(bands.floats(frame), blend, brush, limit) for frame in frames)
+            return np.stack([np.rint(255 * each).astype(np.uint8) for each in painted])
         told = ops.convert_to_tensor(style_facts.condition(self.facts, blend, brush))
-        return backend.as_numpy(self._look(ops.convert_to_tensor(np.ascontiguousarray(rgb)[None]), told))[0]
+        return backend.as_numpy(self._look_at_bytes(backend.uploaded(frames), told))
 
     @functools.cached_property
     def _look(self):
         """Compiled once, for all pictures of a shape."""
-        model = self.model
-        return backend.compile(lambda x, told: ops.clip(model([x, told], training=False), 0, 1), model.variables)
+        return backend.compile(self._clipped, self.model.variables)
+
+    @functools.cached_property
+    def _look_at_bytes(self):
+        def look(x, told):
+            return ops.cast(ops.round(255 * self._clipped(ops.cast(x, "float32") / 255, told)), "uint8")
+
+        return backend.compile(look, self.model.variables)
+
+    def _clipped(self, x, told):
+        return ops.clip(self.model([x, told], training=False), 0, 1)
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported."""
