@@ -15,7 +15,7 @@ from kstyle.io.files import expanded, one_line, sha256, shown
 from kstyle.pictures import images
 from kstyle.style import arguments
 from kstyle.style.colour import modes
-from kstyle.style.networks import style_facts, style_file
+from kstyle.style.networks import shipped, style_facts, style_file
 from kstyle.style.passes import regions
 from kstyle.style.result import Result
 from kstyle.style.transfer import Painter
@@ -25,12 +25,13 @@ SETTINGS = ("colour", "strength", "style.scale")
 
 
 def network_of(styles: Any) -> Path | None:
-    """The style network's file that is given as the style; None: pictures are. UsageError: both are."""
+    """The style network's file that is given as the style, or as `style:NAME`; None: pictures are. UsageError: both
+    are, or no network of this name comes with kstyle."""
     given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
     found = [isinstance(style, (str, os.PathLike)) and style_facts.is_one(style) for style in given]
     if any(found) and len(given) > 1:
         raise UsageError("A style network stands alone: what it has learned is blended by --style-weight.")
-    return Path(expanded(given[0])) if any(found) else None
+    return shipped.located(given[0]) if any(found) else None
 
 
 def check_alone(given):
@@ -44,7 +45,7 @@ class NetworkPainter:
     """Paints any number of photographs by one style network.
 
     Args:
-        path: of the network's file.
+        path: of the network's file, or `style:NAME`.
         blend: a weight for each of its styles; None: equal.
         precision: as for `kstyle.stylize`.
         settings: {"colour": a mode, "strength": 0 to 1, how much of the painting is laid over the photograph,
@@ -63,7 +64,7 @@ class NetworkPainter:
     settings: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        self.precision = backend.precision(self.precision)
+        self.path, self.precision = shipped.located(self.path), backend.precision(self.precision)
         settings = dict(self.settings or {})
         style = settings.pop("style", {})
         settings |= {f"style.{key}": value for key, value in style.items()}

@@ -23,7 +23,7 @@ _STEP = 900
 
 @click.command()
 @click.argument("content", type=painting.PATH, metavar="CONTENT", required=False)
-@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1)
+@click.argument("styles", type=painting.STYLE, metavar="STYLE...", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -93,7 +93,10 @@ def stylize(
     context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
     refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet, **options,
 ):  # fmt: skip
-    """Paint CONTENT in the style of one or more STYLE pictures."""
+    """Paint CONTENT in the style of one or more STYLE pictures, or by one style network.
+
+    A style network is a file of `kstyle learn`, or one that comes with kstyle, style:NAME (`kstyle styles`).
+    """
     from kstyle.style.keeping.folder import Folder
     from kstyle.style.target import Target
 

@@ -10,7 +10,7 @@ from kstyle import backend
 from kstyle.backend.by_torch import exchange
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import expanded, one_line, replacing
-from kstyle.style.networks import style_facts, style_file
+from kstyle.style.networks import shipped, style_facts, style_file
 from kstyle.style.networks.network import LEAST_SIDE
 
 ops = keras.ops
@@ -25,7 +25,7 @@ def write(network, path=None, blend=None, brush=1.0, check=True):
     `LEAST_SIDE` on, to `painting`, likewise. Weights of styles and the size of strokes are settled in it.
 
     Args:
-        network: path of the style network's file.
+        network: path of the style network's file, or `style:NAME`.
         path: of the ONNX file; None: the same name with .onnx.
         blend, brush: as for `kstyle.style.networks.style_facts.condition`.
         check: run the file on pictures of noise and compare. Nothing is left at `path` but what passed.
@@ -40,7 +40,7 @@ def write(network, path=None, blend=None, brush=1.0, check=True):
     exchange.need_onnx()
     if check:
         exchange.need("onnxruntime")
-    path = Path(expanded(path)) if path is not None else Path(expanded(network)).with_suffix(".onnx")
+    path = Path(expanded(path)) if path is not None else shipped.beside(network).with_suffix(".onnx")
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"{one_line(path)}: a style network is exported as .onnx.")
     backend.configure(deterministic=True)

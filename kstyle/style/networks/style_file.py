@@ -14,16 +14,17 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import keras_private
-from kstyle.errors import DataError
+from kstyle.errors import DataError, UsageError
 from kstyle.io import checkpoints
-from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing
+from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing, shown
 from kstyle.pictures import formats, images
-from kstyle.style.networks import style_facts
+from kstyle.style.networks import eight_bits, shipped, style_facts
 from kstyle.style.networks.network import style_network
 
 ops = keras.ops
 
 PICTURE = "style_{}.jpg"  # beside what Keras puts into the archive, and passes over when it reads
+QUALITY = {32: 95, 8: 80}  # of these JPEGs, by the bits of a weight
 MOST_PICTURE = 1 << 25  # bytes
 
 
@@ -35,7 +36,7 @@ class StyleFile:
         model: from `kstyle.style.networks.network.style_network`.
         facts: for JSON: `width`, `styles` (names of the pictures), `brush` ((least, most) or None), `size` (long
             side in pixels of the photographs that it is meant for), `learned` (recipe, photographs, steps, losses,
-            versions).
+            versions), `bits` of a weight in the file that it was read from.
         pictures: the styles, (H, W, 3) float32 in [0, 1] each, at the size that they were shown at.
     """
 
@@ -66,15 +67,32 @@ class StyleFile:
         return backend.compile(lambda x, told: ops.clip(model([x, told], training=False), 0, 1), model.variables)
 
     @keras_private.without_tensorflow()
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported."""
+    def write(self, path: str | os.PathLike[str], bits: int = 32) -> Path:
+        """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported.
+
+        Args:
+            path: of the file.
+            bits: of a weight: 32, or 8, a quarter of the size (`kstyle.style.networks.eight_bits`), which kstyle alone
+                reads.
+
+        Raises:
+            UsageError: other bits.
+            DataError: it cannot be written.
+        """
+        if bits not in QUALITY:
+            raise UsageError(f"Weights of a style network are written in 32 or 8 bits; got {shown(bits)}.")
         path = Path(expanded(path))
+        facts = {"version": style_facts.VERSION, **self.facts, "bits": bits}
         with replacing(path, ".keras") as beside:
-            self.model.save(beside)
+            if bits == 8:
+                with open(beside, "wb") as file:
+                    np.savez_compressed(file, **eight_bits.packed(_arrays(self.model)))
+            else:
+                self.model.save(beside)
             with zipfile.ZipFile(beside, "a") as archive:
-                archive.writestr(style_facts.FACTS, json_text({"version": style_facts.VERSION, **self.facts}, indent=2))
+                archive.writestr(style_facts.FACTS, json_text(facts, indent=2))
                 for number, picture in enumerate(self.pictures, 1):
-                    archive.writestr(PICTURE.format(number), _jpeg(picture))
+                    archive.writestr(PICTURE.format(number), _jpeg(picture, QUALITY[bits]))
         return path
 
 
@@ -82,13 +100,14 @@ def read(path, dtype="float32"):
     """A `StyleFile`.
 
     Args:
-        path: of the file.
+        path: of the file, or `style:NAME`.
         dtype: precision policy that the network computes in.
 
     Raises:
+        UsageError: no network of this name comes with kstyle.
         DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
     """
-    path, label = Path(expanded(path)), one_line(path)
+    path, label = shipped.located(path), one_line(path)
     facts = style_facts.read(path)
     with parsing(label), zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -97,19 +116,31 @@ def read(path, dtype="float32"):
         pictures = tuple(images.read(formats.open_image(io.BytesIO(jpeg), label)).rgb for jpeg in jpegs)
         further = 0 if facts["brush"] is None else style_facts.BRUSH
         model = style_network(float(facts["width"]), len(facts["styles"]), further, dtype)
-    arrays = checkpoints.read(path, most=checkpoints.most_for(model.count_params()))
+    arrays = eight_bits.unpacked(checkpoints.read(path, most=checkpoints.most_for(model.count_params())))
     for layer in model.layers:
         if layer.weights:
-            found = [arrays.get(f"layers/{layer.name}/vars/{i}") for i in range(len(layer.weights))]
+            found = [arrays.get(name) for name in _names(layer)]
             if any(array is None or array.shape != tuple(w.shape) for array, w in zip(found, layer.weights)):
                 raise DataError(f"{label}: the weights of {layer.name} are missing, or of another shape.")
+            if any(array.dtype.kind != "f" for array in found):
+                raise DataError(f"{label}: the weights of {layer.name} are whole numbers without their scales.")
             if not all(np.isfinite(array).all() for array in found):
                 raise DataError(f"{label}: the weights of {layer.name} are not finite.")
             layer.set_weights(found)
     return StyleFile(model, facts, pictures)
 
 
-def _jpeg(picture):
+def _names(layer):
+    """What a layer's weights are called in the file, in their order."""
+    return [f"layers/{layer.name}/vars/{i}" for i in range(len(layer.weights))]
+
+
+def _arrays(model):
+    """{name: array} of a network's weights."""
+    return {name: array for layer in model.layers for name, array in zip(_names(layer), layer.get_weights())}
+
+
+def _jpeg(picture, quality):
     stream = io.BytesIO()
-    images.to_pil(picture).save(stream, "JPEG", quality=95)
+    images.to_pil(picture).save(stream, "JPEG", quality=quality)
     return stream.getvalue()
