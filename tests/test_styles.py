@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -130,6 +132,23 @@ def test_a_name_stands_where_a_file_stands(place, command):
     assert code == 2 and "Did you mean 'night'?" in errors
     shutil.copy(shipped.located("style:night"), "style:mine")  # a file of one's own that is really called so
     assert shipped.located("./style:mine").is_file()
+
+
+def test_it_paints_soon(tmp_path):
+    """Failure: the first picture takes seconds longer, for packages and weights that a network's painting never uses."""
+    code = f"""
+import sys
+from kstyle import cli
+try:
+    cli.main(["stylize", {str(CAT)!r}, "style:night", "--size", "40", "-o", "cat.png", "-q"])
+except SystemExit as ended:
+    assert not ended.code
+loaded = {{"sklearn", "scipy", "matplotlib"}} & set(sys.modules)
+assert not loaded, loaded
+import matplotlib.figure, sklearn.metrics  # they can be had afterwards
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "cat.png").is_file()
 
 
 def test_styles_are_listed(command):
