@@ -136,7 +136,7 @@ def test_a_name_stands_where_a_file_stands(place, command):
 
 
 def test_it_paints_soon(tmp_path):
-    """Failure: the first picture takes seconds longer, for packages and weights that a network's painting never uses."""
+    """Failure: the first picture takes a second longer, for packages that a network's painting never uses."""
     code = f"""
 import sys
 from kstyle import cli
