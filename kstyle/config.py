@@ -78,14 +78,18 @@ def share(total, parts):
     return shares
 
 
-def folder(kind):
-    """Where the files of `kind` (a key of `KINDS`) are: in the wheel beside this file, in a checkout one
-    level up."""
+def shipped(name):
+    """Where a folder of files that come with kstyle is: in the wheel beside this file, in a checkout one level up."""
     here = Path(__file__).resolve().parent
-    for root in (here / "configs", here.parent / "configs"):
-        if (root / kind).is_dir():
-            return root / kind
-    raise DataError(f"kstyle's own configs/{kind} is missing from {here}: reinstall kstyle.")
+    for root in (here, here.parent):
+        if (root / name).is_dir():
+            return root / name
+    raise DataError(f"kstyle's own {name} is missing from {here}: reinstall kstyle.")
+
+
+def folder(kind):
+    """Where the files of `kind`, a key of `KINDS`, are."""
+    return shipped(f"configs/{kind}")
 
 
 KINDS = {"stylize": "preset", "train": "recipe", "networks": "network recipe"}

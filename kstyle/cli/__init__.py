@@ -14,6 +14,7 @@ from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
 from kstyle.cli.style.learn import learn
 from kstyle.cli.style.presets import presets
+from kstyle.cli.style.styles import styles
 from kstyle.cli.style.stylize import stylize
 from kstyle.cli.style.sweep import sweep
 from kstyle.cli.training.data import data
@@ -34,7 +35,10 @@ def cli(debug):
     """Neural style transfer and image-classification recipes on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
 
 
-for command in (stylize, learn, batch, sweep, presets, compare, train, evaluate, predict, export, recipes, data, info):
+for command in (
+    *(stylize, learn, styles, batch, sweep, presets, compare),
+    *(train, evaluate, predict, export, recipes, data, info),
+):
     cli.add_command(command)
 
 

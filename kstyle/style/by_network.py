@@ -16,7 +16,7 @@ from kstyle.pictures import bands, images
 from kstyle.style import arguments
 from kstyle.style.colour import modes
 from kstyle.style.engine import memory
-from kstyle.style.networks import style_facts, style_file
+from kstyle.style.networks import shipped, style_facts, style_file
 from kstyle.style.passes import regions
 from kstyle.style.result import Result
 from kstyle.style.transfer import Painter
@@ -26,12 +26,13 @@ SETTINGS = ("colour", "strength", "style.scale")
 
 
 def network_of(styles: Any) -> Path | None:
-    """The style network's file that is given as the style; None: pictures are. UsageError: both are."""
+    """The style network's file that is given as the style, or as `style:NAME`; None: pictures are. UsageError: both
+    are, or no network of this name comes with kstyle."""
     given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
     found = [isinstance(style, (str, os.PathLike)) and style_facts.is_one(style) for style in given]
     if any(found) and len(given) > 1:
         raise UsageError("A style network stands alone: what it has learned is blended by --style-weight.")
-    return Path(expanded(given[0])) if any(found) else None
+    return shipped.located(given[0]) if any(found) else None
 
 
 def check_alone(given):
@@ -45,7 +46,7 @@ class NetworkPainter:
     """Paints any number of photographs by one style network.
 
     Args:
-        path: of the network's file.
+        path: of the network's file, or `style:NAME`.
         blend: a weight for each of its styles; None: equal.
         precision: as for `kstyle.stylize`.
         settings: {"colour": a mode, "strength": 0 to 1, how much of the painting is laid over the photograph,
@@ -68,7 +69,7 @@ class NetworkPainter:
 
     def __post_init__(self):
         self._limit = None if self.max_memory is None else memory.parsed(self.max_memory)
-        self.precision = backend.precision(self.precision)
+        self.path, self.precision = shipped.located(self.path), backend.precision(self.precision)
         settings = dict(self.settings or {})
         style = settings.pop("style", {})
         settings |= {f"style.{key}": value for key, value in style.items()}

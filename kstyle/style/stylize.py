@@ -50,8 +50,9 @@ def stylize(
 
     Args:
         content: path, `PIL.Image` or array ((H, W), (H, W, 3) or (H, W, 4); uint8, uint16 or float in [0, 1]).
-        styles: one such, or a list; or the file of a style network (`kstyle.learn`), which paints at once. It takes
-            `size`, `precision`, `masks`, `blend`, `refine`, and of settings `colour`, `strength` and `style.scale`.
+        styles: one such, or a list; or the file of a style network (`kstyle.learn`), or `"style:NAME"` of one that
+            comes with kstyle (`kstyle.styles`), which paints at once. It takes `size`, `precision`, `masks`, `blend`,
+            `refine`, and of settings `colour`, `strength` and `style.scale`.
         preset: a name from `kstyle presets`, the path of a YAML file, or a mapping of what such a file says.
         size: long side of the result in pixels.
         steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None:

@@ -17,7 +17,17 @@ class Path(click.Path):
         return super().convert(expanded(value), param, ctx)
 
 
+class Style(Path):
+    """The type of what may be a style network's file, or `style:NAME` of one that comes with kstyle."""
+
+    def convert(self, value, param, ctx):
+        from kstyle.style.networks import shipped
+
+        return super().convert(str(shipped.located(value)) if shipped.is_name(value) else value, param, ctx)
+
+
 PATH = Path(readable=False)  # whether it can be read is said by what reads it
+STYLE = Style(readable=False)
 
 preset = click.option(
     "-p", "--preset", type=PATH, default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`."

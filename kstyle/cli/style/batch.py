@@ -17,8 +17,8 @@ MOST_NAMED = 5  # files that were left out
 @click.command()
 @click.argument("contents", type=painting.PATH, metavar="CONTENT...", nargs=-1, required=True)
 @click.option(
-    "--style", "styles", type=painting.PATH, metavar="FILE", multiple=True, required=True,
-    help="A style picture; repeatable.",
+    "--style", "styles", type=painting.STYLE, metavar="FILE|style:NAME", multiple=True, required=True,
+    help="A style picture, repeatable; or a style network.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=painting.PATH, metavar="DIR", required=True,

@@ -23,7 +23,7 @@ _STEP = 900
 
 @click.command()
 @click.argument("content", type=painting.PATH, metavar="CONTENT", required=False)
-@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1)
+@click.argument("styles", type=painting.STYLE, metavar="STYLE...", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -95,7 +95,10 @@ def stylize(
     network, refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet,
     **options,
 ):  # fmt: skip
-    """Paint CONTENT in the style of one or more STYLE pictures."""
+    """Paint CONTENT in the style of one or more STYLE pictures, or by one style network.
+
+    A style network is a file of `kstyle learn`, or one that comes with kstyle, style:NAME (`kstyle styles`).
+    """
     from kstyle.style.keeping.folder import Folder
     from kstyle.style.target import Target
 
@@ -131,6 +134,10 @@ def stylize(
             what = "--dry-run is about one process" if dry_run else "processes cannot share a pipe"
             raise UsageError(f"--devices {devices}: {what}.")
         raise click.exceptions.Exit(ranks.start(devices, again="--resume DIR", grace=_STEP))
+    if resume is None and network:
+        from kstyle import startup
+
+        startup.load_keras_alone()
     from kstyle.backend import distribute
     from kstyle.cli.common.progress import Progress
 

@@ -13,7 +13,7 @@ from kstyle.backend.by_torch import exchange
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import expanded, one_line, replacing
 from kstyle.style.losses.moments import mean_and_deviation
-from kstyle.style.networks import arbitrary, arbitrary_file, style_facts, style_file
+from kstyle.style.networks import arbitrary, arbitrary_file, shipped, style_facts, style_file
 from kstyle.style.networks.network import LEAST_SIDE
 
 ops = keras.ops
@@ -30,7 +30,7 @@ def write(network, path=None, blend=None, brush=1.0, check=True, weights=None):
     One for any style has another input, `style`, a picture of any sides, and its extractor goes into the file.
 
     Args:
-        network: path of the style network's file.
+        network: path of the style network's file, or `style:NAME`.
         path: of the ONNX file; None: the same name with .onnx.
         blend, brush: as for `kstyle.style.networks.style_facts.condition`, of one that has learned its styles.
         check: run the file on pictures of noise and compare. Nothing is left at `path` but what passed.
@@ -46,7 +46,7 @@ def write(network, path=None, blend=None, brush=1.0, check=True, weights=None):
     exchange.need_onnx()
     if check:
         exchange.need("onnxruntime")
-    path = Path(expanded(path)) if path is not None else Path(expanded(network)).with_suffix(".onnx")
+    path = Path(expanded(path)) if path is not None else shipped.beside(network).with_suffix(".onnx")
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"{one_line(path)}: a style network is exported as .onnx.")
     backend.configure(deterministic=True)

@@ -14,16 +14,17 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.backend import keras_private
-from kstyle.errors import DataError
+from kstyle.errors import DataError, UsageError
 from kstyle.io import checkpoints
-from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing
+from kstyle.io.files import expanded, json_text, one_line, parsing, read_member, replacing, shown
 from kstyle.pictures import bands, formats, images
-from kstyle.style.networks import by_rows, style_facts
+from kstyle.style.networks import by_rows, eight_bits, shipped, style_facts
 from kstyle.style.networks.network import style_network
 
 ops = keras.ops
 
 PICTURE = "style_{}.jpg"  # beside what Keras puts into the archive, and passes over when it reads
+QUALITY = {32: 95, 8: 80}  # of these JPEGs, by the bits of a weight
 MOST_PICTURE = 1 << 25  # bytes
 
 
@@ -35,7 +36,7 @@ class StyleFile:
         model: from `kstyle.style.networks.network.style_network`.
         facts: for JSON: `width`, `styles` (names of the pictures), `brush` ((least, most) or None), `size` (long
             side in pixels of the photographs that it is meant for), `learned` (recipe, photographs, steps, losses,
-            versions).
+            versions), `bits` of a weight in the file that it was read from.
         pictures: the styles, (H, W, 3) float32 in [0, 1] each, at the size that they were shown at.
     """
 
@@ -104,22 +105,38 @@ class StyleFile:
     def _clipped(self, x, told):
         return ops.clip(self.model([x, told], training=False), 0, 1)
 
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported."""
-        return save(path, self.model, self.facts, self.pictures)
+    def write(self, path: str | os.PathLike[str], bits: int = 32) -> Path:
+        """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported.
+
+        Args:
+            path: of the file.
+            bits: of a weight: 32, or 8, a quarter of the size (`kstyle.style.networks.eight_bits`), which kstyle alone
+                reads.
+
+        Raises:
+            UsageError: other bits.
+            DataError: it cannot be written.
+        """
+        return save(path, self.model, self.facts, self.pictures, bits)
 
 
 @keras_private.without_tensorflow()
-def save(path, model, facts, pictures=()):
-    """Writes a network's file, whole or not at all: what Keras saves of `model`, with `facts` and `pictures` beside it.
-    Returns its path."""
-    path = Path(expanded(path))
+def save(path, model, facts, pictures=(), bits=32):
+    """Writes a network's file, whole or not at all: its weights, with `facts` and `pictures` beside them. Returns its
+    path. Raises as `StyleFile.write`."""
+    if bits not in QUALITY:
+        raise UsageError(f"Weights of a style network are written in 32 or 8 bits; got {shown(bits)}.")
+    path, facts = Path(expanded(path)), {"version": style_facts.VERSION, **facts, "bits": bits}
     with replacing(path, ".keras") as beside:
-        model.save(beside)
+        if bits == 8:
+            with open(beside, "wb") as file:
+                np.savez_compressed(file, **eight_bits.packed(_arrays(model)))
+        else:
+            model.save(beside)
         with zipfile.ZipFile(beside, "a") as archive:
-            archive.writestr(style_facts.FACTS, json_text({"version": style_facts.VERSION, **facts}, indent=2))
+            archive.writestr(style_facts.FACTS, json_text(facts, indent=2))
             for number, picture in enumerate(pictures, 1):
-                archive.writestr(PICTURE.format(number), _jpeg(picture))
+                archive.writestr(PICTURE.format(number), _jpeg(picture, QUALITY[bits]))
     return path
 
 
@@ -127,13 +144,14 @@ def read(path, dtype="float32"):
     """A `StyleFile`.
 
     Args:
-        path: of the file.
+        path: of the file, or `style:NAME`.
         dtype: precision policy that the network computes in.
 
     Raises:
+        UsageError: no network of this name comes with kstyle.
         DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
     """
-    path, label = Path(expanded(path)), one_line(path)
+    path, label = shipped.located(path), one_line(path)
     facts = style_facts.read(path)
     with parsing(label), zipfile.ZipFile(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -147,21 +165,33 @@ def read(path, dtype="float32"):
 
 
 def give_weights(model, path):
-    """Gives a model the weights in a file that Keras saved, read as data. DataError: one is missing, has another shape
-    or is not finite."""
+    """Gives a model the weights in a file of `save`, read as data. DataError: one is missing, has another shape or is
+    not finite."""
     path, label = Path(expanded(path)), one_line(path)
-    arrays = checkpoints.read(path, most=checkpoints.most_for(model.count_params()))
+    arrays = eight_bits.unpacked(checkpoints.read(path, most=checkpoints.most_for(model.count_params())))
     for layer in model.layers:
         if layer.weights:
-            found = [arrays.get(f"layers/{layer.name}/vars/{i}") for i in range(len(layer.weights))]
+            found = [arrays.get(name) for name in _names(layer)]
             if any(array is None or array.shape != tuple(w.shape) for array, w in zip(found, layer.weights)):
                 raise DataError(f"{label}: the weights of {layer.name} are missing, or of another shape.")
+            if any(array.dtype.kind != "f" for array in found):
+                raise DataError(f"{label}: the weights of {layer.name} are whole numbers without their scales.")
             if not all(np.isfinite(array).all() for array in found):
                 raise DataError(f"{label}: the weights of {layer.name} are not finite.")
             layer.set_weights(found)
 
 
-def _jpeg(picture):
+def _names(layer):
+    """What a layer's weights are called in the file, in their order."""
+    return [f"layers/{layer.name}/vars/{i}" for i in range(len(layer.weights))]
+
+
+def _arrays(model):
+    """{name: array} of a network's weights."""
+    return {name: array for layer in model.layers for name, array in zip(_names(layer), layer.get_weights())}
+
+
+def _jpeg(picture, quality):
     stream = io.BytesIO()
-    images.to_pil(picture).save(stream, "JPEG", quality=95)
+    images.to_pil(picture).save(stream, "JPEG", quality=quality)
     return stream.getvalue()
