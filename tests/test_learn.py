@@ -136,7 +136,7 @@ def test_file_keeps_the_network(learned, tmp_path):
     assert style_file.read(path).pictures[0].shape == (36, 48, 3)
     result = kstyle.stylize((rgb * 255).astype("uint8"), path, size=34, precision="float32", strength=0.5)
     wanted = (rgb + learned.network.paint(np.round(rgb * 255) / 255)) / 2
-    np.testing.assert_allclose(result.rgb, wanted, atol=0.01)
+    np.testing.assert_allclose(result.rgb, wanted, atol=0.03)
     assert len(kstyle.stylize(rgb, path, size=34, refine=2).history) == 2
 
 
@@ -159,7 +159,7 @@ def changed(path, to, facts=None, member=None):
         {"facts": {"width": 0.5}},
         {"facts": {"styles": []}},
         {"facts": {"brush": "large"}},
-        {"facts": {"version": 2}},
+        {"facts": {"version": 3}},
         {"member": "kstyle.json"},
         {"member": "model.weights.h5"},
         {"member": "style_1.jpg"},
@@ -228,7 +228,7 @@ def test_onnx(tmp_path, monkeypatch):
     from kstyle.style.networks import onnx_file
 
     model = style_network(0.15)
-    model.get_layer("change").set_weights([np.random.default_rng(0).normal(0, 0.05, (9, 9, 5, 3)), np.zeros(3)])
+    model.get_layer("painting").set_weights([np.random.default_rng(0).normal(0, 0.05, (9, 9, 5, 3)), np.zeros(3)])
     facts = {"width": 0.15, "styles": ["noise"], "brush": None, "size": 64, "learned": {}}
     network = style_file.StyleFile(model, facts, (np.zeros((8, 8, 3), "float32"),))
     path, off = onnx_file.write(network.write(tmp_path / "noise.keras"))

@@ -101,7 +101,7 @@ def batch(
                 painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)
             numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
             how.update(motion=motion, jobs=jobs, together=together, cluster=cluster)
-            piped = network and film and films.through_pipes(painter, film, output, size, styles, force)
+            piped = (learned or network) and film and films.through_pipes(painter, film, output, size, styles, force)
             if piped:
                 found, left, target, outcomes = piped.contents, (), piped.target, piped.outcomes
             elif film:

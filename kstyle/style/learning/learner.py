@@ -54,7 +54,7 @@ class Learner(Trained):
 
     def _lesson(self, losses, extractor, number, size, seed):
         """`(take, look)` of one style at one size of strokes, compiled: `take(photographs, step, keep)` makes a step,
-        `look(photographs)` gives the losses of the average's paintings, clipped."""
+        `look(photographs)` gives the losses of the average's paintings."""
         pictures, masks = self._at(size)
         opaque = None if masks[number] is None else [Region(masks[number])]
         goal = targets.style_targets(extractor, losses, [pictures[number]], [1.0], seed, opaque)
@@ -74,7 +74,7 @@ class Learner(Trained):
             return {"loss": total, **parts}
 
         def look(photographs):
-            total, parts = lesson(ops.clip(self.average([photographs, told], training=False), 0, 1), photographs)
+            total, parts = lesson(self.average([photographs, told], training=False), photographs)
             return {"loss": total, **parts}
 
         return backend.compile(take, self.changed), backend.compile(look, self.averaged)
@@ -89,7 +89,7 @@ class Learner(Trained):
         return losses
 
     def score(self, photographs):
-        """Mean losses of the average's paintings, clipped, of whole photographs: {name: float}.
+        """Mean losses of the average's paintings of whole photographs: {name: float}.
 
         Args:
             photographs: list of (H, W, 3) float32 RGB in [0, 1].

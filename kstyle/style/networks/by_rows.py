@@ -58,7 +58,7 @@ def _bytes(model, shape):
     """Bytes at the most of such a picture: looked at all at once; kept while it is looked at by rows; and for a row
     of these."""
     fine, middle, coarse = (model.get_layer(f"{name}_conv").filters for name in ("whole", "half", "quarter"))
-    size, pixels = 2 if model.get_layer("change").compute_dtype == "bfloat16" else 4, shape[0] * shape[1]
+    size, pixels = 2 if model.get_layer("painting").compute_dtype == "bfloat16" else 4, shape[0] * shape[1]
     # Keras holds what each layer gives until the last one has, and beside them there is the largest with its mirrored
     # edges, and what comes of it: numbers for a pixel.
     layers = 15 + 4 * fine + 2 * middle + (2 + 5 * BLOCKS + 4) * coarse / 16 + middle + fine
@@ -68,7 +68,7 @@ def _bytes(model, shape):
 
 
 def paint(model, rgb, condition, rows):
-    """What `model([rgb, condition])` gives, clipped.
+    """What `model([rgb, condition])` gives.
 
     Args:
         model: from `kstyle.style.networks.network.style_network`.
@@ -109,9 +109,9 @@ def paint(model, rgb, condition, rows):
     half_again.look(rows // 2)
     whole_again = layer("whole_again", _Doubled(half_again, *rgb.shape[:2]))
     whole_again.look(rows)
-    change, painted = layer("change", whole_again), np.empty_like(rgb)
+    last, painted = layer("painting", whole_again), np.empty_like(rgb)
     for band in _bands(len(rgb), rows):
-        painted[band] = np.clip(rgb[band] + backend.as_numpy(change.raw(band.start, band.stop))[0], 0, 1)
+        painted[band] = backend.as_numpy(ops.sigmoid(ops.cast(last.raw(band.start, band.stop), "float32")))[0]
     return painted
 
 

@@ -80,7 +80,7 @@ def _of_learned(known, blend, brush):
     told = ops.convert_to_tensor(style_facts.condition(known.facts, blend, brush))
 
     def call(photograph):
-        return (ops.clip(known.model([photograph, told], training=False), 0, 1),)
+        return (known.model([photograph, told], training=False),)
 
     def paint(rgb):
         return known.paint(rgb, blend, brush)

@@ -13,7 +13,7 @@ from kstyle.style.networks import shipped
 
 FACTS = "kstyle.json"  # beside what Keras puts into the archive, and passes over when it reads
 MOST_FACTS = 1 << 20  # bytes
-VERSION = 1
+VERSION = 2
 STYLES, ARBITRARY = "styles", "arbitrary"  # what a network paints in: those that it learned, or any picture's
 BRUSH = 2  # numbers of a condition for the size of strokes: its logarithm, and that squared
 MOST_STYLES = 256

@@ -93,17 +93,17 @@ class StyleFile:
     @functools.cached_property
     def _look(self):
         """Compiled once, for all pictures of a shape."""
-        return backend.compile(self._clipped, self.model.variables)
+        return backend.compile(self._painted, self.model.variables)
 
     @functools.cached_property
     def _look_at_bytes(self):
         def look(x, told):
-            return ops.cast(ops.round(255 * self._clipped(ops.cast(x, "float32") / 255, told)), "uint8")
+            return ops.cast(ops.round(255 * self._painted(ops.cast(x, "float32") / 255, told)), "uint8")
 
         return backend.compile(look, self.model.variables)
 
-    def _clipped(self, x, told):
-        return ops.clip(self.model([x, told], training=False), 0, 1)
+    def _painted(self, x, told):
+        return self.model([x, told], training=False)
 
     def write(self, path: str | os.PathLike[str], bits: int = 32) -> Path:
         """Writes the file under another name first. Plain Keras opens it once `kstyle.nn.image_layers` is imported.
