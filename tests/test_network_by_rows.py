@@ -38,7 +38,7 @@ def test_it_plans_by_itself(network, monkeypatch):
     at_once, kept, row = by_rows._bytes(network.model, rgb.shape[:2])
 
     def limit(needed):
-        return int(memory.KEPT + memory.SAFE * needed) + 1
+        return int(by_rows.BESIDE + memory.SAFE * needed) + 1
 
     assert by_rows.planned(network.model, (61, 40), limit(at_once)) is None
     assert by_rows.planned(network.model, (61, 40), limit(kept + 17 * row)) == 16

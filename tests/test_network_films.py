@@ -25,9 +25,9 @@ SOUND = ("-f", "lavfi", "-i", "sine=duration=0.4")
 @pytest.fixture
 def clip(place):
     """clip.mp4, 12 frames of 50×38 with sound, and noise.keras, a network with weights drawn at random."""
-    ffmpeg("-f", "lavfi", "-i", "testsrc=size=50x38:rate=30000/1001:duration=0.4", *SOUND, "-crf", "5", "clip.mp4")
+    ffmpeg("-f", "lavfi", "-i", "gradients=size=50x38:rate=30000/1001:duration=0.4", *SOUND, "-crf", "5", "clip.mp4")
     model, rng = style_network(0.15), np.random.default_rng(0)
-    model.get_layer("painting").set_weights([rng.normal(0, 0.01, (9, 9, 5, 3)), np.zeros(3)])
+    model.get_layer("painting").set_weights([rng.normal(0, 0.005, (9, 9, 5, 3)), np.zeros(3)])
     facts = {"width": 0.15, "styles": ["noise"], "brush": None, "size": 64, "learned": {}}
     style_file.StyleFile(model, facts, (np.zeros((8, 8, 3), "float32"),)).write("noise.keras")
 
@@ -49,6 +49,12 @@ def decoded(path, width, height):
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3).copy()
 
 
+def apart(frames, others):
+    """Mean difference of two films in grey levels, of means of 2×2 pixels: for so many an MP4 has one colour."""
+    both = (each.astype(float).reshape(len(each), 19, 2, 25, 2, 3).mean((2, 4)) for each in (frames, others))
+    return np.abs(next(both) - next(both)).mean()
+
+
 def test_a_video_goes_through_pipes(clip, command):
     """Failure: frames are painted by other numbers, lost or shown at other times, without their sound; or a film that
     is done is painted once more."""
@@ -60,15 +66,14 @@ def test_a_video_goes_through_pipes(clip, command):
     assert float(shown["audio"]["duration"]) == pytest.approx(0.4, abs=0.05)
     assert {path.name for path in Path("out").iterdir()} == {"clip.mp4", "batch.json"}
     painter = NetworkPainter("noise.keras", precision="float32")
-    wanted = painter.paint_frames(decoded("clip.mp4", 50, 38))
-    off = np.abs(decoded("out/clip.mp4", 50, 38).astype(float) - wanted)
-    assert off.mean() < 6 < np.abs(decoded("clip.mp4", 50, 38).astype(float) - wanted).mean()
+    film = decoded("clip.mp4", 50, 38)
+    wanted = painter.paint_frames(film)
+    assert apart(decoded("out/clip.mp4", 50, 38), wanted) < 0.5 * apart(film, wanted)
     code, got = summary(command("batch", *options, "-o", "out"))
     assert (code, got["done"], got["skipped"]) == (0, 0, 12)
-    code, got = summary(command("batch", *options, "-o", "out", "--strength", 0.001))  # the film itself
+    code, got = summary(command("batch", *options, "-o", "out", "--strength", 0.1))  # almost the film
     assert (code, got["done"]) == (0, 12)
-    off = np.abs(decoded("out/clip.mp4", 50, 38).astype(float) - decoded("clip.mp4", 50, 38))
-    assert off.mean() < 6
+    assert apart(decoded("out/clip.mp4", 50, 38), film) < 0.5 * apart(film, wanted)
     assert kstyle.film("clip.mp4", "noise.keras", "other.mp4", size=32) == Path("other.mp4")
     assert (streams("other.mp4")["video"]["width"], streams("other.mp4")["video"]["height"]) == (32, 24)
 

@@ -115,6 +115,8 @@ class NetworkPainter:
         if masks is not None:
             count = len(self._network.facts["styles"])
             where = regions.all_at(regions.read(masks, [picture] * count, "content"), shape)
+        if not refine:
+            picture = None  # of a large file it is as many bytes as the network has for some rows
         rgb, history, steps = self._painted(photograph.rgb, where), None, {}
         if refine:
             refined = self._optimiser().paint(picture, size, refine, seed, callback, start=rgb, final_only=True)

@@ -101,7 +101,10 @@ def batch(
                 painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)
             numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
             how.update(motion=motion, jobs=jobs, together=together, cluster=cluster)
-            piped = (learned or network) and film and films.through_pipes(painter, film, output, size, styles, force)
+            by_network = film and (learned or network)
+            if by_network and (steps is not None or jobs > 1 or cluster or (together or 1) > 1):
+                raise UsageError("A style network paints a film's frames in no steps: leave out steps, jobs, together.")
+            piped = by_network and films.through_pipes(painter, film, output, size, styles, force)
             if piped:
                 found, left, target, outcomes = piped.contents, (), piped.target, piped.outcomes
             elif film:

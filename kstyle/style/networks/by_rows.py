@@ -20,6 +20,8 @@ from kstyle.style.networks.network import BLOCKS, LEAST_SIDE
 
 ops = keras.ops
 LEAST_ROWS, MOST_ROWS = 8, 256
+# Bytes that the first convolutions take for good, whatever the picture, as measured; see also `_bytes`.
+BESIDE = 80e6
 
 
 def planned(model, shape, limit=None):
@@ -36,7 +38,7 @@ def planned(model, shape, limit=None):
         UsageError: it does not fit whatever is done; the message says the nearest size that does.
     """
     limit = memory.available() if limit is None else limit
-    free = (limit - memory.in_use() - memory.KEPT) / memory.SAFE
+    free = (limit - memory.in_use() - BESIDE) / memory.SAFE
     at_once, _, _ = _bytes(model, shape)
     if at_once <= free:
         return None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +33,7 @@ def painted(path, seen, size, paint, target, together=1):
     Raises:
         DataError: the film cannot be read, or written.
     """
+    path = Path(path)
     pixels = video.filters(path, seen, size, size)
     decode = ("-nostdin", *video.SOURCE, os.path.abspath(path), "-map", "0:v:0", "-vf", pixels, "-r", seen.rate)
     with (
@@ -48,7 +50,8 @@ def painted(path, seen, size, paint, target, together=1):
             if encoder is None:
                 height, width = done.shape[1:3]
                 raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-framerate", seen.rate)
-                arguments = video.encoding(path, (*raw, "-i", "pipe:0"), beside)
+                quick = video.QUICK[video.FILMS[path.suffix.lower()][2][1]]
+                arguments = video.encoding(path, (*raw, "-i", "pipe:0"), beside, quick)
                 encoder = running.enter_context(_Program(target, *arguments))
             else:
                 writing.result()

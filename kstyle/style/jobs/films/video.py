@@ -20,6 +20,9 @@ log = logging.getLogger("kstyle")
 # What is taken apart: {suffix: (suffix of the result, ffmpeg's name of its format, encoder)}.
 _H264 = ("-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p")
 _VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-pix_fmt", "yuv420p")
+# Where a network waits for the encoder. Of a film of brushstrokes x264 takes 6 ms a frame of 512×384 in place of 14,
+# for a smaller file, 0.1 dB worse.
+QUICK = {"libx264": ("-preset", "veryfast"), "libvpx-vp9": ("-deadline", "realtime", "-cpu-used", "8")}
 FILMS = {
     ".mp4": (".mp4", "mp4", (*_H264, "-movflags", "+faststart")),
     ".mov": (".mov", "mov", (*_H264, "-movflags", "+faststart")),
@@ -178,9 +181,9 @@ def join(film, pictures, target):
         _run(target, "ffmpeg", "-v", "error", *encoding(film.path, shown, beside, timing))
 
 
-def encoding(path, shown, target, timing=()):
+def encoding(path, shown, target, options=()):
     """ffmpeg's arguments for writing a film of what `shown`, arguments too, gives, with the sound of the film at
-    `path` and in its format; `timing`: for what is written."""
+    `path` and in its format; `options`: further ones, of what is written."""
     suffix, form, encoder = FILMS[Path(path).suffix.lower()]
     # yuv420p has even sides only. And the file says how colours are coded, which players would guess otherwise.
     shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
@@ -188,7 +191,7 @@ def encoding(path, shown, target, timing=()):
     sound = ("-c:a", "copy") if suffix == Path(path).suffix.lower() else ()
     return (
         "-nostdin", "-y", *shown, *SOURCE, os.path.abspath(path), "-map", "0:v:0", "-map", "1:a?", "-vf", shape,
-        *timing, *encoder, *colours, *sound, "-f", form, os.path.abspath(target),
+        *encoder, *options, *colours, *sound, "-f", form, os.path.abspath(target),
     )  # fmt: skip
 
 
