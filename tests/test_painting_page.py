@@ -19,6 +19,7 @@ from kstyle.style.networks import style_file
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "examples/browser"
 LONG = 180_000  # ms: painting takes a second, more beside other tests
+APART = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 pytestmark = pytest.mark.skipif(backend.NAME != "torch", reason="ONNX files are written through PyTorch")
@@ -42,10 +43,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def address(folder):
-    """Of a server of the folder, on this machine alone."""
+def address(folder, request):
+    """Of a server of the folder, on this machine alone; with a parameter, one that lets the page use threads."""
+    headers = APART if getattr(request, "param", False) else {}
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self):
+            for name, value in headers.items():
+                self.send_header(name, value)
+            super().end_headers()
+
         def log_message(self, *_):
             pass
 
@@ -94,8 +101,9 @@ def test_it_paints_what_python_paints(folder, address):
     assert all(asked.startswith(address) for asked in seen.requests), seen.requests
 
 
+@pytest.mark.parametrize("address", ["threads"], indirect=True)
 def test_frames_of_a_camera(address, monkeypatch):
-    """Failure: the camera does not start, is not painted, or does not stop."""
+    """Failure: the camera does not start, is not painted, or does not stop; or several threads do not paint at all."""
     monkeypatch.setattr(browser, "OPTIONS", [*browser.OPTIONS, *CAMERA])
     with browser.opened(address) as seen:
         seen.page.select_option("#size", "256")
