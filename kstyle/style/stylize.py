@@ -114,18 +114,19 @@ def stylize(
         )  # fmt: skip
 
     if isinstance(network, Mapping):
-        overrides, network = {**overrides, "network": network}, None
-    path = by_network.network_of(styles)
-    if path is not None or network is not None:
+        overrides["network"], network = network, None
+    path = network if network is not None else by_network.network_of(styles)
+    if path is not None:
         others = {"steps": steps, "optimizer": optimizer, "extractor": extractor, "terms": terms, "run": run}
-        own = {"style_masks": style_masks, "weights": weights}  # of what looks at style pictures
-        others |= own if network is None else {}
+        if network is None:  # nothing looks at style pictures
+            others |= {"style_masks": style_masks, "weights": weights}
         by_network.check_alone({name for name, value in others.items() if value is not None})
-        if network is None:
-            fast = by_network.NetworkPainter(path, blend, precision, overrides, max_memory)
-        else:
-            own |= {"styles": styles, "preset": preset, "progress": progress}
-            fast = ArbitraryPainter(network, blend, precision, overrides, **own)
+        own: dict[str, Any] = {"styles": styles, "style_masks": style_masks, "preset": preset, "weights": weights}
+        fast = (
+            by_network.NetworkPainter(path, blend, precision, overrides, max_memory)
+            if network is None
+            else ArbitraryPainter(path, blend, precision, overrides, progress=progress, **own)
+        )
         return fast.paint(content, size, masks=masks, refine=refine, seed=seed, callback=callback)
     if refine:
         raise UsageError("refine adds steps to what a style network paints: give one as the style, or steps.")

@@ -104,38 +104,38 @@ def learn(
     >>> learned.network.write("night.keras")  # doctest: +SKIP
     """
     if resume is not None:
-        given = {"styles": styles, "photographs": photographs, "paintings": paintings, "recipe": recipe}
-        given |= {"run": run, "minutes": minutes, **overrides}
-        if any(value not in ((), None) for value in given.values()):
+        given = [styles, photographs, paintings, recipe, run, minutes, *overrides.values()]
+        if any(value not in ((), None) for value in given):
             raise UsageError("resume goes on with what the run says: give nothing but extend beside it.")
         record = runs.facts(expanded(resume))
         if record.get("kind") not in KINDS:
             raise DataError(f"{one_line(resume)}: is no run of `kstyle learn`.")
     else:
         learning = _settings(recipe or (ARBITRARY if paintings else "half"), overrides, bool(paintings))[0]
-        pictures = {"styles": styles, "photographs": photographs, "paintings": paintings}
-        record = _record(learning, pictures, minutes, seed, precision, weights, deterministic)
+        record = _record(learning, (styles, photographs, paintings), minutes, seed, precision, weights, deterministic)
     if isinstance(extend, bool) or not isinstance(extend, int) or extend < 0 or (extend and resume is None):
         raise UsageError(f"extend is a number of steps for a run that goes on, 0 or more; got {shown(extend)}.")
-    paintings = record.get("paintings")
-    learning, losses = _settings(record["recipe"], {}, bool(paintings))
+    arbitrary = bool(record.get("paintings"))
+    learning, losses = _settings(record["recipe"], {}, arbitrary)
     folder = resume if resume is not None else run
-    name = ARBITRARY if paintings else Path(record["styles"][0]["path"]).stem
+    name = ARBITRARY if arbitrary else Path(record["styles"][0]["path"]).stem
     with (
         runs.taken(folder and expanded(folder), name, resume is not None, "learning", (runs.STATE,)) as folder,
         runs.logged(folder),
         contextlib.ExitStack() as opened,
     ):
-        found = record["photographs"], *([paintings] if paintings else [])
-        pictures = (Pairs if paintings else Photographs)(*found, learning, record["seed"], workers)
+        pictures = _pictures(record, learning, workers)
         opened.callback(pictures.close)
         if record.setdefault("photographs_sha256", pictures.sha256) != pictures.sha256:
             kinds = " or ".join(pictures.counts)
             raise DataError(f"{one_line(folder)}: the {kinds} are not those that this run began with.")
         backend.configure(record["deterministic"])
         backend.seed(record["seed"])
-        make = _arbitrary_learner if paintings else _learner
-        learner = make(record, learning, losses or pictures.shown(), progress)
+        learner = (
+            _arbitrary_learner(record, learning, pictures.shown(), progress)
+            if arbitrary
+            else _learner(record, learning, losses, progress)
+        )
         course = Course(folder, record, learner, pictures, save_seconds, extend)
         network, interrupted = course.go(callback, resume is not None)
         return Learned(network, course.rows, folder, interrupted)
@@ -153,7 +153,7 @@ def _settings(recipe, overrides, arbitrary):
 def _record(learning, pictures, minutes, seed, precision, weights, deterministic):
     """What a run is made of, for run.json."""
     one = (str, os.PathLike)
-    styles, photographs, paintings = ([each] if isinstance(each, one) else list(each) for each in pictures.values())
+    styles, photographs, paintings = ([each] if isinstance(each, one) else list(each) for each in pictures)
     if bool(styles) == bool(paintings):
         raise UsageError("learn: give either style pictures, which are learned, or paintings, for a network for any.")
     if not photographs:
@@ -180,6 +180,12 @@ def _record(learning, pictures, minutes, seed, precision, weights, deterministic
         "deterministic": deterministic,
         "extended": 0,
     }
+
+
+def _pictures(record, learning, workers):
+    if record.get("paintings"):
+        return Pairs(record["photographs"], record["paintings"], learning, record["seed"], workers)
+    return Photographs(record["photographs"], learning, record["seed"], workers)
 
 
 def _learner(record, learning, losses, progress):

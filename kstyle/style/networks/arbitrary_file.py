@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.backend import Tensor
 from kstyle.errors import DataError
 from kstyle.io.files import one_line, parsing
 from kstyle.models import features
@@ -80,7 +81,7 @@ class ArbitraryFile:
         """Compiled once, for all pictures of a shape."""
         return backend.compile(self.painted, [*self.extractor.model.variables, *self.model.variables])
 
-    def painted(self, photograph, mean, deviation, strength=1.0):
+    def painted(self, photograph: Tensor, mean: Tensor, deviation: Tensor, strength: Tensor | float = 1.0) -> Tensor:
         """`paint` of tensors: (1, H, W, 3), two (C,) and a scalar, to (1, H, W, 3) in [0, 1]."""
         found = self.extractor(photograph)[self.facts["layers"][-1]]
         moved = arbitrary.adain(found, mean, deviation, strength)
