@@ -35,8 +35,6 @@ def write(folder, names=tuple(SIDES), rows=(), header="file,x1,y1,x2,y2,label,sp
     return folder / "boxes.csv"
 
 
-
-
 def bright(picture):
     """The outer edges of what is white, in parts of the sides."""
     height, width = picture.shape[:2]
@@ -56,7 +54,7 @@ def test_boxes_are_cut_with_their_pictures(tmp_path, monkeypatch, crop, workers)
         for epoch in range(4):
             for images, labels in batches(epoch):
                 assert labels.shape == (len(images), 5) and labels.dtype == np.float32
-                for picture, (label, *box) in zip(images, labels):
+                for picture, (_, *box) in zip(images, labels):
                     assert np.abs(bright(picture) - box).max() < 1.6 / 96
                     seen += 1
     assert seen == 12

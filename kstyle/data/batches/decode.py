@@ -210,11 +210,11 @@ class FileBatches:
         self._decoder = None
 
     def __call__(self, epoch, first=0):
-        """Yields (images (B, side, side, 3) uint8, labels), arrays of the caller's own, from batch number `first` of the
+        """Yields (images (B, side, side, 3) uint8, labels), arrays of the caller's own, from batch number `first` of an
         epoch on.
 
-        Labels are (B,) int32; of pictures with boxes (B, 5) float32, the label and its box in parts of the sides of what
-        is shown; of pictures of several classes (B, K) float32. Those of another's share are then 0, as the pictures.
+        Labels are (B,) int32; of pictures with boxes (B, 5) float32, the label, and the box in parts of the sides of
+        what is shown; of pictures of several classes (B, K) float32. Those of another's share are then 0, as the pictures.
 
         Raises:
             DataError: no picture of a class can be read any more, or a worker died.

@@ -136,7 +136,7 @@ def centre(path, size, resize, resample="bilinear"):
 
 
 def centre_and_place(path, size, resize, resample="bilinear"):
-    """`(what `centre` gives, its place)`: left, top, right, bottom of what it shows, in pixels of the turned picture."""
+    """`(what `centre` gives, its place)`: left, top, right, bottom of what it shows, in pixels of the picture."""
     sides, place, whole, resample = None, None, resize == STRETCH, Image.Resampling[resample.upper()]
     # The nearest pixel of a reduced JPEG would be a mean of several.
     full = resample == Image.Resampling.NEAREST

@@ -46,8 +46,8 @@ def columns(path, usual, several):
 
     Args:
         usual: those of a table with one label a picture.
-        several: whether it may have several. There is a column `labels`, `label`, `classes`, `class` or `tags` then, with
-            names between `|`; or there is none, and each column but those of the path, the split and a box is a class.
+        several: whether it may have several. Then there is a column `labels`, `label`, `classes`, `class` or `tags`,
+            with names between `|`; or none, and each column but those of the path, the split and a box is a class.
 
     Returns:
         `marked`: {class: its key in `columns`} of the columns that are classes; {} where there are none.

@@ -28,9 +28,9 @@ class Photos:
         paths: (N,) of texts (dtype object).
         labels: (N,) int32, an index into the set's classes.
         contents: (N,) of texts (dtype object), equal where the files are; None where they were not looked into.
-        boxes: (N, 4) float32, the left, top, right and bottom edge of the thing in pixels of the turned picture; or None.
-        several: (N, K) uint8, 1 where a picture is of a class, of pictures that may be of several; `labels` then has the
-            rarest of each, by which they are drawn. Or None.
+        boxes: (N, 4) float32, the left, top, right and bottom edge of a thing in pixels of the turned picture; or None.
+        several: (N, K) uint8, 1 where a picture is of a class, of pictures that may be of several; `labels` then has
+            the rarest of each, by which they are drawn. Or None.
 
     Raises:
         DataError: shapes or types do not match.

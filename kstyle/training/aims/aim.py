@@ -66,7 +66,7 @@ class Aim:
             metric.update_state(self._labels(metric, every), probabilities)
 
     def known(self, targets):
-        """What pictures are of shares (B, K): the class that each has most of, (B,); of several classes (B, K), 0 and 1."""
+        """What pictures are of shares (B, K): the class that each has most of, (B,); of several (B, K), 0 and 1."""
         return ops.cast(targets > 0.5, "float32") if self.several else ops.argmax(targets, axis=-1)
 
     def _labels(self, taker, targets):
@@ -216,9 +216,10 @@ def _check_several(aim):
     loss = getattr(aim.given, "activation", None) or _name(aim.given) if aim.given is not None else CROSS_ENTROPY
     sigmoids = getattr(aim.given, "sigmoid", True) and not isinstance(aim.given, named_losses.Ordinal)
     if not sigmoids or loss.startswith((CROSS_ENTROPY, "categorical", "sparse", "softmax")):
+        called = CROSS_ENTROPY if aim.given is None else _name(aim.given)
         raise UsageError(
-            f"loss: {CROSS_ENTROPY if aim.given is None else _name(aim.given)} tells classes that exclude each other, and "
-            "data.labels says several: write loss: binary (or binary_crossentropy, or {name: focal, sigmoid: true})."
+            f"loss: {called} tells classes that exclude each other, and data.labels says "
+            "several: write loss: binary (or binary_crossentropy, or {name: focal, sigmoid: true})."
         )
     for metric in aim.metrics:
         if type(metric).__name__.startswith(("Sparse", "Categorical", "TopK")):

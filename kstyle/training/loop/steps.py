@@ -53,7 +53,7 @@ def to_unit(images):
 class TrainStep:
     """Callable: `step(images, labels, seed, strength, mix)` makes one step of the optimiser.
 
-    images: (B, H, W, C) uint8; labels: (B,) integer, or (B, 5) where there are boxes (`kstyle.training.boxes.truth`), or
+    images: (B, H, W, C) uint8; labels: (B,) integer; or (B, 5) where there are boxes (`kstyle.training.boxes.truth`),
         (B, K) where a picture may be of several classes;
     seed: integer that all random numbers of the step come from;
     strength, mix: see `kstyle.training.augment.policy`.

@@ -123,8 +123,8 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
         way: one of `kstyle.training.results.tta.WAYS`, or None.
 
     Returns:
-        `kstyle.training.results.metrics.Scores` (of several classes a picture `several.Scores`) with `data`: `{"name", "origin", "sha256", "own"`: whether they are the
-            run's own, `"file"`: the name of what was written, `"tta"`: where there is one`}`.
+        `kstyle.training.results.metrics.Scores` (of several classes a picture `several.Scores`) with `data`: `{"name",
+            "origin", "sha256", "own"`: whether they are the run's own, `"file"`: the name of what was written, `"tta"`: where there is one`}`.
     """
     classes, (ending, about) = parts.classes if facts is None else facts["classes"], _said_of(parts, own, way)
     if recipe.data.several:
@@ -217,9 +217,9 @@ def predict(
         A list, for each path a dict of `path` (of an array "array" and its place, from 1) and either `predictions`
             (list of `{"class", "probability"}`, the most probable first) and `picture` ((H, W, C) uint8, as the network
             saw it), or `error`. Of a run on several classes a picture also `present`, those with a probability of at
-            least a half, which need not be one, in the classes' order. Of a run with boxes also `box`, [left, top, right, bottom] in pixels of the whole
-            picture; `picture_box`, the same in parts of the sides of `picture`; and `true_box`, as `picture_box`, of a
-            picture that lies in a data set of boxes.
+            least a half, which need not be one, in the classes' order. Of a run with boxes also `box`, [left, top,
+            right, bottom] in pixels of the whole picture; `picture_box`, the same in parts of the sides of `picture`;
+            and `true_box`, as `picture_box`, of a picture that lies in a data set of boxes.
 
     Raises:
         DataError: it is no run, its weights are damaged, or a network's cannot be had. A picture that cannot be read is

@@ -109,8 +109,8 @@ def scores(probabilities, marks, classes):
 
 
 def score(recipe, model, normalise, parts, folder, classes, numbers, about, ending, sheet, side):
-    """Scores a model on the test pictures of a `kstyle.data.parts.Parts`, and writes scores.json and per_class.csv; there
-    is no matrix of confusions, as classes do not exclude each other.
+    """Scores a model on the test pictures of a `kstyle.data.parts.Parts`, and writes scores.json and per_class.csv;
+    there is no matrix of confusions, as classes do not exclude each other.
 
     Args:
         classes: the model's. numbers: for each of the pictures' classes which of those it is, or -1; None: the same.
