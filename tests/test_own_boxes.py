@@ -92,11 +92,11 @@ def test_what_a_table_must_say(tmp_path, row, said):
 def test_a_table_without_boxes(tmp_path):
     """Failure: what a recipe asks for and the table lacks is not said."""
     header = "file,a1,b1,a2,b2,label,split"
-    with pytest.raises(DataError, match="expected a column x1 or xmin or left in the header"):
-        tree.read_csv(write(tmp_path / "data", header=header), boxes=True)
-    write(tmp_path / "other")
+    table = write(tmp_path / "data", header=header)
+    assert tree.read_csv(table, boxes=True).train.boxes is None
+    overrides = {"boxes": True, "model": "mnist_cnn", "data": {"name": "csv", "normalize": "unit"}}
     with pytest.raises(UsageError, match="csv by its columns x1, y1, x2, y2"):
-        kstyle.train("folder", tmp_path, overrides={"boxes": True, "model": "mnist_cnn", "data.normalize": "unit"})
+        kstyle.train("folder", table, overrides=overrides)
 
 
 def test_a_training_on_a_table_tells_boxes(tmp_path, monkeypatch):
@@ -124,6 +124,12 @@ def test_a_training_on_a_table_tells_boxes(tmp_path, monkeypatch):
     assert np.abs(np.array(seen["box"]) - sides[0] * 64).max() < 5
     again = kstyle.evaluate(run.folder, made / "all.csv")
     assert again.boxes == run.scores.boxes
+    # A box told of a picture that is stretched is one of the whole picture.
+    facts = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(facts | {"resize": "stretch"}))
+    wide = Image.open(made / "val/images/n00000001_0.JPEG").resize((128, 64))
+    (stretched,) = kstyle.predict(run.folder, [np.asarray(wide)])
+    assert np.abs(np.array(stretched["box"]) - sides[0] * [128, 64, 128, 64]).max() < 10
     # Features that are computed once, in two views, keep their boxes too.
     stages = {"epochs": None, "stages": [{"train": "head", "epochs": 2, "views": 2}], "augment.horizontal_flip": True}
     assert "iou" in kstyle.train(recipe, made / "all.csv", tmp_path / "views", overrides=stages).history

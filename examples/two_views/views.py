@@ -11,7 +11,7 @@ from kstyle import aims, augmentations, networks
 
 
 def pairs(images, random, strength, shift=0.125, noise=0.1, plain=False):
-    """Views of the first half of a batch: moved by up to `shift` of the side, with noise; `plain`: one of them as is."""
+    """Views of the first half of a batch: moved by up to `shift` of a side, with noise; `plain`: one as it is."""
     half = images.shape[0] // 2
     one, rest = images[:half], images[2 * half :]
     views = [one if plain else _view(one, random, strength, shift, noise), _view(one, random, strength, shift, noise)]
@@ -40,6 +40,7 @@ def simclr(labels, logits, temperature=0.1):
 
 
 def _attracted(groups, logits, temperature):
+    logits = logits[: groups.shape[0]]  # validation has batches of odd numbers too
     x = logits / ops.maximum(ops.norm(logits, axis=-1, keepdims=True), 1e-6)
     itself = ops.eye(x.shape[0])
     alike = ops.cast(ops.equal(groups[:, None], groups[None]), "float32") - itself
@@ -59,8 +60,9 @@ def consistency(labels, logits, weight=1.0):
 def encoder(classes, size, channels, *, dtype, width=32, hidden=64):
     """Convolutions, what is kept of them (`hidden`), and a last layer: what is compared, or the logits of classes."""
     x = inputs = keras.Input((*size, channels))
-    for number, (factor, stride) in enumerate(((1, 1), (2, 2), (2, 2))):
-        x = keras.layers.Conv2D(width * factor, 3, stride, "same", activation="relu", name=f"conv{number}", dtype=dtype)(x)
+    for number, (filters, stride) in enumerate(((width, 1), (2 * width, 2), (2 * width, 2))):
+        named = {"name": f"conv{number}", "dtype": dtype}
+        x = keras.layers.Conv2D(filters, 3, stride, "same", activation="relu", **named)(x)
     x = keras.layers.GlobalAveragePooling2D(name="mean", dtype=dtype)(x)
     x = keras.layers.Dense(hidden, activation="relu", name="hidden", dtype=dtype)(x)
     return keras.Model(inputs, keras.layers.Dense(classes, name="compared", dtype="float32")(x))
@@ -71,7 +73,10 @@ for each in (simclr, supcon, consistency):
     aims.register_loss(each.__name__, each)
 networks.register(
     networks.Network(
-        "encoder", build=encoder, options={"width": 32, "hidden": 64}, smallest=4,
+        "encoder",
+        build=encoder,
+        options={"width": 32, "hidden": 64},
+        smallest=4,
         parts={"body": ("conv?",), "hidden": ("hidden",), "head": ("compared",)},
     )
 )

@@ -214,7 +214,7 @@ class FileBatches:
         epoch on.
 
         Labels are (B,) int32; of pictures with boxes (B, 5) float32, the label, and the box in parts of the sides of
-        what is shown; of pictures of several classes (B, K) float32. Those of another's share are then 0, as the pictures.
+        what is shown; of pictures of several classes (B, K) float32. In the latter two those of another's share are 0.
 
         Raises:
             DataError: no picture of a class can be read any more, or a worker died.

@@ -181,15 +181,18 @@ def middle(path):
 
 
 def seen(path, size, resize=None):
-    """Where what `centre`, or without `resize` `middle`, shows of a picture lies in it: (left, top, side), floats, in
+    """Where what `centre`, or without `resize` `middle`, shows of a picture lies in it: (left, top, right, bottom) in
     pixels of the picture as it is turned.
 
     Raises:
         DataError: as `open_rgb`.
     """
+    if resize:
+        return centre_and_place(path, size, resize)[1]
     width, height = open_rgb(path).size
-    side = min(width, height) * (size / resize if resize else 1)
-    return (width - side) / 2, (height - side) / 2, side
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def random_crop(path, side, rng, scale, ratio, resample="bilinear"):

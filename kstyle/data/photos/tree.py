@@ -214,7 +214,7 @@ def read_csv(
 
     Args:
         path: the table, or a folder with no other `.csv`.
-        boxes: whether to read a box for each picture, see `kstyle.data.photos.beside.boxes`.
+        boxes: whether to read a box for each picture, where the table has `kstyle.data.photos.beside.SIDES`.
         several: whether a picture may be of several classes, or of none, see `kstyle.data.photos.beside.labels`.
 
     Returns: a `PhotoSet`.
@@ -227,7 +227,9 @@ def read_csv(
     if os.path.isdir(path):
         path = tables.only(path, [entry.name for entry in _entries(path)])
     columns, marked = beside.columns(path, COLUMNS, several)
-    rows, there = tables.read(path, columns | (beside.SIDES if boxes else {}), optional=("split",))
+    sides = beside.SIDES if boxes else {}
+    rows, there = tables.read(path, columns | sides, optional=("split", *sides))
+    boxes = boxes and set(sides) <= set(there)
     given = [row["split"] if "split" in there else "train" for _, row in rows]
     parts = [splits.role(text) for text in given]
     test = splits.chosen(parts, path)

@@ -32,8 +32,8 @@ _LARGE_ENOUGH = 107
 # in mixed precision. Here pictures come normalised, as to any other network.
 _INPUT = ("rescaling", "normalization")
 
-# What each kind of layer was built with, and what it is called where Keras counts through a process. (Keras' own get_config would import
-# TensorFlow wherever it is installed.)
+# What each kind of layer was built with, and what it is called where Keras counts through a process. (Keras' own
+# get_config would import TensorFlow wherever it is installed.)
 _KINDS = {
     layers.Conv2D: (
         ("filters", "kernel_size", "strides", "padding", "use_bias", "activation", "kernel_initializer"), "conv",
@@ -83,8 +83,11 @@ def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, 
     theirs = _theirs(network, shape(size, 3))
     names, pointwise = _names(network, theirs.layers), {}
 
+    def left_out(layer):
+        return layer.name.startswith(_INPUT) or (isinstance(layer, layers.Dropout) and not drop_path)
+
     def copy(layer):
-        if layer.name.startswith(_INPUT) or (type(layer) is layers.Dropout and not drop_path):
+        if left_out(layer):
             return layer
         kind = type(layer)
         if kind is layers.SeparableConv2D:
@@ -110,7 +113,7 @@ def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, 
         return made
 
     def call(layer, *arguments, **options):
-        if layer.name.startswith(_INPUT) or (type(layer) is layers.Dropout and not drop_path):
+        if left_out(layer):
             return arguments[0]
         found = layer(*arguments, **options)
         return pointwise[layer.name](found) if layer.name in pointwise else found
@@ -160,6 +163,7 @@ def _parts(layer, name):
     return (f"{name}_depthwise", f"{name}_pointwise") if isinstance(layer, layers.SeparableConv2D) else (name,)
 
 
+# A function for each network, by its name, which rows refer to.
 globals().update({network: functools.partial(application, network) for network in _THEIRS})
 
 

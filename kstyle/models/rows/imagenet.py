@@ -41,9 +41,9 @@ def _vgg(name, file, **caffe):
 def _keras_application(name, path, md5, parts, size=224, resize=256, preprocessing="torch", smallest=32, **more):
     """A network from keras.applications; more: of its options."""
     return Network(
-        name, build=f"{CODE}applications:{name}", options={**plain(0.2), **more}, smallest=smallest, size=size, resize=resize,
-        preprocessing=preprocessing, parts=parts, weights={"keras": application(path, md5, preprocessing)},
-        load=f"{CODE}applications:load",
+        name, build=f"{CODE}applications:{name}", options={**plain(0.2), **more}, smallest=smallest, size=size,
+        resize=resize, preprocessing=preprocessing, parts=parts, load=f"{CODE}applications:load",
+        weights={"keras": application(path, md5, preprocessing)},
     )  # fmt: skip
 
 

@@ -124,7 +124,8 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
 
     Returns:
         `kstyle.training.results.metrics.Scores` (of several classes a picture `several.Scores`) with `data`: `{"name",
-            "origin", "sha256", "own"`: whether they are the run's own, `"file"`: the name of what was written, `"tta"`: where there is one`}`.
+            "origin", "sha256", "own"`: whether they are the run's own, `"file"`: the name of what was written, `"tta"`:
+            where there is one`}`.
     """
     classes, (ending, about) = parts.classes if facts is None else facts["classes"], _said_of(parts, own, way)
     if recipe.data.several:
@@ -277,14 +278,14 @@ def _boxes(path, told, facts, keep_pictures):
     Args:
         told: (4,) parts of the sides of what the network saw.
     """
-    left, top, side = opening.seen(path, facts["shape"][0], facts.get("resize"))
-    corner = np.array([left, top, left, top])
-    found = {"box": (corner + told * side).round(2).tolist()}
+    left, top, right, bottom = opening.seen(path, facts["shape"][0], facts.get("resize"))
+    corner, sides = np.array([left, top, left, top]), np.array([right - left, bottom - top] * 2)
+    found = {"box": (corner + told * sides).round(2).tolist()}
     if keep_pictures:
         found["picture_box"] = told.tolist()
         true = None if isinstance(path, np.ndarray) else datasets.true_box(facts["data"]["name"], path)
         if true is not None:
-            found["true_box"] = ((np.array(true) - corner) / side).tolist()
+            found["true_box"] = ((np.array(true) - corner) / sides).tolist()
     return found
 
 

@@ -1,5 +1,6 @@
 """Scores of pictures that may be of several classes, or of none: each class is told by a probability of its own."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,7 +135,7 @@ def score(recipe, model, normalise, parts, folder, classes, numbers, about, endi
     if not distribute.first():
         return found
     measured = aim.measured(recipe, probabilities, marks.astype("float32"))
-    found = Scores(**{**vars(found), "metrics": measured, "unknown": unknown, "data": about})
+    found = dataclasses.replace(found, metrics=measured, unknown=unknown, data=about)
     with runs.replacing(folder / about["file"]) as beside:
         beside.write_text(json_text(found.as_json(), indent=2), "utf-8")
     with runs.replacing(folder / f"per_class{ending}.csv") as beside:
