@@ -98,12 +98,12 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
             "epochs": len(done.history),
             "seconds": round(float(done.history["seconds"].sum()), 1),
         }
-        summary |= {"loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}
-        more = {"metrics": done.scores.metrics, "boxes": done.scores.boxes}
+        summary["loss"] = float(last["loss"])
+        summary |= {key: scores[key] for key in ("top1", "top5", "mean_average_precision") if key in scores}
+        more = {"metrics": done.scores.metrics, "boxes": scores.get("boxes")}
         click.echo(json_text(summary | {key: value for key, value in more.items() if value}))
     elif not quiet:
-        boxes = f", mean IoU {done.scores.boxes['iou']:.4f}" if done.scores.boxes else ""
-        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} %{boxes} on {done.scores.count} test pictures")
+        click.echo(f"{done.folder}: {done.scores.headline} on {done.scores.count} test pictures")
 
 
 def _show(recipe, data, path, quiet):

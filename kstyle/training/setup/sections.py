@@ -112,6 +112,7 @@ class Data(Closed):
     """`name`: a key of `kstyle.data.DATASETS` (arrays) or `kstyle.data.PHOTOGRAPHS` (files).
 
     `path`: where it is, if `--data` says nothing else.
+    `labels`: `one` a picture; or `several`, of a table: a picture may be of several classes, or of none.
     `validation`: `"test"`, or the fraction of the training pictures held out, stratified.
     `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
         also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
@@ -123,12 +124,24 @@ class Data(Closed):
 
     name: str
     path: FilePath | None = None
+    labels: Literal["one", "several"] = "one"
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
     size: Annotated[int, Field(ge=8, le=512)] | None = None
     train_limit: Count | None = None
     test_limit: Count | None = None
     photographs: Photographs = Photographs()
+
+    @property
+    def several(self):
+        """Whether a picture may be of several classes."""
+        return self.labels == "several"
+
+    @model_validator(mode="after")
+    def _of_a_table(self):
+        if self.several and self.name != "csv":
+            raise ValueError(f"labels: several are read of a table: name: csv; got {self.name}")
+        return self
 
 
 class Optimizer(Closed):
@@ -294,6 +307,13 @@ class TrainSettings(Closed):
             raise ValueError("distil: a teacher sees the pictures of each step: leave views and cache_features out")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
+        if self.data.several:
+            said = {
+                "boxes": self.boxes, "distil": self.distil, "loss.label_smoothing": self.loss.label_smoothing,
+                "loss.class_weights": self.loss.class_weights,
+            }  # fmt: skip
+            for key in (key for key, value in said.items() if value):
+                raise ValueError(f"{key} is of pictures of one class each, and data.labels says several: leave it out")
         if self.boxes:
             check_augment(self.augment)
             if self.model.name == GIVEN.name:
