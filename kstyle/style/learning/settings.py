@@ -18,6 +18,7 @@ class Learning(Closed):
     """A network recipe. Every key may be overridden with `--set` or a keyword of `kstyle.learn`.
 
     Attributes:
+        description: what it is.
         width: of the network, as a share of the paper's channels.
         preset: whose content and style losses are learned by, a name or a file.
         losses: what is changed of it: `{style: {weight: 80}}`.

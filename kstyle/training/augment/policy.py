@@ -104,14 +104,25 @@ def _ascending(high, what):
 
 
 class ResizedCrop(Closed):
-    """`scale`: lowest and highest part of the picture's area; None: off. `ratio`: of width to height, likewise."""
+    """A part of the picture, of random size and shape, brought to the picture's size; `true`: of [0.08, 1] of the area.
+
+    Attributes:
+        scale: lowest and highest part of the picture's area; None: off.
+        ratio: lowest and highest ratio of width to height.
+    """
 
     scale: Annotated[Pair, _ascending(1, "part of the area, above 0 and at most 1")] | None = None
     ratio: Annotated[Pair, _ascending(math.inf, "ratio, above 0")] = (3 / 4, 4 / 3)
 
 
 class Cutout(Closed):
-    """`size`: side in pixels, 0: off. `fill`: a value in [0, 1] or `noise`."""
+    """A square is filled; the size alone may stand for it.
+
+    Attributes:
+        size: side in pixels; 0: off.
+        probability: that a picture has one.
+        fill: a value in [0, 1] or `noise`.
+    """
 
     size: Annotated[int, Field(ge=0)] = 0
     probability: Chance = 1.0
@@ -119,8 +130,14 @@ class Cutout(Closed):
 
 
 class Erasing(Closed):
-    """`probability`: 0: off. `area`: lowest and highest part of the picture; `ratio`: of height to width. `fill`: a
-    value in [0, 1] or `noise`."""
+    """A rectangle is filled; the probability alone may stand for it.
+
+    Attributes:
+        probability: that a picture has one; 0: off.
+        area: lowest and highest part of the picture.
+        ratio: lowest and highest ratio of height to width.
+        fill: a value in [0, 1] or `noise`.
+    """
 
     probability: Chance = 0.0
     area: Annotated[Pair, _ascending(1, "part of the area, above 0 and at most 1")] = (0.02, 0.33)
@@ -129,14 +146,24 @@ class Erasing(Closed):
 
 
 class Mix(Closed):
-    """`alpha`: of the distribution Beta(alpha, alpha); None: off. `probability`: that a sample is mixed at all."""
+    """Two pictures and their labels become one; alpha alone may stand for it.
+
+    Attributes:
+        alpha: of the distribution Beta(alpha, alpha) of their shares; None: off.
+        probability: that a sample is mixed at all.
+    """
 
     alpha: Alpha | None = None
     probability: Chance = 1.0
 
 
 class RandAugment(Closed):
-    """`ops`: operations a sample, 0: off. `magnitude`: 0 to 10, the paper's scale."""
+    """RandAugment (Cubuk et al. 2019, arXiv 1909.13719); the operations alone may stand for it.
+
+    Attributes:
+        ops: operations a sample; 0: off.
+        magnitude: on the paper's scale.
+    """
 
     ops: Annotated[int, Field(ge=0, le=10)] = 0
     magnitude: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 9.0
@@ -160,8 +187,9 @@ class AugmentSettings(Switched):
             up to 30°, shears up to 0.3, translations up to 0.45 of the side, colours as in `colour.randaugment`. The
             geometric ones act here, the colour ones after grayscale.
         autoaugment: `imagenet`, `cifar10` or `svhn`: a pair of operations of that policy for each sample (arXiv
-            1805.09501). trivialaugment: `true`: one operation at one level, both drawn (arXiv 2103.10158, the wide
-            space: rotation up to 135°, translations up to 32 pixels). In place of randaugment, and where it acts.
+            1805.09501), in place of randaugment, and where it acts.
+        trivialaugment: `true`: one operation at one level, both drawn (arXiv 2103.10158, the wide space: rotation up to
+            135°, translations up to 32 pixels), likewise.
         shift: fraction of width and height, below 1, real-valued; f: [-f, f] for both; [w, h]: each its own.
         pad_crop: whole pixels; the picture moves by -p to p each way, as if padded by p and cropped.
         brightness, contrast, saturation: factors; b: [1 - b, 1 + b], not below 0.
@@ -170,18 +198,16 @@ class AugmentSettings(Switched):
         cutout: `{size, probability, fill}`, pixels; or the size alone.
         erasing: `{probability, area, ratio, fill}`; or the probability alone.
         mixup, cutmix: `{alpha, probability}`; or alpha alone. With both, a sample has an even chance of either.
+        own: {name: arguments} of augmentations that were registered (`kstyle.augmentations.register`).
         fill_mode: how a picture goes on beyond its edges: `constant`, `nearest`, or `reflect` (mirrored, edge pixel
-            repeated). None: `constant`, with the keywords below `nearest`, as ImageDataGenerator has it. With flips and
+            repeated). None: `constant`, with the keywords below (`…_range`) `nearest`, as ImageDataGenerator has it. With flips and
             `pad_crop` alone, pixels move whole and are not interpolated.
         cval: value of `constant`, in [0, 1].
-
-    ImageDataGenerator's keywords, with its meanings:
-        rotation_range, shear_range: degrees.
+        rotation_range, shear_range: degrees; these and the following are ImageDataGenerator's, with its meanings.
         width_shift_range, height_shift_range: below 1 a fraction, else pixels.
         zoom_range: factor of the part that is seen, so above 1 makes things smaller; each axis its own.
         brightness_range: [lowest, highest] factor.
         channel_shift_range: added to all channels; up to 1 in units of [0, 1], above that of [0, 255].
-        horizontal_flip, vertical_flip, fill_mode, cval: as above.
     """
 
     truth_is_a_number: ClassVar[bool] = True

@@ -24,7 +24,7 @@ class Schedule(Closed):
     """A learning-rate schedule; every key that is not listed here is an argument of the schedule named.
 
     Attributes:
-        name: in `kstyle.training.schedules.rates.NAMES`. The name alone may stand for the section. In Python a function
+        name: one of kstyle's, one of Keras', or one that was added. The name alone may stand for the section. In Python a function
             of the epoch, a float counted from 0, or a schedule of Keras' may stand for either.
         by: `epoch`: the rate changes only where an epoch starts; `step`: at every step. None: by step for cosine,
             one_cycle, polynomial and Keras' own, by epoch for the others.
@@ -34,6 +34,7 @@ class Schedule(Closed):
         note: what to write in a recipe that had a name of before; None: nothing.
     """
 
+    short_forms = ({"type": "string"},)
     # The arguments, which depend on the name, are checked below against that schedule's own closed model.
     model_config = ConfigDict(extra="allow", frozen=True)
 
