@@ -6,9 +6,9 @@ SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.
 TRAJECTORIES := $(addprefix tests/test_,presets.py optimizers.py crowson.py transfer.py)
 # Tests run side by side, a process for each core but not more than this; each takes about 2 GB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
-SOURCES := kstyle tests examples benchmarks cli.py
+SOURCES := kstyle tests examples benchmarks docs cli.py
 
-.PHONY: demo test parity processors lint format lock clean
+.PHONY: demo test parity processors lint format reference docs wheel lock clean
 
 demo: $(VENV)/.torch
 	mkdir -p out
@@ -47,6 +47,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,tensorflow,jax,dev]'
 	touch $@ $(VENV)/.torch
+
+# The page of all settings, from the code; a test compares it.
+reference: $(VENV)/.dev
+	$(BIN)/python docs/reference.py
 
 lock: $(VENV)/.dev
 	(head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from kstyle.config import Closed, NotNegative, Positive, Switched, one_of
+from kstyle.config import Also, Closed, NotNegative, Positive, Switched, one_of
 from kstyle.open_names import Names
 from kstyle.style.losses.compared import Compared
 from kstyle.style.losses.scalings import CONTENT, STYLE
@@ -53,7 +53,13 @@ def _spread(layers):
     return {f"{ends[0][1]}{block}{ends[0][3]}": weight / sum(weights) for block, weight in zip(blocks, weights)}
 
 
-Layers = Annotated[dict[str, NotNegative], BeforeValidator(_spread)]
+_BY_RULE = {
+    "type": "object",
+    "properties": {"from": {"type": "string"}, "to": {"type": "string"}, "ratio": {"exclusiveMinimum": 0}},
+    "required": ["from", "to"],
+    "additionalProperties": False,
+}
+Layers = Annotated[dict[str, NotNegative], BeforeValidator(_spread), Also(**_BY_RULE)]
 Samples = Annotated[int, Field(ge=16, le=4096)]
 
 
@@ -146,7 +152,7 @@ class Style(Term):
 
 
 class FurtherTerm(Term):
-    """A style term beside `style`. A loss alone may stand for it; its layers are then those of `style`.
+    """A style term beside `style`, whose layers it has if it names none. A loss alone may stand for it.
 
     Attributes:
         name: its column in the history; None: its loss.
@@ -155,6 +161,12 @@ class FurtherTerm(Term):
     short_forms = ({"type": "string"},)
 
     name: str | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core, handler):
+        made = handler(core)
+        del handler.resolve_ref_schema(made)["anyOf"][0]["required"]  # `settings.load` gives it the layers
+        return made
 
     @property
     def column(self):

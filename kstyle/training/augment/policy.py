@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from kstyle.config import Closed, Switched
+from kstyle.config import Also, Closed, Switched
 from kstyle.errors import unknown
 from kstyle.open_names import Names
 
@@ -58,7 +58,9 @@ def _zoom(value):
 
 
 def _degrees(limit):
-    return BeforeValidator(lambda v: _span(v, 0, -limit, limit, f"degrees from 0 to {limit:g}"))
+    """A pair of degrees, or one number for both ways."""
+    check = BeforeValidator(lambda v: _span(v, 0, -limit, limit, f"degrees from 0 to {limit:g}"))
+    return Annotated[Pair, check, Also(type="number", minimum=0, maximum=limit)]
 
 
 def _fractions(value):
@@ -85,12 +87,20 @@ Off = (0.0, 0.0)
 Same = (1.0, 1.0)
 Pair = tuple[float, float]
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Flip = Annotated[Chance, BeforeValidator(_chance)]
-Factor = Annotated[Pair, BeforeValidator(_factor)]
+Flip = Annotated[Chance, BeforeValidator(_chance), Also(type="boolean")]
+Factor = Annotated[Pair, BeforeValidator(_factor), Also(type="number", minimum=0)]
+Zoom = Annotated[Pair, BeforeValidator(_zoom), Also(type="number", minimum=0, exclusiveMaximum=1)]
+Shift = Annotated[Pair, BeforeValidator(_fractions), Also(type="number", minimum=0, exclusiveMaximum=1)]
+Hue = Annotated[
+    Pair,
+    BeforeValidator(lambda v: _span(v, 0, -0.5, 0.5, "a fraction from 0 to 0.5")),
+    Also(type="number", minimum=0, maximum=0.5),
+]
+Number = Also(type="number")  # beside a section
 Level = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Alpha = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fill = Annotated[Any, BeforeValidator(_fill)]
+Fill = Annotated[Level | Literal["noise"], BeforeValidator(_fill)]
 
 
 def _ascending(high, what):
@@ -200,8 +210,8 @@ class AugmentSettings(Switched):
         mixup, cutmix: `{alpha, probability}`; or alpha alone. With both, a sample has an even chance of either.
         own: {name: arguments} of augmentations that were registered (`kstyle.augmentations.register`).
         fill_mode: how a picture goes on beyond its edges: `constant`, `nearest`, or `reflect` (mirrored, edge pixel
-            repeated). None: `constant`, with the keywords below (`…_range`) `nearest`, as ImageDataGenerator has it. With flips and
-            `pad_crop` alone, pixels move whole and are not interpolated.
+            repeated). None: `constant`, with the keywords below (`…_range`) `nearest`, as ImageDataGenerator has it. With
+            flips and `pad_crop` alone, pixels move whole and are not interpolated.
         cval: value of `constant`, in [0, 1].
         rotation_range, shear_range: degrees; these and the following are ImageDataGenerator's, with its meanings.
         width_shift_range, height_shift_range: below 1 a fraction, else pixels.
@@ -212,36 +222,36 @@ class AugmentSettings(Switched):
 
     truth_is_a_number: ClassVar[bool] = True
 
-    random_resized_crop: ResizedCrop = ResizedCrop()
+    random_resized_crop: Annotated[ResizedCrop, Also(type="boolean")] = ResizedCrop()
     horizontal_flip: Flip = 0.0
     vertical_flip: Flip = 0.0
-    zoom: Annotated[Pair, BeforeValidator(_zoom)] = Same
-    shear: Annotated[Pair, _degrees(89)] = Off
-    rotation: Annotated[Pair, _degrees(360)] = Off
-    randaugment: RandAugment = RandAugment()
+    zoom: Zoom = Same
+    shear: _degrees(89) = Off
+    rotation: _degrees(360) = Off
+    randaugment: Annotated[RandAugment, Number] = RandAugment()
     autoaugment: Literal["imagenet", "cifar10", "svhn"] | None = None
     trivialaugment: bool = False
-    shift: Annotated[Pair, BeforeValidator(_fractions)] = Off
+    shift: Shift = Off
     pad_crop: Annotated[int, Field(ge=0)] = 0
     brightness: Factor = Same
     contrast: Factor = Same
     saturation: Factor = Same
-    hue: Annotated[Pair, BeforeValidator(lambda v: _span(v, 0, -0.5, 0.5, "a fraction from 0 to 0.5"))] = Off
+    hue: Hue = Off
     grayscale: Chance = 0.0
-    cutout: Cutout = Cutout()
-    erasing: Erasing = Erasing()
-    mixup: Mix = Mix()
-    cutmix: Mix = Mix()
+    cutout: Annotated[Cutout, Number] = Cutout()
+    erasing: Annotated[Erasing, Number] = Erasing()
+    mixup: Annotated[Mix, Number] = Mix()
+    cutmix: Annotated[Mix, Number] = Mix()
     own: dict[str, dict[str, Any]] = Field(default={})
     fill_mode: Literal["constant", "nearest", "reflect"] | None = None
     cval: Level = 0.0
 
-    rotation_range: Annotated[Pair, _degrees(360)] = Off
+    rotation_range: _degrees(360) = Off
     width_shift_range: Pixels = 0.0
     height_shift_range: Pixels = 0.0
     brightness_range: Factor = Same
-    shear_range: Annotated[Pair, _degrees(89)] = Off
-    zoom_range: Annotated[Pair, BeforeValidator(_zoom)] = Same
+    shear_range: _degrees(89) = Off
+    zoom_range: Zoom = Same
     channel_shift_range: Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="before")

@@ -88,8 +88,8 @@ class Distil(Closed):
 
     Attributes:
         teacher: the folder of a run on the same classes and sizes.
-        temperature: T.
-        weight: w.
+        temperature: T, which logits are divided by before their softmax.
+        weight: w, the teacher's share.
     """
 
     teacher: FilePath

@@ -76,6 +76,9 @@ def _resize(value):
     return value
 
 
+Short = Annotated[int, Field(ge=8, le=4096)]
+
+
 class Photographs(Closed):
     """How files of pictures become squares of `size` pixels.
 
@@ -94,7 +97,7 @@ class Photographs(Closed):
     """
 
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    resize: Annotated[int | Literal["stretch"], BeforeValidator(_resize)] | None = None
+    resize: Annotated[Short | Literal["stretch"], BeforeValidator(_resize)] | None = None
     crop: Literal["random", "center"] = "random"
     resample: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     scale: tuple[Share, Share] = (0.08, 1.0)
