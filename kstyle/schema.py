@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NONE = re.compile(r"\bNone\b")  # as files say it
-_NAMED = re.compile(r" {4}([\w, ]+): (.*)")
+_NAMED = re.compile(r" {4}(\w+(?:, \w+)*): (.*)")
 
 
 def described(model):

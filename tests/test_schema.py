@@ -13,6 +13,7 @@ from kstyle.errors import UsageError
 from kstyle.schema import described
 from kstyle.style import settings as style_settings
 from kstyle.style.learning import settings as network_settings
+from kstyle.training.setup import sections as sections_of_recipes
 from kstyle.training.setup import settings as train_settings
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +144,7 @@ def test_descriptions_are_those_of_the_docstrings():
     assert what.startswith("The style term that every preset has") and "Attributes" not in what
     assert keys["scale"] == "the style picture's long side as a multiple of the result's."
     assert keys["samples"].endswith("`null`: 4096 and 1024.") and "\n" not in keys["samples"]
+    assert described(sections_of_recipes.Stage)[1]["cache_features"].endswith("how many random views to take.")
     keys = described(train_settings.TrainSettings)[1]
     assert list(keys) == list(train_settings.TrainSettings.model_fields)
 

@@ -210,8 +210,8 @@ class AugmentSettings(Switched):
         mixup, cutmix: `{alpha, probability}`; or alpha alone. With both, a sample has an even chance of either.
         own: {name: arguments} of augmentations that were registered (`kstyle.augmentations.register`).
         fill_mode: how a picture goes on beyond its edges: `constant`, `nearest`, or `reflect` (mirrored, edge pixel
-            repeated). None: `constant`, with the keywords below (`…_range`) `nearest`, as ImageDataGenerator has it. With
-            flips and `pad_crop` alone, pixels move whole and are not interpolated.
+            repeated). None: `constant`, with the keywords below (`…_range`) `nearest`, as ImageDataGenerator has it.
+            With flips and `pad_crop` alone, pixels move whole and are not interpolated.
         cval: value of `constant`, in [0, 1].
         rotation_range, shear_range: degrees; these and the following are ImageDataGenerator's, with its meanings.
         width_shift_range, height_shift_range: below 1 a fraction, else pixels.
