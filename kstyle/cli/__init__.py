@@ -9,6 +9,8 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.common import completing
+from kstyle.cli.completion import completion
 from kstyle.cli.info import info
 from kstyle.cli.schema import schema
 from kstyle.cli.style.batch import batch
@@ -49,6 +51,7 @@ for command in (
     recipes,
     data,
     schema,
+    completion,
     info,
 ):
     cli.add_command(command)
@@ -82,6 +85,10 @@ def _flush(stream):
 
 
 def _run(arguments, debug):
+    if instruction := os.environ.get(completing.VARIABLE):  # Tab was pressed
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, "kstyle", completing.VARIABLE, instruction))
     try:
         # Not cli.main, which makes an error of a reader of our output that has gone.
         with cli.make_context("kstyle", list(arguments), obj=tuple(arguments)) as context:
