@@ -33,6 +33,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/python -m mypy
+	$(BIN)/hadolint Dockerfile Dockerfile.cuda
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -51,6 +52,14 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 # The page of all settings, from the code; a test compares it.
 reference: $(VENV)/.dev
 	$(BIN)/python docs/reference.py
+
+# The documentation's site; a link that leads nowhere is an error.
+docs: $(VENV)/.dev
+	$(BIN)/python -m mkdocs build --quiet --strict
+
+# The wheel, painting in an environment of its own.
+wheel: $(VENV)/.dev
+	.ci/wheel $(VENV)
 
 lock: $(VENV)/.dev
 	(head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
