@@ -29,8 +29,7 @@ class Doctests(griffe.Extension):
 def on_files(files, config):
     """Adds the pages that are no files in docs."""
     for source, page in PAGES.items():
-        text = (ROOT / source).read_text("utf-8")
-        text = text.replace("](docs/", "](").replace("](../docs/", "](").replace("](examples/README.md)", "](examples.md)")
+        text = re.sub(r"\]\((?:\.\./)?docs/", "](", (ROOT / source).read_text("utf-8"))
         files.append(File.generated(config, page, content=text))
     files.append(File.generated(config, "api.md", content=api()))
     return files
