@@ -41,22 +41,27 @@ def _chapter(name, title, model, where):
     made = schema(model, name)
     yield f"## {title}\n\n{where}. {made['description']}\n"
     yield _table(made, made, name)
-    seen, left = set(), [("", made)]
+    for reference, paths in _places(made).items():
+        section = _section(made["$defs"][reference])
+        yield f"### {name}: {', '.join(f'`{path}`' for path in paths)}\n\n{section['description']}\n"
+        yield _table(section, made, name)
+        for rule in section.get("allOf", ()):
+            yield f"With `name: {rule['if']['properties']['name']['const']}`:\n"
+            yield _table(rule["then"], made, name)
+
+
+def _places(whole):
+    """{definition of a section: where it stands}, those nearest to the top first."""
+    found, left = {}, [("", whole)]
     while left:
         path, section = left.pop(0)
         for key, said in section["properties"].items():
             for reference, many in _sections(said):
                 full = f"{path}{key}{'[]' if many else ''}"
-                if reference not in seen:
-                    seen.add(reference)
-                    below = _section(made["$defs"][reference])
-                    yield f"### {name}: `{full}`\n\n{below['description']}\n"
-                    yield _table(below, made, name)
-                    for rule in below.get("allOf", ()):
-                        named = rule["if"]["properties"]["name"]["const"]
-                        yield f"With `name: {named}`:\n"
-                        yield _table(rule["then"], made, name)
-                    left.append((f"{full}.", below))
+                if reference not in found:
+                    left.append((f"{full}.", _section(whole["$defs"][reference])))
+                found.setdefault(reference, []).append(full)
+    return found
 
 
 def _section(definition):
