@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -147,6 +149,13 @@ def test_descriptions_are_those_of_the_docstrings():
     assert described(sections_of_recipes.Stage)[1]["cache_features"].endswith("how many random views to take.")
     keys = described(train_settings.TrainSettings)[1]
     assert list(keys) == list(train_settings.TrainSettings.model_fields)
+
+
+def test_it_loads_no_framework():
+    """Failure: an editor waits seconds for a schema."""
+    code = "import sys; from kstyle.cli import cli; cli(['schema', 'recipe'], standalone_mode=False)\n"
+    code += "assert not {'keras', 'torch', 'jax', 'tensorflow'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
 def test_the_page_of_settings_is_up_to_date():
