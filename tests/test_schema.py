@@ -1,5 +1,6 @@
 """`kstyle schema` against what kstyle itself takes, and docs/settings.md against the code."""
 
+import doctest
 import importlib.util
 import json
 import subprocess
@@ -10,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+import kstyle.schema
 from kstyle import config
 from kstyle.errors import UsageError
 from kstyle.schema import described
@@ -147,6 +149,7 @@ def test_descriptions_are_those_of_the_docstrings():
     assert keys["scale"] == "the style picture's long side as a multiple of the result's."
     assert keys["samples"].endswith("`null`: 4096 and 1024.") and "\n" not in keys["samples"]
     assert described(sections_of_recipes.Stage)[1]["cache_features"].endswith("how many random views to take.")
+    assert doctest.testmod(kstyle.schema).attempted and not doctest.testmod(kstyle.schema).failed
     keys = described(train_settings.TrainSettings)[1]
     assert list(keys) == list(train_settings.TrainSettings.model_fields)
 
