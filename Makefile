@@ -55,7 +55,7 @@ reference: $(VENV)/.dev
 
 # The documentation's site; a link that leads nowhere is an error.
 docs: $(VENV)/.dev
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # The wheel, painting in an environment of its own.
 wheel: $(VENV)/.dev
