@@ -54,7 +54,6 @@ import importlib
 import os
 import platform
 import random
-import resource
 import sys
 from typing import Any, TypeAlias
 
@@ -63,6 +62,11 @@ import numpy as np
 import kstyle
 from kstyle import startup
 from kstyle.errors import unknown
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 Tensor: TypeAlias = Any  # one of the framework's, which type checkers know nothing of
 
@@ -158,8 +162,16 @@ def memory():
     accelerator = _framework.memory()
     if accelerator is not None:
         return accelerator
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None, "free": None}
+    return {"peak": _peak(), "total": None, "free": None}
+
+
+def _peak():
+    if resource is None:
+        import psutil
+
+        said = psutil.Process().memory_info()
+        return getattr(said, "peak_wset", said.rss)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def seed(number):

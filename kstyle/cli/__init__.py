@@ -9,7 +9,10 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.common import completing
+from kstyle.cli.completion import completion
 from kstyle.cli.info import info
+from kstyle.cli.schema import schema
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
 from kstyle.cli.style.learn import learn
@@ -37,7 +40,7 @@ def cli(debug):
 
 for command in (
     *(stylize, learn, styles, batch, sweep, presets, compare),
-    *(train, evaluate, predict, export, recipes, data, info),
+    *(train, evaluate, predict, export, recipes, data, schema, completion, info),
 ):
     cli.add_command(command)
 
@@ -70,6 +73,10 @@ def _flush(stream):
 
 
 def _run(arguments, debug):
+    if instruction := os.environ.get(completing.VARIABLE):  # Tab was pressed
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, "kstyle", completing.VARIABLE, instruction))
     try:
         # Not cli.main, which makes an error of a reader of our output that has gone.
         with cli.make_context("kstyle", list(arguments), obj=tuple(arguments)) as context:

@@ -2,6 +2,7 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common import options as painting
 from kstyle.errors import DataError, UsageError
 from kstyle.io import signals
@@ -25,8 +26,9 @@ _WITH_RESUME = ("resume", "extend", "output", "workers", "as_json", "quiet")
     "-o", "--output", type=painting.PATH, metavar="FILE.keras", help="Default: STYLE.keras or any.keras, here."
 )
 @click.option(
-    "-r", "--recipe", type=painting.PATH, metavar="NAME|FILE", help="half, full, arbitrary.  [default: half, arbitrary]"
-)
+    "-r", "--recipe", type=painting.PATH, metavar="NAME|FILE",
+    help="half, full, arbitrary.  [default: half, arbitrary]", shell_complete=completing.files_of("networks"),
+)  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting of the recipe.")
 @click.option("--steps", type=click.IntRange(min=1), help="In all.  [default: the recipe's]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long it may take, in place of steps.")

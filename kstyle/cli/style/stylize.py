@@ -6,6 +6,7 @@ import click
 
 from kstyle.cli.common import options as painting
 from kstyle.cli.common import ranks
+from kstyle.cli.common.sectioned import Sectioned
 from kstyle.errors import UsageError
 from kstyle.io import names, signals, streams
 from kstyle.io.files import json_text, one_line
@@ -19,9 +20,23 @@ _WITH_RESUME = (
 )  # fmt: skip
 # Seconds for a step of a large picture, which a stop waits for.
 _STEP = 900
+# {title: parameters}, in the order of the help.
+_SECTIONS = {
+    "Files": ("output", "masks", "style_masks", "weights", "save_every"),
+    "Look": (
+        *("preset", "overrides", "size", "steps", "strength", "style_weight", "content_weight", "tv_weight"),
+        *("colour", "init", "optimizer", "extractor", "refine"),
+    ),
+    "Control": ("precision", "device", "devices", "max_memory", "seed", "deterministic"),
+    "Run": (),
+}
+_EXAMPLES = (
+    "kstyle stylize photo.jpg painting.jpg -o result.png --size 1024 --strength 0.6",
+    "kstyle stylize photo.jpg waves.jpg sky.jpg --mask sea.png --mask clouds.png --colour luminance",
+)
 
 
-@click.command()
+@click.command(cls=Sectioned, sections=_SECTIONS, examples=_EXAMPLES)
 @click.argument("content", type=painting.PATH, metavar="CONTENT", required=False)
 @click.argument("styles", type=painting.STYLE, metavar="STYLE...", nargs=-1)
 @click.option(

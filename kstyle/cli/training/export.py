@@ -2,13 +2,14 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, STYLE, allow_code, device, plugin
 from kstyle.errors import UsageError
 from kstyle.io.files import json_text, one_line
 
 
 @click.command()
-@click.argument("run", type=STYLE, metavar="RUN")
+@click.argument("run", type=STYLE, metavar="RUN", shell_complete=completing.runs)
 @click.option("--format", "format_", metavar="onnx|torch|keras", help="What to write.  [default: as -o ends, or onnx]")
 @click.option(
     "-o",

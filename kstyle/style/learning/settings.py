@@ -18,7 +18,7 @@ class Common(Closed):
     """What every network recipe may say.
 
     Attributes:
-        description: in a line.
+        description: what it is, in a line.
         width: of the network, as a share of the paper's channels.
         size: long side in pixels of the photographs that it is meant for, at which those held out are looked at.
         crop: side in pixels of the parts of pictures that it learns from.

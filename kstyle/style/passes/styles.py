@@ -48,7 +48,7 @@ class Styles:
         """The pictures, (H, W, 3) each, and their masks, at the sizes that they are shown in.
 
         Args:
-            settings: `kstyle.style.settings.Style`, how large they are beside the picture.
+            settings: `kstyle.style.sections.Style`, how large they are beside the picture.
             shape: (height, width) of the picture that is painted.
         """
         shapes = tuple(sizes.of_style(settings, picture, shape) for picture in self.pictures)
