@@ -44,7 +44,15 @@ GROUND_UP = (
         "kstyle.training.setup",
     ),
     *("kstyle.training.results", "kstyle.training"),
-    *("kstyle.cli.common", "kstyle.cli.style", "kstyle.cli.training", "kstyle.cli", "kstyle.__main__"),
+    "kstyle.inspect",
+    *(
+        "kstyle.cli.common",
+        "kstyle.cli.style",
+        "kstyle.cli.training",
+        "kstyle.cli.inspect",
+        "kstyle.cli",
+        "kstyle.__main__",
+    ),
 )
 MOST_FILES, MOST_LINES_A_ROOM, MOST_LINES = 12, 1800, 400
 

@@ -10,6 +10,7 @@ import click
 
 import kstyle
 from kstyle.cli.info import info
+from kstyle.cli.inspect.group import inspect
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
 from kstyle.cli.style.learn import learn
@@ -34,7 +35,11 @@ def cli(debug):
     """Neural style transfer and image-classification recipes on PyTorch, JAX or TensorFlow (KERAS_BACKEND chooses)."""
 
 
-for command in (stylize, learn, batch, sweep, presets, compare, train, evaluate, predict, export, recipes, data, info):
+for command in (
+    *(stylize, learn, batch, sweep, presets, compare),
+    *(train, evaluate, predict, export, recipes, data),
+    *(inspect, info),
+):
     cli.add_command(command)
 
 

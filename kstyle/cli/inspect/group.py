@@ -1,0 +1,17 @@
+"""`kstyle inspect`: the commands that look into a network."""
+
+import click
+
+from kstyle.cli.inspect.layers import layers
+
+
+@click.group()
+def inspect():
+    """Look into a network: its layers, what they see in a picture, what excites them.
+
+    MODEL is a run's folder, a .keras file, or the name of a network: vgg19, efficientnet_lite0, resnet50, ….
+    """
+
+
+for command in (layers,):
+    inspect.add_command(command)

@@ -1,0 +1,37 @@
+"""Looking into networks: their layers, what these see in a picture, what excites them, what a decision hangs on.
+
+Each function takes for `model` what `kstyle.inspect.open` takes: a run's folder, a `.keras` file, a `keras.Model`, the
+name of a network.
+
+>>> import kstyle
+>>> list(kstyle.inspect.layers("vgg19", values=False).index[:3])
+['block1_conv1', 'block1_conv2', 'block1_pool']
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for type checkers
+    from kstyle.inspect.subject import Subject, open
+    from kstyle.inspect.table import layers
+
+# {name: the module it is in}. No module in this room is called as a function, or its import would hide that.
+_LAZY = {
+    "Subject": "kstyle.inspect.subject",
+    "layers": "kstyle.inspect.table",
+    "open": "kstyle.inspect.subject",
+}
+
+__all__ = ["Subject", "layers", "open"]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LAZY:
+            raise AttributeError(f"module 'kstyle.inspect' has no attribute '{name}'")
+        importlib.import_module("kstyle.backend")  # first: it says what is wrong with KERAS_BACKEND
+        return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
