@@ -97,8 +97,8 @@ def _after(node, field):
         return _moved(field, (sign * top, sign * left))
     if kind == "Pad2D":
         return _moved(field, (-1, -1))
-    if kind == "UpSampling2D" or kind == "NearestUp2D":
-        return _enlarged(field, _pair(layer.size))
+    if kind in ("UpSampling2D", "Doubled"):
+        return _enlarged(field, _pair(getattr(layer, "size", 2)))
     if kind == "Conv2DTranspose":
         return _transposed(field, layer)
     window = _window(layer)
@@ -115,6 +115,8 @@ def _window(layer):
         return None
     dilation, pad = getattr(layer, "dilation_rate", 1), getattr(layer, "pad", None)
     pads = getattr(layer, "padding", "valid") if pad is None else _pair(pad)
+    if type(layer).__name__ == "MirroredConv2D":
+        pads = _pair(size[0] // 2)
     return _pair(size), _pair(layer.strides), _pair(dilation), pads
 
 

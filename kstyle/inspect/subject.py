@@ -19,6 +19,7 @@ from kstyle.io import checkpoints, runs
 from kstyle.io.files import expanded, listed, one_line
 from kstyle.models import classifiers, features, registry
 from kstyle.models.preprocessing import PREPROCESSINGS
+from kstyle.nn import image_layers, residual  # noqa: F401  which registers kstyle's layers with Keras
 from kstyle.pictures import images
 from kstyle.training.boxes import heads
 from kstyle.training.results import evaluate, pretrained
@@ -36,10 +37,10 @@ class Subject:
 
     Attributes:
         name: for people: a network's, a run's folder, a file.
-        graph: its operations in order, `kstyle.inspect.graph.Graph`; models inside it are opened. Those that `open` made
-            or read are frozen.
-        prepare: a function in Keras ops of pictures (B, H, W, 3), RGB in [0, 1], that gives the network's input (B, H, W,
-            C) float32. It resizes nothing.
+        graph: its operations in order, `kstyle.inspect.graph.Graph`; models inside it are opened. Frozen, where `open`
+            made or read them.
+        prepare: a function in Keras ops of pictures (B, H, W, 3), RGB in [0, 1], that gives the network's input
+            (B, H, W, C) float32. It resizes nothing.
         shape: (height, width, channels) of its input; None: any.
         classes: what a classifier's outputs are called, None of a network without such.
         outputs: {layer: `keras.KerasTensor` that it gives}, in order, and of a classifier `"logits"`, last.
@@ -84,8 +85,8 @@ class Subject:
         shape = getattr(self.outputs[found], "shape", ())
         if len(shape) != 4:
             known = [key for key, tensor in self.outputs.items() if len(getattr(tensor, "shape", ())) == 4]
-            said = f"{self.name}: '{one_line(name)}' gives {tuple(shape)}, no maps of channels (batch, height, width, channels)."
-            raise UsageError(f"{said} These do: {listed(known, MOST_NAMED)}.")
+            said = f"{self.name}: '{one_line(name)}' gives {tuple(shape)}, not (batch, height, width, channels)"
+            raise UsageError(f"{said}: it has no maps. These have: {listed(known, MOST_NAMED)}.")
         return found
 
     def watch(self, names: Iterable[str]) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -141,8 +142,8 @@ def open(
         head: of a name that is an extractor's and a network's, take the network with its head.
         values: False: a network by name keeps its initial values and needs no file of weights.
         preprocessing: of a `.keras` file or a model, what it wants for an input: a key of
-            `kstyle.models.preprocessing.PREPROCESSINGS`, or a function of (B, H, W, 3) RGB in [0, 1] to its input. None:
-            numbers from 0 to 255, as a run's model.keras and many of `keras.applications` want them.
+            `kstyle.models.preprocessing.PREPROCESSINGS`, or a function of (B, H, W, 3) RGB in [0, 1] to its input.
+            None: numbers from 0 to 255, as a run's model.keras and many of `keras.applications` want them.
 
     Returns:
         A `Subject`.
@@ -231,9 +232,6 @@ def _read(path):
     if not zipfile.is_zipfile(path):
         raise DataError(f"{label}: is no .keras file: give one, a run's folder, or a network's name.")
     checkpoints.tensor_names(path)  # refuses what points at other files or claims more bytes than there are
-    import kstyle.nn.image_layers
-    import kstyle.nn.residual  # noqa: F401
-
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:

@@ -17,10 +17,10 @@ def layers(model: Any, weights: Any = None, *, values: bool = True, **options: A
             weights.
 
     Returns:
-        A DataFrame, its index the layers' names: `kind`, of the layer; `shape`, what it gives without the batch, None: as
-        the picture has it; `parameters`; `field`, (height, width) pixels of the input that one of its outputs may see;
-        `stride`, (y, x) pixels of the input between two outputs beside each other; both None where every output sees the
-        whole picture.
+        A DataFrame, its index the layers' names: `kind`, of the layer; `shape`, what it gives without the batch, None:
+        as the picture has it; `parameters`; `field`, (height, width) pixels of the input that one of its outputs may
+        see; `stride`, (y, x) pixels of the input between two outputs beside each other; both None where every output
+        sees the whole picture.
 
     Raises: as `kstyle.inspect.open`.
 
