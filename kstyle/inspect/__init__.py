@@ -12,17 +12,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers
+    from kstyle.inspect.driving import Patch, patches
+    from kstyle.inspect.maps import Activations, activations
     from kstyle.inspect.subject import Subject, open
     from kstyle.inspect.table import layers
 
 # {name: the module it is in}. No module in this room is called as a function, or its import would hide that.
 _LAZY = {
+    "Activations": "kstyle.inspect.maps",
+    "Patch": "kstyle.inspect.driving",
     "Subject": "kstyle.inspect.subject",
+    "activations": "kstyle.inspect.maps",
     "layers": "kstyle.inspect.table",
     "open": "kstyle.inspect.subject",
+    "patches": "kstyle.inspect.driving",
 }
 
-__all__ = ["Subject", "layers", "open"]
+__all__ = ["Activations", "Patch", "Subject", "activations", "layers", "open", "patches"]
 
 if not TYPE_CHECKING:
 

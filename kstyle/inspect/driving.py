@@ -18,7 +18,7 @@ from kstyle.pictures import folders, images
 ops = keras.ops
 
 LONG_SIDE = 384  # pixels, of photographs for a network that takes any size
-AT_ONCE = 16  # photographs
+AT_ONCE = 8  # photographs
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,8 @@ def patches(
         progress: `progress(done, total, "pictures")`.
 
     Returns:
-        {channel: `Patch`es, the most exciting first}. A network that takes any size sees photographs with a long side of
-        384 px at most.
+        {channel: `Patch`es, the most exciting first}. A network that takes any size sees photographs with a long side
+        of 384 px at most.
 
     Raises:
         UsageError: no such layer or channel. DataError: no photograph that can be read; those that cannot are passed

@@ -30,8 +30,8 @@ class Activations:
         layer: its name.
         maps: (h, w, C) float32; what is larger than was asked for is averaged over squares of `factor` places.
         factor: how many places a side of `maps` averages, 1: as the layer gives them.
-        channels: DataFrame, a row a channel, the strongest first. Index `channel`; `strength`, the mean of what is above
-            0; `mean`; `highest`; `y` and `x` of the highest place, of the layer's own places.
+        channels: DataFrame, a row a channel, the strongest first. Index `channel`; `strength`, the mean of what is
+            above 0; `mean`; `highest`; `y` and `x` of the highest place, of the layer's own places.
     """
 
     layer: str
@@ -56,8 +56,8 @@ def activations(
 
     Args:
         model, options: as for `kstyle.inspect.open`.
-        image: as `kstyle.pictures.images.read` takes it. A network that takes one size sees it as in its evaluation, one
-            that takes any sees it as it is.
+        image: as `kstyle.pictures.images.read` takes it. A network that takes one size sees it as in its evaluation,
+            one that takes any sees it as it is.
         layers: names, `relu4_2` and such too; None: of each size of maps the last layer (`stages`).
         side: the long side of the maps that are given back is at most so many places; None: as the layers give them.
         progress: `progress(done, total, "bands")`, where there are several.
@@ -106,7 +106,9 @@ def of_picture(subject, rgb, names, side=SIDE, progress=None):
                 first = -(-start // step)
                 piece = piece[first - offset : None if stop is None else -(-stop // step) - offset]
             if name not in sums:
-                sums[name] = _Sums(side, max(piece.shape[1], 1 if len(bands) == 1 else rgb.shape[0] // step, len(piece)))
+                sums[name] = _Sums(
+                    side, max(piece.shape[1], 1 if len(bands) == 1 else rgb.shape[0] // step, len(piece))
+                )
             sums[name].add(piece, first)
         if progress and len(bands) > 1:
             progress(number, len(bands), "bands")
@@ -164,7 +166,9 @@ class _Sums:
             self.rows.append((first, 1, piece))
             return
         across = np.add.reduceat(piece, np.arange(0, width, self.factor), axis=1)
-        starts = np.unique(np.maximum(np.arange(first // self.factor, -(-(first + n) // self.factor)) * self.factor, first))
+        starts = np.unique(
+            np.maximum(np.arange(first // self.factor, -(-(first + n) // self.factor)) * self.factor, first)
+        )
         sums = np.add.reduceat(across, starts - first, axis=0)
         counts = np.diff([*starts, first + n])
         self.rows += [(start // self.factor, count, row) for start, count, row in zip(starts, counts, sums)]
@@ -185,8 +189,9 @@ class _Sums:
             maps /= counts[:, None, None] * across[None, :, None]
         y, x = np.divmod(self.place, self.width)
         columns = {
-            "strength": self.above / self.count, "mean": self.total / self.count, "highest": self.highest, "y": y, "x": x,
-        }  # fmt: skip
+            "strength": self.above / self.count, "mean": self.total / self.count,
+            "highest": self.highest, "y": y, "x": x,
+        }
         table = pd.DataFrame(columns, index=pd.RangeIndex(len(y), name="channel"))
         order = np.argsort(-columns["strength"], kind="stable")
         return Activations(name, maps, self.factor, table.iloc[order])

@@ -2,6 +2,7 @@
 
 import click
 
+from kstyle.cli.inspect.activations import activations
 from kstyle.cli.inspect.layers import layers
 
 
@@ -13,5 +14,5 @@ def inspect():
     """
 
 
-for command in (layers,):
+for command in (layers, activations):
     inspect.add_command(command)
