@@ -12,17 +12,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers
+    from kstyle.inspect.near.embedding import embedding
+    from kstyle.inspect.near.neighbours import neighbours
     from kstyle.inspect.subject import Subject, open
     from kstyle.inspect.table import layers
+    from kstyle.inspect.why.attribution import attribution
+    from kstyle.inspect.why.heat import Attribution
 
 # {name: the module it is in}. No module in this room is called as a function, or its import would hide that.
 _LAZY = {
+    "Attribution": "kstyle.inspect.why.heat",
     "Subject": "kstyle.inspect.subject",
+    "attribution": "kstyle.inspect.why.attribution",
+    "embedding": "kstyle.inspect.near.embedding",
     "layers": "kstyle.inspect.table",
+    "neighbours": "kstyle.inspect.near.neighbours",
     "open": "kstyle.inspect.subject",
 }
 
-__all__ = ["Subject", "layers", "open"]
+__all__ = ["Attribution", "Subject", "attribution", "embedding", "layers", "neighbours", "open"]
 
 if not TYPE_CHECKING:
 

@@ -2,7 +2,10 @@
 
 import click
 
+from kstyle.cli.inspect.attribution import attribution
+from kstyle.cli.inspect.embedding import embedding
 from kstyle.cli.inspect.layers import layers
+from kstyle.cli.inspect.neighbours import neighbours
 
 
 @click.group()
@@ -13,5 +16,5 @@ def inspect():
     """
 
 
-for command in (layers,):
+for command in (layers, attribution, neighbours, embedding):
     inspect.add_command(command)
