@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from keras import layers as kl
 
-import kstyle
 from kstyle import backend
-from kstyle.errors import DataError, UsageError
-from kstyle.inspect import fields, graph, subject
-from kstyle.models import classifiers, registry
+from kstyle.inspect import fields, graph
+from kstyle.models import classifiers
 from kstyle.nn.layers import Conv2D, Pool2D
 
 ops = keras.ops
@@ -85,6 +83,6 @@ def test_fields_of_networks(network, layer, side):
     found = fields.of(graph.of(positive(model), network))[layer]
     middle = side // found.stride[0] // 2
     low, _, high, _ = found.box(middle, 0)
-    assert 0 < low and high < side
+    assert low > 0 and high < side
     assert measured(model, layer, (middle, 0))[0] == (low, high)
     assert found.size[0] == {"block3_conv4": 48, "block5_conv4": 252, "layer2_3_relu": 91, "layer4_2_relu": 427}[layer]

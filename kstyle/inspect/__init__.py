@@ -14,21 +14,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the same names for type checkers
     from kstyle.inspect.driving import Patch, patches
     from kstyle.inspect.maps import Activations, activations
+    from kstyle.inspect.near.embedding import embedding
+    from kstyle.inspect.near.neighbours import neighbours
     from kstyle.inspect.subject import Subject, open
     from kstyle.inspect.table import layers
+    from kstyle.inspect.why.attribution import attribution
+    from kstyle.inspect.why.heat import Attribution
 
 # {name: the module it is in}. No module in this room is called as a function, or its import would hide that.
 _LAZY = {
     "Activations": "kstyle.inspect.maps",
+    "Attribution": "kstyle.inspect.why.heat",
     "Patch": "kstyle.inspect.driving",
     "Subject": "kstyle.inspect.subject",
     "activations": "kstyle.inspect.maps",
+    "attribution": "kstyle.inspect.why.attribution",
+    "embedding": "kstyle.inspect.near.embedding",
     "layers": "kstyle.inspect.table",
+    "neighbours": "kstyle.inspect.near.neighbours",
     "open": "kstyle.inspect.subject",
     "patches": "kstyle.inspect.driving",
 }
 
-__all__ = ["Activations", "Patch", "Subject", "activations", "layers", "open", "patches"]
+__all__ = [
+    "Activations",
+    "Attribution",
+    "Patch",
+    "Subject",
+    "activations",
+    "attribution",
+    "embedding",
+    "layers",
+    "neighbours",
+    "open",
+    "patches",
+]
 
 if not TYPE_CHECKING:
 

@@ -189,8 +189,11 @@ class _Sums:
             maps /= counts[:, None, None] * across[None, :, None]
         y, x = np.divmod(self.place, self.width)
         columns = {
-            "strength": self.above / self.count, "mean": self.total / self.count,
-            "highest": self.highest, "y": y, "x": x,
+            "strength": self.above / self.count,
+            "mean": self.total / self.count,
+            "highest": self.highest,
+            "y": y,
+            "x": x,
         }
         table = pd.DataFrame(columns, index=pd.RangeIndex(len(y), name="channel"))
         order = np.argsort(-columns["strength"], kind="stable")

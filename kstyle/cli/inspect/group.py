@@ -3,7 +3,10 @@
 import click
 
 from kstyle.cli.inspect.activations import activations
+from kstyle.cli.inspect.attribution import attribution
+from kstyle.cli.inspect.embedding import embedding
 from kstyle.cli.inspect.layers import layers
+from kstyle.cli.inspect.neighbours import neighbours
 
 
 @click.group()
@@ -14,5 +17,5 @@ def inspect():
     """
 
 
-for command in (layers, activations):
+for command in (layers, activations, attribution, neighbours, embedding):
     inspect.add_command(command)
