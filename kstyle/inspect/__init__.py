@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names for type checkers
     from kstyle.inspect.maps import Activations, activations
     from kstyle.inspect.near.embedding import embedding
     from kstyle.inspect.near.neighbours import neighbours
+    from kstyle.inspect.pages.page import page
     from kstyle.inspect.subject import Subject, open
     from kstyle.inspect.table import layers
     from kstyle.inspect.why.attribution import attribution
@@ -33,6 +34,7 @@ _LAZY = {
     "layers": "kstyle.inspect.table",
     "neighbours": "kstyle.inspect.near.neighbours",
     "open": "kstyle.inspect.subject",
+    "page": "kstyle.inspect.pages.page",
     "patches": "kstyle.inspect.driving",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "layers",
     "neighbours",
     "open",
+    "page",
     "patches",
 ]
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kstyle import plugins
+from kstyle import backend, plugins
 from kstyle.backend import Tensor, keras_private
 from kstyle.data.batches import opening
 from kstyle.errors import DataError, UsageError, did_you_mean, unknown
@@ -104,6 +104,12 @@ class Subject:
                 f"{self.name} tells no classes apart: give a run, or a network with its head (efficientnet_lite0)."
             )
         return ops.cast(self.watch([LOGITS])(x)[LOGITS], "float32")
+
+    def top(self, picture: np.ndarray, count: int) -> list[tuple[int, float]]:
+        """The most probable classes of a picture (h, w, 3), as `picture` gives it: (number, probability) each."""
+        logits = self.logits(self.prepare(ops.convert_to_tensor(picture[None])))
+        told = backend.as_numpy(ops.softmax(logits) if logits.shape[-1] > 1 else ops.sigmoid(logits))[0]
+        return [(int(number), float(told[number])) for number in np.argsort(-told, kind="stable")[:count]]
 
     def picture(self, source: images.Source) -> np.ndarray:
         """A picture, a file or an array as `kstyle.pictures.images.read` takes it, as the network sees it: (h, w, 3)

@@ -7,6 +7,7 @@ from kstyle.cli.inspect.attribution import attribution
 from kstyle.cli.inspect.embedding import embedding
 from kstyle.cli.inspect.layers import layers
 from kstyle.cli.inspect.neighbours import neighbours
+from kstyle.cli.inspect.page import page
 
 
 @click.group()
@@ -17,5 +18,5 @@ def inspect():
     """
 
 
-for command in (layers, activations, attribution, neighbours, embedding):
+for command in (layers, activations, attribution, neighbours, embedding, page):
     inspect.add_command(command)
