@@ -12,8 +12,9 @@ from batches import STYLE, summary
 from PIL import Image
 
 import kstyle
+from kstyle.pictures.films import files
 from kstyle.style.jobs import batch
-from kstyle.style.jobs.films import files, frames
+from kstyle.style.jobs.films import frames
 
 
 def scene(number, height=40, width=48):

@@ -11,7 +11,7 @@ from kstyle.errors import DataError
 from kstyle.io import files
 from kstyle.io.files import one_line
 from kstyle.pictures import formats, images
-from kstyle.style.jobs.films import video
+from kstyle.pictures.films import video
 
 # Films that Pillow reads and writes. See `is_film`: a WebP or PNG is taken for a picture unless a film is asked for.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}

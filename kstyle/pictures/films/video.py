@@ -57,7 +57,7 @@ def take_apart(path, folder, size):
         average; and, where the rate varies, the seconds for which each is shown, else an empty tuple.
 
     Raises:
-        UsageError, DataError: as `kstyle.style.jobs.films.files.take_apart`.
+        UsageError, DataError: as `kstyle.pictures.films.files.take_apart`.
     """
     need_ffmpeg(path)
     source = os.path.abspath(path)
@@ -127,8 +127,8 @@ def join(film, pictures, target):
     """Writes a video of painted frames, with the times and the sound of the one they were painted from.
 
     Args:
-        film: a `kstyle.style.jobs.films.files.Film` of a video.
-        pictures, target: as for `kstyle.style.jobs.films.files.join`.
+        film: a `kstyle.pictures.films.files.Film` of a video.
+        pictures, target: as for `kstyle.pictures.films.files.join`.
 
     Raises:
         DataError: it cannot be written.
