@@ -44,7 +44,7 @@ GROUND_UP = (
         "kstyle.training.setup",
     ),
     *("kstyle.training.results", "kstyle.training"),
-    *("kstyle.inspect", "kstyle.inspect.why", "kstyle.inspect.near"),
+    *("kstyle.inspect", "kstyle.inspect.why", "kstyle.inspect.near", "kstyle.inspect.ascent"),
     *(
         "kstyle.cli.common",
         "kstyle.cli.style",

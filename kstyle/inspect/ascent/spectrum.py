@@ -49,7 +49,7 @@ class Spectrum:
     Args:
         height, width: in pixels.
 
-    >>> from kstyle.inspect.spectrum import Spectrum
+    >>> from kstyle.inspect.ascent.spectrum import Spectrum
     >>> spectrum = Spectrum(24, 32)
     >>> tuple(spectrum.picture(spectrum.start(2, seed=0)).shape)
     (2, 24, 32, 3)

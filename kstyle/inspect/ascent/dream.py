@@ -1,8 +1,9 @@
 """`kstyle.inspect.dream`: a picture in which a network's layers see more and more of what they know.
 
 Gradient ascent on the picture, octave after octave, small to large: what was dreamt at one size is enlarged and put on
-the photograph at the next, so that large forms are filled with small ones (Mordvintsev, Olah & Tyka 2015, "Inceptionism:
-Going deeper into neural networks"). Where another picture guides it, each place is drawn to what it resembles most there.
+the photograph at the next, so that large forms are filled with small ones (Mordvintsev, Olah & Tyka 2015,
+"Inceptionism: Going deeper into neural networks"). Where another picture guides it, each place is drawn to what it
+resembles most there.
 
 Of a large picture tiles are looked at one after the other, which begin elsewhere at each step, so that no seam lasts.
 """
@@ -33,21 +34,22 @@ LAYERS = {"vgg16": ("block4_conv3", "block5_conv2"), "vgg19": ("block4_conv4", "
 DEPTH = 0.75
 SMALLEST = 48  # pixels of the short side at the first octave
 GUIDE = 224  # long side at which a guide is looked at, pixels
+RATE = 0.01  # the standard deviation of what a step adds to colours of [0, 1]
 TILE = 512  # pixels a side of the largest part that is looked at once
-JITTER = 32  # pixels by which the picture is moved at most, at each step
+JITTER = 32  # pixels by which the picture is moved on at most, at each step
 LEVELS = 3  # of the pyramid that divides a gradient by what is fine and what is coarse
 
 Layers = str | Iterable[str] | Mapping[str, float]
 
 
 class Dreamer:
-    """A network, the layers that dream and what guides them; `dream` makes one, and of a film each frame is given to it.
+    """A network, the layers that dream and what guides them; a film's frames are all given to one.
 
     Args:
         model, layers, guide, rate, tile, **opening: as for `dream`.
     """
 
-    def __init__(self, model, layers=None, guide=None, rate=0.012, tile=TILE, **opening):
+    def __init__(self, model, layers=None, guide=None, rate=RATE, tile=TILE, **opening):
         self.looked = subjects.open(model, **opening)
         self.layers = _weights(self.looked, layers)
         if not 0 < rate <= 1:
@@ -99,7 +101,7 @@ class Dreamer:
         tiled = len(rows) > 2 or len(columns) > 2
         for _ in range(steps):
             # The picture is moved on, and what leaves it at one side comes in at the other.
-            offset = [int(rng.integers(side)) if tiled else int(rng.integers(2 * JITTER + 1)) - JITTER for side in rgb.shape[:2]]
+            offset = [int(rng.integers(side if tiled else JITTER)) for side in rgb.shape[:2]]
             moved, grad, found = np.roll(rgb, offset, (0, 1)), np.empty_like(rgb), []
             for top, bottom in pairwise(rows):
                 for left, right in pairwise(columns):
@@ -138,9 +140,8 @@ def _cuts(length, side):
 
 
 def evened(grad, levels=LEVELS):
-    """A gradient whose fine and coarse parts are equally strong, each channel and place by itself: without this the finest, noise
-    to the eye, outweigh all others. The method is that of Mordvintsev's notebook of 2016, "Laplacian pyramid gradient
-    normalization".
+    """A gradient whose fine and coarse parts are equally strong: without this the finest, noise to the eye, outweigh
+    all others ("Laplacian pyramid gradient normalization" in Mordvintsev's notebook of 2016).
 
     Args:
         grad: (H, W, C) float32.
@@ -164,7 +165,7 @@ def evened(grad, levels=LEVELS):
 
 
 def sizes(size, octaves, scale):
-    """[(height, width)] of the octaves, small to large, of a picture (height, width): each `scale` times the one before.
+    """[(height, width)] of the octaves of a picture (height, width), small to large, each `scale` times the one before.
     Those whose short side would be under 48 pixels are left out."""
     found = [tuple(max(1, round(side / scale**number)) for side in size) for number in reversed(range(octaves))]
     return [each for each in found if min(each) >= min(SMALLEST, *size)]
@@ -180,7 +181,7 @@ def dream(
     octaves: int = 4,
     octave_scale: float = 1.4,
     steps: int = 10,
-    rate: float = 0.012,
+    rate: float = RATE,
     tile: int = TILE,
     seed: int = 0,
     callback: Callable[[Step], Any] | None = None,
@@ -228,7 +229,7 @@ def dream(
         "octaves": octaves, "octave_scale": octave_scale, "steps": steps, "rate": rate, "tile": tile, "seed": seed,
         "backend": backend.NAME, "versions": backend.versions(),
     }  # fmt: skip
-    course = _Course(len(sizes(shape, octaves, octave_scale)) * steps, callback, given.alpha)
+    course = Course(len(sizes(shape, octaves, octave_scale)) * steps, callback, given.alpha)
     try:
         rgb = dreamt(dreamer, given.rgb, octaves, octave_scale, steps, seed, course.told)
     except _Ended:
@@ -274,10 +275,15 @@ class _Ended(Exception):
     """The callback has had enough."""
 
 
-class _Course:
-    """The rows of a dream's history, and who is told of each."""
+class Course:
+    """The rows of a dream's history, and who is told of each.
 
-    def __init__(self, total, callback, alpha):
+    Args:
+        total: steps planned.
+        callback, alpha: as `dream` has them.
+    """
+
+    def __init__(self, total, callback, alpha=None):
         self._total, self._callback, self._alpha = total, callback, alpha
         self._rows, self._rgb, self._since = [], None, time.perf_counter()
 

@@ -1,6 +1,6 @@
 """`kstyle.inspect.filters`: pictures that excite one channel of a network, made from noise.
 
-Gradient ascent on a picture's spectrum (`kstyle.inspect.spectrum`), which at each step is looked at moved, turned and
+Gradient ascent on a picture's spectrum (`kstyle.inspect.ascent.spectrum`), which at each step is looked at moved, turned and
 enlarged a little, and at first blurred: only what excites the channel all the same is left (Erhan et al. 2009; Olah et
 al. 2017, doi 10.23915/distill.00007; in Keras Chollet 2016, blog.keras.io, "How convolutional neural networks see the
 world").
@@ -20,7 +20,7 @@ from kstyle import backend
 from kstyle.backend import Tensor
 from kstyle.errors import UsageError
 from kstyle.inspect import subject as subjects
-from kstyle.inspect.spectrum import Spectrum
+from kstyle.inspect.ascent.spectrum import Spectrum
 from kstyle.pictures import images, sheet
 from kstyle.training.augment import geometry
 
@@ -92,8 +92,8 @@ def filters(
         channels: their numbers from 0; None: the first 16.
         steps: of gradient ascent.
         size: side of the pictures in pixels, 16 to 1024; None: the network's, or 128 where it takes any.
-        diversity: how many different pictures of each channel, 1 to 8: what they have in common, the mean cosine between
-            the Gram matrices of the layer for any two, costs as much as `spread` says.
+        diversity: how many different pictures of each channel, 1 to 8: what they have in common, the mean cosine
+            between the Gram matrices of the layer for any two, costs as much as `spread` says.
         spread: 1: pictures that are all alike cost as much activation as they have.
         seed: of the noise and of how pictures are moved.
         callback: `callback(done, total)` after each step of each batch.
@@ -181,7 +181,7 @@ def _means(features):
 
 
 class _Ascent:
-    """Pictures that are made at once, one for each of `channels`, of which `diversity` that follow are of one channel."""
+    """Pictures that are made at once, one for each of `channels`; `diversity` of them in a row are of one channel."""
 
     def __init__(self, looked, layer, channels, diversity, side, spread, seed):
         self._looked, self._layer, self._diversity, self._spread = looked, layer, diversity, spread
