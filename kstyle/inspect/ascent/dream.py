@@ -109,8 +109,7 @@ class Dreamer:
                     (_, parts), slope = self._slope(pixels)
                     grad[top:bottom, left:right] = backend.as_numpy(slope)
                     found.append({name: float(backend.as_numpy(value)) for name, value in parts.items()})
-            grad = np.roll(evened(grad), [-o for o in offset], (0, 1))
-            rgb += np.float32(self._rate) * grad
+            rgb += np.float32(self._rate) * evened(np.roll(grad, [-pixels for pixels in offset], (0, 1)))
             np.clip(rgb, 0, 1, out=rgb)
             told(rgb, {name: float(np.mean([each[name] for each in found])) for name in self.layers})
         return rgb

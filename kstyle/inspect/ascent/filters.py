@@ -1,8 +1,8 @@
 """`kstyle.inspect.filters`: pictures that excite one channel of a network, made from noise.
 
-Gradient ascent on a picture's spectrum (`kstyle.inspect.ascent.spectrum`), which at each step is looked at moved, turned and
-enlarged a little, and at first blurred: only what excites the channel all the same is left (Erhan et al. 2009; Olah et
-al. 2017, doi 10.23915/distill.00007; in Keras Chollet 2016, blog.keras.io, "How convolutional neural networks see the
+Gradient ascent on a picture's spectrum (`kstyle.inspect.ascent.spectrum`), which at each step is looked at moved,
+turned and enlarged a little, and at first blurred: only what excites the channel all the same is left (Erhan et al.
+2009; Olah et al. 2017, doi 10.23915/distill.00007; in Keras Chollet 2016, "How convolutional neural networks see the
 world").
 """
 
