@@ -15,7 +15,7 @@ FILES = {
 GROUND_UP = (
     *("kstyle.errors", "kstyle.startup", "kstyle", "kstyle.open_names"),
     *("kstyle.io", "kstyle.io.crew", "kstyle.plugins", "kstyle.strict_yaml", "kstyle.config", "kstyle.settings"),
-    *("kstyle.net", "kstyle.pictures"),
+    *("kstyle.net", "kstyle.pictures", "kstyle.pictures.films"),
     *("kstyle.backend.base", "kstyle.backend", "kstyle.backend.by_torch"),
     *("kstyle.nn", "kstyle.nn.aims", "kstyle.optimizers", "kstyle.aims"),
     *("kstyle.models.networks", "kstyle.models.networks.mobile", "kstyle.models.networks.small"),
@@ -44,7 +44,7 @@ GROUND_UP = (
         "kstyle.training.setup",
     ),
     *("kstyle.training.results", "kstyle.training"),
-    *("kstyle.inspect", "kstyle.inspect.why", "kstyle.inspect.near", "kstyle.inspect.pages"),
+    *("kstyle.inspect", "kstyle.inspect.why", "kstyle.inspect.near", "kstyle.inspect.ascent", "kstyle.inspect.pages"),
     *(
         "kstyle.cli.common",
         "kstyle.cli.style",

@@ -9,6 +9,7 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.dream import dream
 from kstyle.cli.info import info
 from kstyle.cli.inspect.group import inspect
 from kstyle.cli.style.batch import batch
@@ -38,7 +39,7 @@ def cli(debug):
 for command in (
     *(stylize, learn, batch, sweep, presets, compare),
     *(train, evaluate, predict, export, recipes, data),
-    *(inspect, info),
+    *(inspect, dream, info),
 ):
     cli.add_command(command)
 

@@ -12,6 +12,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers
+    from kstyle.inspect.ascent.dream import dream
+    from kstyle.inspect.ascent.filters import Filters, filters
+    from kstyle.inspect.ascent.zoom import zoom
     from kstyle.inspect.driving import Patch, patches
     from kstyle.inspect.maps import Activations, activations
     from kstyle.inspect.near.embedding import embedding
@@ -26,31 +29,39 @@ if TYPE_CHECKING:  # the same names for type checkers
 _LAZY = {
     "Activations": "kstyle.inspect.maps",
     "Attribution": "kstyle.inspect.why.heat",
+    "Filters": "kstyle.inspect.ascent.filters",
     "Patch": "kstyle.inspect.driving",
     "Subject": "kstyle.inspect.subject",
     "activations": "kstyle.inspect.maps",
     "attribution": "kstyle.inspect.why.attribution",
+    "dream": "kstyle.inspect.ascent.dream",
     "embedding": "kstyle.inspect.near.embedding",
+    "filters": "kstyle.inspect.ascent.filters",
     "layers": "kstyle.inspect.table",
     "neighbours": "kstyle.inspect.near.neighbours",
     "open": "kstyle.inspect.subject",
     "page": "kstyle.inspect.pages.page",
     "patches": "kstyle.inspect.driving",
+    "zoom": "kstyle.inspect.ascent.zoom",
 }
 
 __all__ = [
     "Activations",
     "Attribution",
+    "Filters",
     "Patch",
     "Subject",
     "activations",
     "attribution",
+    "dream",
     "embedding",
+    "filters",
     "layers",
     "neighbours",
     "open",
     "page",
     "patches",
+    "zoom",
 ]
 
 if not TYPE_CHECKING:

@@ -5,6 +5,7 @@ import click
 from kstyle.cli.inspect.activations import activations
 from kstyle.cli.inspect.attribution import attribution
 from kstyle.cli.inspect.embedding import embedding
+from kstyle.cli.inspect.filters import filters
 from kstyle.cli.inspect.layers import layers
 from kstyle.cli.inspect.neighbours import neighbours
 from kstyle.cli.inspect.page import page
@@ -18,5 +19,5 @@ def inspect():
     """
 
 
-for command in (layers, activations, attribution, neighbours, embedding, page):
+for command in (layers, activations, filters, attribution, neighbours, embedding, page):
     inspect.add_command(command)

@@ -11,13 +11,13 @@ from typing import Any
 from kstyle.errors import DataError, UsageError
 from kstyle.io import names, scratch
 from kstyle.io.files import expanded, one_line
+from kstyle.pictures.films import files
 from kstyle.pictures.images import Source
 from kstyle.style import transfer
 from kstyle.style.by_network import NetworkPainter
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs.batch import stylize_all
 from kstyle.style.jobs.contents import Content
-from kstyle.style.jobs.films import files
 from kstyle.style.jobs.films.frames import Motion
 from kstyle.style.jobs.record import RECORD
 
@@ -95,7 +95,7 @@ class Work:
     """A film that is taken apart, ready to be painted.
 
     Attributes:
-        film: a `kstyle.style.jobs.films.files.Film`.
+        film: a `kstyle.pictures.films.files.Film`.
         target: the path of the painted film.
         folder: of the painted frames.
         contents: a `Content` for each frame, in order.

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
-from kstyle.io import files
+from kstyle.io import files, scratch
 from kstyle.io.files import one_line
 from kstyle.pictures.spaces import PAPER_WHITE
 
@@ -35,12 +35,16 @@ VARIES = 0.25
 _HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 
 
-def need_ffmpeg(path):
-    """UsageError where a film takes ffmpeg and it is not installed."""
+# As what videos are written.
+WRITTEN = tuple(suffix for suffix, (result, *_) in FILMS.items() if suffix == result)
+
+
+def need_ffmpeg(path, otherwise="take it apart otherwise and paint the folder of its frames"):
+    """UsageError where a film takes ffmpeg and it is not installed, with what to do otherwise."""
     if Path(path).suffix.lower() in FILMS and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise UsageError(
-            f"{one_line(path)}: reading a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, "
-            "or take it apart otherwise and paint the folder of its frames."
+            f"{one_line(path)}: a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, or "
+            f"{otherwise}."
         )
 
 
@@ -57,7 +61,7 @@ def take_apart(path, folder, size):
         average; and, where the rate varies, the seconds for which each is shown, else an empty tuple.
 
     Raises:
-        UsageError, DataError: as `kstyle.style.jobs.films.files.take_apart`.
+        UsageError, DataError: as `kstyle.pictures.films.files.take_apart`.
     """
     need_ffmpeg(path)
     source = os.path.abspath(path)
@@ -127,15 +131,35 @@ def join(film, pictures, target):
     """Writes a video of painted frames, with the times and the sound of the one they were painted from.
 
     Args:
-        film: a `kstyle.style.jobs.films.files.Film` of a video.
-        pictures, target: as for `kstyle.style.jobs.films.files.join`.
+        film: a `kstyle.pictures.films.files.Film` of a video.
+        pictures, target: as for `kstyle.pictures.films.files.join`.
 
     Raises:
         DataError: it cannot be written.
     """
-    _, form, encoder = FILMS[film.path.suffix.lower()]
-    # ffmpeg reads files numbered without gaps. They lie beside the frames, and are removed with them.
-    row = film.frames[0].parent / "painted"
+    suffix, sound = film.path.suffix.lower(), ("-c:a", "copy") if film.suffix == film.path.suffix.lower() else ()
+    source = (*_SOURCE, os.path.abspath(film.path), "-map", "0:v:0", "-map", "1:a?")
+    _write(pictures, target, film.frames[0].parent, suffix, film.rate, film.durations, source, sound)
+
+
+def make(pictures, target, rate):
+    """Writes a video of pictures, as `kstyle.pictures.films.files.make`. ffmpeg must be there (`need_ffmpeg`)."""
+    with scratch.folder() as folder:
+        _write(pictures, target, folder, Path(target).suffix.lower(), f"{rate:g}")
+
+
+def _write(pictures, target, folder, suffix, rate, durations=(), source=(), sound=()):
+    """Writes a video in the format of `suffix`.
+
+    Args:
+        pictures, target: as for `kstyle.pictures.films.files.join`.
+        folder: one that is removed soon.
+        rate, durations: as of a `kstyle.pictures.films.files.Film`.
+        source, sound: ffmpeg's arguments of the film whose sound this one gets, and of what becomes of the sound.
+    """
+    _, form, encoder = FILMS[suffix]
+    # ffmpeg reads files numbered without gaps.
+    row = Path(folder, "painted")
     row.mkdir()
     for number, path in enumerate(pictures, 1):
         linked = row / f"{number:06d}{Path(path).suffix}"
@@ -146,17 +170,15 @@ def join(film, pictures, target):
     # yuv420p has even sides only. And the file says how colours are coded, which players would guess otherwise.
     shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
     colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
-    sound = ("-c:a", "copy") if film.suffix == film.path.suffix.lower() else ()
     suffix = Path(pictures[0]).suffix
-    if film.durations:
-        shown, timing = _listed(row, suffix, film.durations), ("-fps_mode", "passthrough")
+    if durations:
+        shown, timing = _listed(row, suffix, durations), ("-fps_mode", "passthrough")
     else:
-        shown, timing = ("-framerate", film.rate, "-start_number", "1", "-i", str(row / f"%06d{suffix}")), ()
+        shown, timing = ("-framerate", rate, "-start_number", "1", "-i", str(row / f"%06d{suffix}")), ()
     with files.replacing(target) as beside:
         _run(
-            target, "ffmpeg", "-v", "error", "-nostdin", "-y", *shown, *_SOURCE, os.path.abspath(film.path),
-            "-map", "0:v:0", "-map", "1:a?", "-vf", shape, *timing, *encoder, *colours, *sound, "-f", form,
-            os.path.abspath(beside),
+            target, "ffmpeg", "-v", "error", "-nostdin", "-y", *shown, *source,
+            "-vf", shape, *timing, *encoder, *colours, *sound, "-f", form, os.path.abspath(beside),
         )  # fmt: skip
 
 
