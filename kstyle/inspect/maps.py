@@ -30,8 +30,9 @@ class Activations:
         layer: its name.
         maps: (h, w, C) float32; what is larger than was asked for is averaged over squares of `factor` places.
         factor: how many places a side of `maps` averages, 1: as the layer gives them.
-        channels: DataFrame, a row a channel, the strongest first. Index `channel`; `strength`, the mean of what is
-            above 0; `mean`; `highest`; `y` and `x` of the highest place, of the layer's own places.
+        channels: DataFrame, a row a channel, the strongest first. Index `channel`; `strength`, the deviation over the
+            places of what is above 0: one that is high everywhere says nothing of this picture, and is none of the
+            strongest; `mean`; `highest`; `y` and `x` of the highest place, of the layer's own places.
     """
 
     layer: str
@@ -142,7 +143,7 @@ class _Sums:
 
     def __init__(self, side, long):
         self.factor = 1 if side is None else max(-(-long // side), 1)
-        self.rows, self.count, self.total, self.above = [], 0, 0.0, 0.0
+        self.rows, self.count, self.total, self.above, self.squares = [], 0, 0.0, 0.0, 0.0
         self.highest = self.place = None
 
     def add(self, piece, first):
@@ -153,7 +154,9 @@ class _Sums:
         flat = piece.reshape(-1, channels)
         self.count += len(flat)
         self.total = self.total + flat.sum(0, dtype="float64")
-        self.above = self.above + np.maximum(flat, 0).sum(0, dtype="float64")
+        above = np.maximum(flat, 0)
+        self.above = self.above + above.sum(0, dtype="float64")
+        self.squares = self.squares + np.square(above).sum(0, dtype="float64")
         place = flat.argmax(0)
         highest, place = flat[place, np.arange(channels)], place + first * width
         if self.highest is None:
@@ -173,6 +176,10 @@ class _Sums:
         counts = np.diff([*starts, first + n])
         self.rows += [(start // self.factor, count, row) for start, count, row in zip(starts, counts, sums)]
 
+    def _strength(self):
+        above = self.above / self.count
+        return above if self.count == 1 else np.sqrt(np.maximum(self.squares / self.count - above**2, 0))
+
     def result(self, name):
         """The `Activations`."""
         import pandas as pd
@@ -189,7 +196,7 @@ class _Sums:
             maps /= counts[:, None, None] * across[None, :, None]
         y, x = np.divmod(self.place, self.width)
         columns = {
-            "strength": self.above / self.count,
+            "strength": self._strength(),
             "mean": self.total / self.count,
             "highest": self.highest,
             "y": y,
