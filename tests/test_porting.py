@@ -69,6 +69,9 @@ TRIALS = {
     "kstyle dream photo.jpg --zoom 60": (f"{DREAM} --zoom 2", "vgg19"),
     "kstyle inspect filters vgg19": ("--channel 0 --size 32 --steps 2", "vgg19"),
     "kstyle inspect filters efficientnet_lite0": ("--channel 65 --size 64 --steps 2", "lite0"),
+    "kstyle inspect attribution efficientnet_lite0 cat.jpg -o": ("", "lite0"),
+    "kstyle inspect attribution efficientnet_lite0 cat.jpg --method": ("--steps 2", "lite0"),
+    '"efficientnet_lite0", "cat.jpg", "grad-cam"': ('"efficientnet_lite0", "cat.jpg", "grad-cam"', "lite0"),
     "octaves=3, steps=20": ("octaves=1, steps=1, size=64", "vgg19"),
     '"relu5_1", [0, 1, 2], steps=64': ('"relu5_1", [0], steps=2, size=32', "vgg19"),
     'preset="seed-pytorch"': (
