@@ -66,7 +66,7 @@ def room(name):
 def imported(name):
     """The modules of kstyle that a module imports anywhere, also inside functions."""
     tree = ast.parse(FILES[name].read_text("utf-8"))
-    if name == "kstyle":  # what it imports for type checkers only is the public API, from every room
+    if name in ("kstyle", "kstyle.inspect"):  # what is imported for type checkers only is public, from every room
         tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -124,7 +124,7 @@ class Subject:
             seen = evaluate.read(path, {**self.facts, "shape": (height, width, channels)}) / np.float32(255)
         else:
             seen = np.clip(images.resize(np.asarray(opening.open_rgb(path)) / np.float32(255), (height, width)), 0, 1)
-        return np.ascontiguousarray(np.broadcast_to(seen, (height, width, 3)), "float32")
+        return np.array(np.broadcast_to(seen, (height, width, 3)), "float32")
 
 
 def open(

@@ -50,7 +50,7 @@ def of_folder(folder, least=1):
         raise DataError(f"{one_line(folder)}: there is no such folder.")
     paths = [picture.path for picture in folders.pictures(folder).pictures]
     if len(paths) < least:
-        raise DataError(f"{one_line(folder)}: expected {least} pictures or more; found {len(paths)}.")
+        raise DataError(f"{one_line(folder)}: expected pictures, {least} or more; found {len(paths)}.")
     parts = [os.path.relpath(path, folder).split(os.sep) for path in paths]
     return Pictures(paths, [part[0] if len(part) > 1 else "" for part in parts], os.fspath(folder))
 

@@ -42,9 +42,9 @@ def attribution(
 
     `"grad-cam"` (Selvaraju et al. 2017, arXiv 1610.02391) says which places of a layer's maps speak for the class: one
     pass, coarse. `"integrated-gradients"` (Sundararajan et al. 2017, arXiv 1703.01365) divides the difference between
-    the logits of the picture and of a black one among all pixels. `"smoothgrad"` (Smilkov et al. 2017, arXiv 1706.03825)
-    is the mean gradient of noisy copies. `"occlusion"` (Zeiler & Fergus 2013, arXiv 1311.2901) covers one place after
-    the other, and needs no gradient.
+    the logits of the picture and of a black one among all pixels. `"smoothgrad"` (Smilkov et al. 2017, arXiv
+    1706.03825) is the mean gradient of noisy copies. `"occlusion"` (Zeiler & Fergus 2013, arXiv 1311.2901) covers one
+    place after the other, and needs no gradient.
 
     Args:
         model: as for `kstyle.inspect.open`: a run's folder, a `.keras` file, a `keras.Model`, a network's name; one
