@@ -15,8 +15,7 @@ import kstyle
 from kstyle import backend
 from kstyle.cli import cli
 from kstyle.errors import UsageError
-from kstyle.inspect.ascent import filters as channel_pictures
-from kstyle.inspect.ascent import spectrum
+from kstyle.inspect.ascent import channel_pictures, spectrum
 from kstyle.models import registry, weights
 
 STRONG = 0.5  # activation of `one` that noise does not give

@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers
+    from kstyle.inspect.ascent.channel_pictures import Filters, filters
     from kstyle.inspect.ascent.dream import dream
-    from kstyle.inspect.ascent.filters import Filters, filters
     from kstyle.inspect.ascent.zoom import zoom
     from kstyle.inspect.driving import Patch, patches
     from kstyle.inspect.maps import Activations, activations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:  # the same names for type checkers
 _LAZY = {
     "Activations": "kstyle.inspect.maps",
     "Attribution": "kstyle.inspect.why.heat",
-    "Filters": "kstyle.inspect.ascent.filters",
+    "Filters": "kstyle.inspect.ascent.channel_pictures",
     "Patch": "kstyle.inspect.driving",
     "Subject": "kstyle.inspect.subject",
     "activations": "kstyle.inspect.maps",
     "attribution": "kstyle.inspect.why.attribution",
     "dream": "kstyle.inspect.ascent.dream",
     "embedding": "kstyle.inspect.near.embedding",
-    "filters": "kstyle.inspect.ascent.filters",
+    "filters": "kstyle.inspect.ascent.channel_pictures",
     "layers": "kstyle.inspect.table",
     "neighbours": "kstyle.inspect.near.neighbours",
     "open": "kstyle.inspect.subject",

@@ -30,7 +30,7 @@ def filters(opening, layer, channels, output, as_json, quiet, **numbers):
     chosen = parsed(channels)
     sheet.kind(images.check_target(output))
     with Progress(quiet=quiet or as_json) as progress:
-        from kstyle.inspect.ascent import filters as channel_pictures
+        from kstyle.inspect.ascent import channel_pictures
 
         looked = common.opened(opening, progress)
         found = channel_pictures.filters(looked, layer, chosen, callback=progress.steps, **numbers)
