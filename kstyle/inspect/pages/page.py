@@ -11,7 +11,7 @@ import kstyle
 from kstyle.errors import UsageError
 from kstyle.inspect import driving, maps, sheets, table
 from kstyle.inspect import subject as subjects
-from kstyle.inspect.ascent.filters import filters as made_filters
+from kstyle.inspect.ascent import channel_pictures
 from kstyle.inspect.pages import pictures
 from kstyle.inspect.why.attribution import attribution
 from kstyle.io import files, names
@@ -124,7 +124,7 @@ def _explain(subject, shown, chosen, paths, filters, progress):
             each["patches"] = [pictures.address(pictures.fitted(part.picture)) for part in parts]
     for number, layer in enumerate(chosen if filters else ()):
         some = wanted[layer][:filters]
-        made = made_filters(subject, layer, some, size=FILTER if None in subject.shape[:2] else None)
+        made = channel_pictures.filters(subject, layer, some, size=FILTER if None in subject.shape[:2] else None)
         for each, pair in zip(shown[layer]["channels"], made.pictures):
             each["filter"] = pictures.address(pictures.fitted(pair[0], FILTER * 2))
         if progress:
