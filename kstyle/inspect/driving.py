@@ -94,7 +94,7 @@ def of_layers(subject, photos, wanted, count=9, progress=None):
             if not 0 <= channel < there:
                 raise UsageError(f"{layer} of {subject.name} has channels 0 to {there - 1}; got {channel}.")
     paths = [picture.path for picture in folders.pictures(photos).pictures]
-    watch, best = subject.watch(wanted), {layer: [[] for _ in channels] for layer, channels in wanted.items()}
+    look, best = subject.look(wanted), {layer: [[] for _ in channels] for layer, channels in wanted.items()}
     seen, fault = 0, None
     for group in _groups(subject, paths, progress):
         if isinstance(group, DataError):
@@ -102,7 +102,7 @@ def of_layers(subject, photos, wanted, count=9, progress=None):
             continue
         names, rgb = group
         seen += len(names)
-        given = watch(subject.prepare(ops.convert_to_tensor(rgb)))
+        given = look(rgb)
         for layer, channels in wanted.items():
             maps = given.pop(layer)
             width, flat = maps.shape[2], ops.reshape(maps, (len(names), -1, maps.shape[3]))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from kstyle import backend
@@ -13,8 +12,6 @@ from kstyle.errors import UsageError
 from kstyle.inspect import fields
 from kstyle.inspect import subject as subjects
 from kstyle.pictures import images
-
-ops = keras.ops
 
 # Pixels of the input that a network that takes any size sees at a time, what a layer sees beyond them not counted; of a
 # larger picture the rows are computed in bands. VGG19's first layers take 256 bytes a pixel each.
@@ -97,9 +94,9 @@ def of_picture(subject, rgb, names, side=SIDE, progress=None):
     """As `activations`, of a `Subject` and a picture (h, w, 3) in [0, 1] of a size that it takes."""
     keys = {name: subject.maps(name) for name in names}
     found = fields.of(subject.graph)
-    watch, bands, sums = subject.watch(names), _bands(subject, rgb.shape, [found[key] for key in keys.values()]), {}
+    look, bands, sums = subject.look(names), _bands(subject, rgb.shape, [found[key] for key in keys.values()]), {}
     for number, (top, bottom, start, stop) in enumerate(bands, 1):
-        given = watch(subject.prepare(ops.convert_to_tensor(rgb[None, top:bottom])))
+        given = look(rgb[None, top:bottom])
         for name, key in keys.items():
             piece, first = np.asarray(backend.as_numpy(given.pop(name))[0], "float32"), 0
             if len(bands) > 1:

@@ -97,6 +97,19 @@ class Subject:
         tensors = [self.outputs[key] for key in keys.values()]
         return lambda x: dict(zip(keys, self.graph.run(x, tensors)))
 
+    @property
+    def variables(self) -> list[Any]:
+        """All that its layers hold, for `kstyle.backend.compile`."""
+        held = [each for node in self.graph.nodes for each in getattr(node.operation, "variables", ())]
+        return list({id(each): each for each in held}.values())
+
+    def look(self, names: Iterable[str]) -> Callable[[np.ndarray], dict[str, Tensor]]:
+        """As `watch`, a function of pictures (B, H, W, 3) float32 in [0, 1], which it prepares; without gradients, and
+        compiled where that pays."""
+        watch = self.watch(names)
+        run = backend.compile(lambda pictures: watch(self.prepare(pictures)), self.variables)
+        return lambda pictures: run(backend.uploaded(pictures))
+
     def logits(self, x: Tensor) -> Tensor:
         """Of the network's input: (B, K) float32, before any softmax or sigmoid. UsageError: it is no classifier."""
         if self.classes is None:
@@ -107,7 +120,7 @@ class Subject:
 
     def top(self, picture: np.ndarray, count: int) -> list[tuple[int, float]]:
         """The most probable classes of a picture (h, w, 3), as `picture` gives it: (number, probability) each."""
-        logits = self.logits(self.prepare(ops.convert_to_tensor(picture[None])))
+        logits = self.look([LOGITS])(picture[None])[LOGITS]
         told = backend.as_numpy(ops.softmax(logits) if logits.shape[-1] > 1 else ops.sigmoid(logits))[0]
         return [(int(number), float(told[number])) for number in np.argsort(-told, kind="stable")[:count]]
 
