@@ -28,6 +28,7 @@ ops = keras.ops
 
 LOGITS = "logits"  # what `Subject.watch` calls a classifier's output before any softmax
 MOST_NAMED = 40  # layers, in an error
+MOST_SAID = 1 << 26  # bytes, of what a .keras file says beside its weights
 GREY = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L"
 
 
@@ -251,6 +252,9 @@ def _read(path):
     if not zipfile.is_zipfile(path):
         raise DataError(f"{label}: is no .keras file: give one, a run's folder, or a network's name.")
     checkpoints.tensor_names(path)  # refuses what points at other files or claims more bytes than there are
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.file_size > MOST_SAID for entry in archive.infolist() if not entry.filename.endswith(".h5")):
+            raise DataError(f"{label}: refused: what it says of its model is more than {MOST_SAID:,} bytes.")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
