@@ -142,7 +142,6 @@ def _colours(classes):
     import matplotlib
 
     colours = matplotlib.colormaps[COLOURS].colors
-    return {
-        label: tuple(round(255 * part) for part in colours[n % len(colours)])
-        for n, label in enumerate(classes[:MOST_CLASSES])
-    }
+    colours = colours[::2] + colours[1::2]  # the light ones, each beside its dark one, last
+    named = zip(classes[:MOST_CLASSES], colours)
+    return {label: tuple(round(255 * part) for part in colour) for label, colour in named}

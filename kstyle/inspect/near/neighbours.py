@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from kstyle.errors import DataError, UsageError
 from kstyle.inspect import subject as subjects
 from kstyle.inspect.near import features_of
@@ -93,8 +95,9 @@ def sheet(table, path, size=160):
 
     columns, entries = 1 + int(table["rank"].max()), []
     for image, rows in table.groupby("image", sort=False):
-        line = [(image, ["", ""])]
-        line += [(row.path, [row[4], f"{row.similarity:.3f}"]) for row in rows.itertuples()]
-        for file, (label, said) in line:
+        line = [(image, "", "")] + [(row.path, row[4], f"{row.similarity:.3f}") for row in rows.itertuples()]
+        for file, label, said in line:
             entries.append((opening.centre(file, size, size), [os.path.basename(file), label, said], None))
+        # One that lies in a small folder has a neighbour less.
+        entries += [(np.full((size, size, 3), 255, "uint8"), [], None)] * (columns - len(line))
     contact.sheet(entries, path, columns=columns, size=size, title="Pictures and their neighbours")
