@@ -60,7 +60,7 @@ def embedding(
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     there = features_of.of_folder(expanded(folder), least=3)
-    features = features_of.Features(subjects.open(model, progress=progress, **{"head": True, **opening}), layer)
+    features = features_of.Features(subjects.open(model, progress=progress, **opening), layer)
     found, places = features(there.paths, workers, progress)
     if len(places) < 3:
         raise UsageError(f"A map is of 3 pictures or more; {len(places)} can be read.")

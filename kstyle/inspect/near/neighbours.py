@@ -60,7 +60,7 @@ def neighbours(
         raise UsageError(f"count: expected 1 neighbour or more; got {count}.")
     asked = [os.fspath(expanded(path)) for path in ([images] if isinstance(images, (str, os.PathLike)) else images)]
     there = features_of.of_folder(expanded(folder))
-    features = features_of.Features(subjects.open(model, progress=progress, **{"head": True, **opening}), layer)
+    features = features_of.Features(subjects.open(model, progress=progress, **opening), layer)
     theirs, read = features(asked, workers)
     if len(read) < len(asked):
         lost = next(path for place, path in enumerate(asked) if place not in set(read.tolist()))
