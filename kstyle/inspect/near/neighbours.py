@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kstyle.data.batches import verdicts
 from kstyle.errors import DataError, UsageError
 from kstyle.inspect import subject as subjects
 from kstyle.inspect.near import features_of
@@ -61,10 +62,10 @@ def neighbours(
     asked = [os.fspath(expanded(path)) for path in ([images] if isinstance(images, (str, os.PathLike)) else images)]
     there = features_of.of_folder(expanded(folder))
     features = features_of.Features(subjects.open(model, progress=progress, **opening), layer)
-    theirs, read = features(asked, workers)
-    if len(read) < len(asked):
-        lost = next(path for place, path in enumerate(asked) if place not in set(read.tolist()))
-        raise DataError(f"{one_line(lost)}: cannot be read as a picture.")
+    for path, (_, reason) in verdicts.examine(asked, workers=workers).items():
+        if reason:
+            raise DataError(f"{one_line(path)}: {reason}.")
+    theirs, _ = features(asked, workers)
     known, places = features(there.paths, workers, progress)
     if not len(places):
         raise DataError(f"{one_line(there.folder)}: none of its pictures can be read.")
