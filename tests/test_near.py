@@ -1,6 +1,7 @@
 """Pictures that a network finds alike: neighbours and maps of a folder, by a network whose features are known."""
 
 import dataclasses
+import functools
 import json
 
 import keras
@@ -136,22 +137,15 @@ def test_what_cannot_be(folder, tmp_path):
     """Failure: an empty folder, a layer that is not there or a picture that is none ends in a traceback."""
     (tmp_path / "empty").mkdir()
     asked = folder / "red/0.png"
+    near, maps = functools.partial(neighbours.neighbours, network()), functools.partial(embedding.embedding, network())
     for call, kind, said in (
-        (
-            lambda: neighbours.neighbours(network(), tmp_path / "empty", asked),
-            DataError,
-            "expected pictures, 1 or more",
-        ),
-        (lambda: neighbours.neighbours(network(), tmp_path / "gone", asked), DataError, "no such folder"),
-        (
-            lambda: neighbours.neighbours(network(), folder, folder / "red/broken.png"),
-            DataError,
-            "broken.png: cannot be",
-        ),
-        (lambda: neighbours.neighbours(network(), folder, asked, "meen"), UsageError, "Did you mean 'mean'"),
-        (lambda: neighbours.neighbours(network(), folder, asked, count=0), UsageError, "1 neighbour or more"),
-        (lambda: embedding.embedding(network(), folder, "umap"), UsageError, "Unknown method 'umap'"),
-        (lambda: embedding.embedding(network(), folder, "t-sne", perplexity=12), UsageError, "below the 12 pictures"),
+        (lambda: near(tmp_path / "empty", asked), DataError, "expected pictures, 1 or more"),
+        (lambda: near(tmp_path / "gone", asked), DataError, "no such folder"),
+        (lambda: near(folder, folder / "red/broken.png"), DataError, "broken.png: is not a picture"),
+        (lambda: near(folder, asked, "meen"), UsageError, "Did you mean 'mean'"),
+        (lambda: near(folder, asked, count=0), UsageError, "1 neighbour or more"),
+        (lambda: maps(folder, "umap"), UsageError, "Unknown method 'umap'"),
+        (lambda: maps(folder, "t-sne", perplexity=12), UsageError, "below the 12 pictures"),
     ):
         with pytest.raises(kind, match=said):
             call()

@@ -21,7 +21,7 @@ PIXELS = click.IntRange(min=1)
 @click.option(
     "--class", "classes", multiple=True, metavar="NAME|NUMBER", help="Again for several.  [default: the most probable]"
 )
-@click.option("--layer", metavar="NAME", help="Of grad-cam.  [default: the last one with maps]")
+@click.option("--layer", metavar="NAME", help="Of grad-cam.  [default: the last one before pooling]")
 @click.option("--steps", type=PIXELS, help="Of integrated-gradients.  [default: until the sum is right to 1 %]")
 @click.option("--samples", type=PIXELS, default=50, show_default=True, help="Of smoothgrad.")
 @click.option("--noise", type=click.FloatRange(0), default=0.15, show_default=True, help="Of smoothgrad.")

@@ -44,7 +44,7 @@ def embedding(opening, folder, output, size, thumbnail, as_csv, as_json, **optio
     with Progress(quiet=as_json or as_csv) as progress:
         from kstyle.inspect.near import embedding as near
 
-        subject = common.opened(opening, progress, head=True)
+        subject = common.opened(opening, progress)
         table = near.embedding(subject, folder, progress=progress.download, **options)
     if as_json:
         click.echo(json_text({"model": subject.name, **table.attrs, "pictures": table.to_dict("records")}, indent=2))

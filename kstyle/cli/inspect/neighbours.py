@@ -33,7 +33,7 @@ def neighbours(opening, folder, images, layer, count, workers, output, as_json):
     with Progress(quiet=as_json) as progress:
         from kstyle.inspect.near import neighbours as near
 
-        subject = common.opened(opening, progress, head=True)
+        subject = common.opened(opening, progress)
         table = near.neighbours(subject, folder, images, layer, count, workers=workers, progress=progress.download)
     if as_json:
         found = {"model": subject.name, "layer": table.attrs["layer"], "neighbours": table.to_dict("records")}

@@ -60,7 +60,7 @@ def embedding(
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     there = features_of.of_folder(expanded(folder), least=3)
-    features = features_of.Features(subjects.open(model, progress=progress, **{"head": True, **opening}), layer)
+    features = features_of.Features(subjects.open(model, progress=progress, **opening), layer)
     found, places = features(there.paths, workers, progress)
     if len(places) < 3:
         raise UsageError(f"A map is of 3 pictures or more; {len(places)} can be read.")
@@ -142,7 +142,6 @@ def _colours(classes):
     import matplotlib
 
     colours = matplotlib.colormaps[COLOURS].colors
-    return {
-        label: tuple(round(255 * part) for part in colours[n % len(colours)])
-        for n, label in enumerate(classes[:MOST_CLASSES])
-    }
+    colours = colours[::2] + colours[1::2]  # the light ones, each beside its dark one, last
+    named = zip(classes[:MOST_CLASSES], colours)
+    return {label: tuple(round(255 * part) for part in colour) for label, colour in named}

@@ -4,6 +4,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
+from kstyle.data.batches import verdicts
 from kstyle.errors import DataError, UsageError
 from kstyle.inspect import subject as subjects
 from kstyle.inspect.near import features_of
@@ -58,11 +61,11 @@ def neighbours(
         raise UsageError(f"count: expected 1 neighbour or more; got {count}.")
     asked = [os.fspath(expanded(path)) for path in ([images] if isinstance(images, (str, os.PathLike)) else images)]
     there = features_of.of_folder(expanded(folder))
-    features = features_of.Features(subjects.open(model, progress=progress, **{"head": True, **opening}), layer)
-    theirs, read = features(asked, workers)
-    if len(read) < len(asked):
-        lost = next(path for place, path in enumerate(asked) if place not in set(read.tolist()))
-        raise DataError(f"{one_line(lost)}: cannot be read as a picture.")
+    features = features_of.Features(subjects.open(model, progress=progress, **opening), layer)
+    for path, (_, reason) in verdicts.examine(asked, workers=workers).items():
+        if reason:
+            raise DataError(f"{one_line(path)}: {reason}.")
+    theirs, _ = features(asked, workers)
     known, places = features(there.paths, workers, progress)
     if not len(places):
         raise DataError(f"{one_line(there.folder)}: none of its pictures can be read.")
@@ -93,8 +96,9 @@ def sheet(table, path, size=160):
 
     columns, entries = 1 + int(table["rank"].max()), []
     for image, rows in table.groupby("image", sort=False):
-        line = [(image, ["", ""])]
-        line += [(row.path, [row[4], f"{row.similarity:.3f}"]) for row in rows.itertuples()]
-        for file, (label, said) in line:
+        line = [(image, "", "")] + [(row.path, row[4], f"{row.similarity:.3f}") for row in rows.itertuples()]
+        for file, label, said in line:
             entries.append((opening.centre(file, size, size), [os.path.basename(file), label, said], None))
+        # One that lies in a small folder has a neighbour less.
+        entries += [(np.full((size, size, 3), 255, "uint8"), [], None)] * (columns - len(line))
     contact.sheet(entries, path, columns=columns, size=size, title="Pictures and their neighbours")

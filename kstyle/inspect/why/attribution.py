@@ -53,7 +53,7 @@ def attribution(
         method: one of these, or several.
         classes: the class that is asked about, its name or its place among the classes from 0, or several; None: the
             most probable one.
-        layer: for Grad-CAM, a layer with maps; None: the last one that has more places than one.
+        layer: for Grad-CAM, a layer with maps; None: the last one before pooling.
         steps: for integrated gradients, pictures on the way from black to the picture; None: from 32 on as many as make
             the sum right to 1 %, 512 at most.
         baseline: grey value in [0, 1] of the picture that the way begins at.

@@ -19,7 +19,8 @@ def maps(subject, name=None):
 
     Args:
         subject: a `kstyle.inspect.Subject` with classes.
-        name: of the layer; None: the last such layer, whose maps are larger than one place.
+        name: of the layer; None: the last such layer whose maps are larger than one place, and no pooling or dropout,
+            whose maps say the same more coarsely.
 
     Raises:
         UsageError: there is no such layer, it has no channels, or the classes do not come of it.
@@ -28,16 +29,16 @@ def maps(subject, name=None):
     for node in reversed(subject.graph.nodes):
         if any(id(tensor) in wanted for tensor in keras.tree.flatten(node.output)):
             wanted |= {id(tensor) for tensor in node.inputs}
-            leading.append(node.name)
+            leading.append(node)
     if name is not None:
         found = subject.maps(name)
-        if found not in leading:
+        if found not in [node.name for node in leading]:
             raise UsageError(f"{subject.name}: the classes do not come of '{name}': choose a layer before them.")
         return found
-    shapes = {each: tuple(getattr(subject.outputs.get(each), "shape", ())) for each in leading}
-    for each, shape in shapes.items():
-        if len(shape) == 4 and shape[1:3] != (1, 1):
-            return each
+    for node in leading:
+        shape, kind = tuple(getattr(subject.outputs.get(node.name), "shape", ())), type(node.operation).__name__
+        if len(shape) == 4 and shape[1:3] != (1, 1) and "Pool" not in kind and "Dropout" not in kind:
+            return node.name
     raise UsageError(f"{subject.name} has no layer with maps (batch, height, width, channels), which grad-cam needs.")
 
 
