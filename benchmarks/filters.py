@@ -39,10 +39,9 @@ def main(photos, layers, channels, size, steps):
         table = kstyle.inspect.filters(looked, layer, numbers, size=size, steps=steps).table
         ratios = table["activation"] / np.maximum(best[layer][numbers], 1e-6)
         enough, seconds = (ratios >= 5).sum(), time.process_time() - begun
-        print(
-            f"{layer}: {enough} of {channels} at least 5 times the best photograph; least {ratios.min():.1f},", end=" "
-        )
-        print(f"median {ratios.median():.1f}; {seconds:.0f} s of processor time")
+        least, middle = ratios.min(), ratios.median()
+        print(f"{layer}: {enough} of {channels} at least 5 times the best photograph; least {least:.1f},", end=" ")
+        print(f"median {middle:.1f}; {seconds:.0f} s of processor time")
         print("  " + " ".join(f"{number}:{ratio:.1f}" for number, ratio in zip(numbers, ratios)), flush=True)
 
 
