@@ -114,6 +114,7 @@ def filters(
     name = looked.layer(layer)
     side = _checked(looked, size, steps, diversity, spread)
     numbers = _channels(looked, name, channels)
+    backend.configure(deterministic=False, pixels=side[0] * side[1])
     rows = [(channel, number) for channel in numbers for number in range(diversity)]
     batch = max(diversity, TOGETHER // diversity * diversity)
     starts, made, after = [], [], []

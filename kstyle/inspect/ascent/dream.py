@@ -8,7 +8,6 @@ resembles most there.
 Of a large picture tiles are looked at one after the other, which begin elsewhere at each step, so that no seam lasts.
 """
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +26,6 @@ from kstyle.style.engine.loop import Step
 from kstyle.style.result import Interrupted, Result
 
 ops = keras.ops
-log = logging.getLogger("kstyle")
 
 # What is dreamt where no layers are named: of VGG the last two blocks, of others the layer at this part of the depth.
 LAYERS = {"vgg16": ("block4_conv3", "block5_conv2"), "vgg19": ("block4_conv4", "block5_conv3")}
@@ -57,6 +55,7 @@ class Dreamer:
         if not 64 <= tile <= 4096:
             raise UsageError(f"dream: tile must be from 64 to 4096 pixels; got {tile}.")
         self._rate, self._tile = rate, tile
+        backend.configure(deterministic=False, pixels=tile**2)
         self._watched = self.looked.watch(self.layers)
         self._guides = {} if guide is None else self._seen(guide)
         self._slope = backend.compile(backend.value_and_grad(self._excitement), [])
@@ -107,7 +106,9 @@ class Dreamer:
                 for left, right in pairwise(columns):
                     pixels = ops.convert_to_tensor(np.ascontiguousarray(moved[top:bottom, left:right]))
                     (_, parts), slope = self._slope(pixels)
-                    grad[top:bottom, left:right] = backend.as_numpy(slope)
+                    slope = backend.as_numpy(slope)
+                    # A tile of clear sky is brought forward as much as one that is full of things.
+                    grad[top:bottom, left:right] = slope / (slope.std() + 1e-12)
                     found.append({name: float(backend.as_numpy(value)) for name, value in parts.items()})
             rgb += np.float32(self._rate) * evened(np.roll(grad, [-pixels for pixels in offset], (0, 1)))
             np.clip(rgb, 0, 1, out=rgb)

@@ -55,7 +55,7 @@ def zoom(
         output: the film's path: .gif, .webp, .png, or with ffmpeg .mp4, .mov, .mkv, .webm. Animations run for ever.
         frames: how many, from 2 on.
         model, layers, guide, size, octaves, octave_scale, steps, rate, tile, seed, callback: as for
-            `kstyle.inspect.dream`, for each frame; a callback cannot end it.
+            `kstyle.inspect.dream`, for each frame; what the callback returns is not looked at.
         enlarge: how much larger a frame is than the one before, above 1, at most 2.
         turn: by how many degrees it is turned, counter-clockwise.
         fps: frames a second, above 0, at most 100.
@@ -85,11 +85,12 @@ def zoom(
     dreamer = Dreamer(model, layers, guide, rate, tile, **opening)
     rgb = images.resize_picture(picture, images.fit(picture.size, size)).rgb
     colours, made = colours_of(rgb), []
+    told = None if callback is None else lambda step: callback(step) and None
     with scratch.folder("dreaming a film") as folder:
         try:
             for number in range(frames):
                 rgb = rgb if number == 0 else nearer(rgb, enlarge, turn)
-                course = dreams.Course(len(dreams.sizes(rgb.shape[:2], octaves, octave_scale)) * steps, callback)
+                course = dreams.Course(len(dreams.sizes(rgb.shape[:2], octaves, octave_scale)) * steps, told)
                 rgb = dreams.dreamt(dreamer, rgb, octaves, octave_scale, steps, seed + number, course.told)
                 rgb = recoloured(rgb, colours)
                 path = images.write(Path(folder, f"{number:06d}.png"), rgb)
