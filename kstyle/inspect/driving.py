@@ -30,6 +30,13 @@ class Patch:
         value: the channel's activation at the place that sees this part.
         box: (top, left, bottom, right), of the part in pixels of the photograph as the network saw it.
         picture: (h, w, 3) uint8, the part.
+
+    >>> import keras, numpy, PIL.Image, kstyle
+    >>> PIL.Image.fromarray(numpy.full((8, 9, 3), 99, "uint8")).save("grey.png")
+    >>> layers = [keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, name="one")]
+    >>> found = kstyle.inspect.patches(keras.Sequential(layers), "grey.png", "one", 2)
+    >>> found[2][0].path, found[2][0].picture.shape
+    ('grey.png', (3, 3, 3))
     """
 
     path: str

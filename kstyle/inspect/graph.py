@@ -31,11 +31,11 @@ class Node:
     output: Any
 
     @property
-    def inputs(self):
+    def inputs(self) -> list[Any]:
         """The tensors it is called with, a list."""
         return [x for x in tree.flatten((self.args, self.kwargs)) if isinstance(x, keras.KerasTensor)]
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.operation(*args, **kwargs)
 
 
@@ -51,7 +51,7 @@ class Graph:
     nodes: tuple[Node, ...]
     output: Any
 
-    def run(self, x, wanted):
+    def run(self, x: Any, wanted: list[Any]) -> list[Any]:
         """Computes some of the tensors. What is needed no more is let go at once, so that of a large picture few layers
         lie in memory at a time.
 

@@ -30,6 +30,12 @@ class Activations:
         channels: DataFrame, a row a channel, the strongest first. Index `channel`; `strength`, the deviation over the
             places of what is above 0: one that is high everywhere says nothing of this picture, and is none of the
             strongest; `mean`; `highest`; `y` and `x` of the highest place, of the layer's own places.
+
+    >>> import keras, numpy, kstyle
+    >>> layers = [keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, name="one")]
+    >>> found = kstyle.inspect.activations(keras.Sequential(layers), numpy.zeros((8, 9, 3)), "one")["one"]
+    >>> found.maps.shape, list(found.channels)
+    ((6, 7, 4), ['strength', 'mean', 'highest', 'y', 'x'])
     """
 
     layer: str

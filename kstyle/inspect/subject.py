@@ -48,6 +48,11 @@ class Subject:
         layers: {layer: the Keras layer, or operation}, as `outputs` without `"logits"`.
         aliases: {another name of a layer: the layer}, `relu4_2` of `block4_conv2`.
         facts: how a run's or a pretrained network's pictures are brought to size (`resize`, `resample`), or empty.
+
+    >>> import kstyle
+    >>> subject = kstyle.inspect.open("vgg19", values=False)
+    >>> subject.layer("relu4_2"), subject.outputs["block1_conv1"].shape, subject.classes
+    ('block4_conv2', (None, None, None, 64), None)
     """
 
     name: str
@@ -59,7 +64,7 @@ class Subject:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def shape(self) -> tuple[int | None, int | None, int]:
+    def shape(self) -> tuple[Any, ...]:
         return tuple(self.graph.input.shape[1:])
 
     @property

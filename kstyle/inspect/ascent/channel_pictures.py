@@ -45,6 +45,12 @@ class Filters:
         pictures: (K, N, H, W, 3) float32 in [0, 1], RGB: N pictures of each of K channels.
         table: one row a picture: `channel`, `class` (of a classifier's output), `number` of the picture from 0,
             `activation`: the channel's, mean over the layer's places, of the picture as it is; `before`: of the noise.
+
+    >>> import keras, kstyle
+    >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3, name="one")])
+    >>> found = kstyle.inspect.filters(model, "one", [2], size=16, steps=1)
+    >>> found.pictures.shape, list(found.table)
+    ((1, 1, 16, 16, 3), ['channel', 'number', 'activation', 'before'])
     """
 
     layer: str

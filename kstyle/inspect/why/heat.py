@@ -27,6 +27,13 @@ class Attribution:
         heat: (H, W) float32 in [0, 1], of `values` what speaks for the class, or, where these are of single pixels, how
             much each matters; 1 is the most.
         facts: what the method was told, and its figures.
+
+    >>> import keras, numpy, kstyle
+    >>> layers = [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    >>> (found,) = kstyle.inspect.attribution(model, numpy.zeros((8, 8, 3)), classes=1)
+    >>> found.label, found.values.shape, found.heat.shape
+    ('1', (6, 6), (8, 8))
     """
 
     method: str
