@@ -12,7 +12,7 @@ from kstyle.inspect import subject as subjects
 from kstyle.inspect.why import grad_cam, gradients, heat, occlusion
 from kstyle.inspect.why.heat import Attribution
 from kstyle.io.files import listed, one_line
-from kstyle.pictures.images import Source
+from kstyle.pictures import images
 
 ops = keras.ops
 
@@ -22,7 +22,7 @@ MOST_NAMED = 20  # classes, in an error
 
 def attribution(
     model: Any,
-    image: Source,
+    image: images.Source,
     method: str | Iterable[str] = "grad-cam",
     classes: str | int | Iterable[str | int] | None = None,
     layer: str | None = None,
@@ -35,6 +35,7 @@ def attribution(
     window: int | tuple[int, int] | None = None,
     stride: int | tuple[int, int] | None = None,
     cover: float = 0.5,
+    size: int = 512,
     progress: Callable[..., Any] | None = None,
     **opening: Any,
 ) -> list[Attribution]:
@@ -62,6 +63,7 @@ def attribution(
         window, stride: for occlusion, pixels of the square that covers, and from one place of it to the next, numbers
             or (height, width); None: a quarter of the picture's side, and a quarter of that.
         cover: grey value in [0, 1] of the square.
+        size: pixels that the long side is brought to where it is longer and the network takes pictures of any size.
         progress: `progress(done, total)` in bytes during a download; with `what="pictures"`, in pictures that have gone
             through the network.
         opening: further arguments of `kstyle.inspect.open`: weights, allow_code, preprocessing.
@@ -93,17 +95,19 @@ def attribution(
     layer = grad_cam.maps(subject, layer) if "grad-cam" in methods else None
     numbers = None if classes is None else [number_of(subject, each) for each in _listed(classes)]
     picture = subject.picture(image)
+    if None in subject.shape[:2] and max(picture.shape[:2]) > size:
+        picture = np.clip(images.resize(picture, images.fit(picture.shape[:2], size)), 0, 1)
     looked = None if progress is None else lambda done, total: progress(done, total, what="pictures")
     logits = backend.as_numpy(subject.logits(subject.prepare(ops.convert_to_tensor(picture[None]))))[0]
     probabilities = _probabilities(logits)
     numbers = [int(probabilities.argmax())] if numbers is None else numbers
-    ways = {
+    made: dict[str, Callable[[], Callable[..., Any]]] = {
         "grad-cam": lambda: _Camera(subject, layer),
         "integrated-gradients": lambda: _Pixels(subject, gradients.integrated, baseline=baseline, steps=steps),
         "smoothgrad": lambda: _Pixels(subject, gradients.smooth, noise=noise, samples=samples, seed=seed),
         "occlusion": lambda: _Cover(subject, picture.shape, window, stride, cover),
     }
-    ways = {each: ways[each]() for each in methods}
+    ways = {each: made[each]() for each in methods}
     found = []
     for number in numbers:
         about = subject.classes[number], number, float(probabilities[number]), float(logits[number]), picture

@@ -1,5 +1,6 @@
 """Attributions by gradients in the picture: integrated gradients and SmoothGrad."""
 
+import logging
 import math
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError
 
+log = logging.getLogger("kstyle")
 ops = keras.ops
 
 # Pixels of the pictures that go through a network at once, forward and back: ten of 224 × 224.
@@ -74,6 +76,8 @@ def integrated(gradient, picture, number, baseline=0.0, steps=None, progress=Non
         `(values, facts)`: (H, W, C) float32; and `{"steps", "difference": of the outputs, "sum": of the values, "gap":
         how far they are apart, as a part of the difference}`.
 
+    The log warns where the gap is more than 1 %.
+
     Raises:
         UsageError: fewer steps than one.
     """
@@ -97,6 +101,11 @@ def integrated(gradient, picture, number, baseline=0.0, steps=None, progress=Non
         gap = abs(total - difference) / max(abs(difference), 1e-12)
         if gap <= GAP:
             break
+    else:
+        log.warning(
+            "Integrated gradients of %d steps sum to %.4g, and the outputs differ by %.4g: take more.",
+            count, total, difference,
+        )  # fmt: skip
     return values, {"steps": count, "difference": difference, "sum": total, "gap": gap}
 
 
