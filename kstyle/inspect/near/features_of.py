@@ -1,5 +1,6 @@
 """Features of many pictures: a vector each, by which they are compared."""
 
+import functools
 import logging
 import os
 from dataclasses import dataclass
@@ -84,13 +85,14 @@ class Features:
         Args:
             paths: texts.
             workers: processes that decode, see `kstyle.data.batches.workers.Decoder`.
-            progress: `progress(done, total, what="pictures")`.
+            progress: `progress(done, total, what="pictures")`, of files that are looked at, then of features.
 
         Returns:
             `(features (N, D) float32, places)`: of the pictures that can be read, which have these places among
             `paths`; what cannot be is told in the log.
         """
-        judged = verdicts.examine(paths, workers=workers)
+        told = functools.partial(progress, what="pictures") if progress else None
+        judged = verdicts.examine(paths, workers=workers, progress=told)
         bad = [path for path, (_, reason) in judged.items() if reason]
         if bad:
             said = listed([f"{path} ({judged[path][1]})" for path in bad], 3, 200)
@@ -100,8 +102,8 @@ class Features:
         for first in range(0, len(places), PART):
             part = [paths[place] for place in places[first : first + PART]]
             found += self._of(self._decoded(part, workers))
-            if progress:
-                progress(first + len(part), len(places), what="pictures")
+            if told:
+                told(first + len(part), len(places))
         return np.concatenate(found) if found else np.zeros((0, 0), "float32"), np.array(places, int)
 
     def _decoded(self, paths, workers):
