@@ -27,7 +27,7 @@ from kstyle.training.augment import geometry
 ops = keras.ops
 
 SIZE = 128  # pixels a side where the network takes any size
-RATE = 0.05  # of Adam, in units of a spectrum's amplitudes
+RATE = 0.2  # of Adam, in units of a spectrum's amplitudes
 # How far a picture is moved at each step: as a part of its side, in degrees, and how many times it is enlarged.
 SHIFT, TURN, ENLARGED = 1 / 16, 5.0, (0.95, 1.1)
 # The deviation of the blur that the first step begins with, as a part of the side; none is left after half the steps.
