@@ -135,7 +135,7 @@ def filters(
         made.append(ascent.pictures())
         after.append(ascent.activation())
     table = pd.DataFrame(rows, columns=["channel", "number"])
-    if name == subjects.LOGITS:
+    if looked.classes and name == subjects.LOGITS:
         table.insert(1, "class", [looked.classes[channel] for channel, _ in rows])
     table["activation"], table["before"] = np.concatenate(after), np.concatenate(starts)
     return Filters(layer, np.concatenate(made).reshape(len(numbers), diversity, *side, 3), table)

@@ -96,7 +96,7 @@ class Dreamer:
         Returns:
             (H, W, 3) float32, another array.
         """
-        rgb, rows, columns = rgb.copy(), *(_cuts(length, self._tile) for length in rgb.shape[:2])
+        rgb, (rows, columns) = rgb.copy(), [_cuts(length, self._tile) for length in rgb.shape[:2]]
         tiled = len(rows) > 2 or len(columns) > 2
         for _ in range(steps):
             # The picture is moved on, and what leaves it at one side comes in at the other.
