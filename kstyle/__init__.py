@@ -18,7 +18,18 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import aims, augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
+    from kstyle import (
+        aims,
+        augmentations,
+        callbacks,
+        inspect,
+        losses,
+        networks,
+        optimizers,
+        plugins,
+        schedules,
+        settings,
+    )
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -52,6 +63,7 @@ __all__ = [
     "evaluate",
     "export",
     "film",
+    "inspect",
     "learn",
     "losses",
     "networks",
@@ -85,6 +97,7 @@ _LAZY = {
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
     "film": ("kstyle.style.jobs.film", "film"),
+    "inspect": ("kstyle.inspect", ""),
     "learn": ("kstyle.style.learning.learn", "learn"),
     "losses": ("kstyle.losses", ""),
     "networks": ("kstyle.networks", ""),
@@ -101,7 +114,7 @@ _LAZY = {
     "train": ("kstyle.training.train", "train"),
 }
 # Without a framework, or not before they need one.
-_LIGHT = ("compare", "download", "networks", "plugins", "presets", "schedules", "settings", "styles")
+_LIGHT = ("compare", "download", "inspect", "networks", "plugins", "presets", "schedules", "settings", "styles")
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

@@ -11,7 +11,9 @@ import click
 import kstyle
 from kstyle.cli.common import completing
 from kstyle.cli.completion import completion
+from kstyle.cli.dream import dream
 from kstyle.cli.info import info
+from kstyle.cli.inspect.group import inspect
 from kstyle.cli.schema import schema
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
@@ -40,7 +42,8 @@ def cli(debug):
 
 for command in (
     *(stylize, learn, styles, batch, sweep, presets, compare),
-    *(train, evaluate, predict, export, recipes, data, schema, completion, info),
+    *(train, evaluate, predict, export, recipes, data),
+    *(inspect, dream, schema, completion, info),
 ):
     cli.add_command(command)
 

@@ -112,6 +112,14 @@ class Progress:
         done, what = (look.step, "steps") if look.steps else (round(100 * look.progress), f"step {look.step}, %")
         self._bar.update(self._task, completed=done, description=what, losses=said)
 
+    def steps(self, done, total):
+        """To be called after each of many steps that are all alike."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("steps", total=total, losses="")
+        self._bar.update(self._task, completed=done)
+
     def gather(self, state):
         """To be called while many pictures are downloaded, with a `kstyle.data.lists.gather.State`."""
         if not self._shown:

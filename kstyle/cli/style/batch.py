@@ -76,13 +76,13 @@ def batch(
     from kstyle.cli.common.progress import PicturesProgress
 
     with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
+        from kstyle.pictures.films import files, video
         from kstyle.style import transfer
         from kstyle.style.by_arbitrary import ArbitraryPainter
         from kstyle.style.by_network import NetworkPainter
         from kstyle.style.jobs import batch as batches
         from kstyle.style.jobs import film as films
         from kstyle.style.jobs.contents import survey
-        from kstyle.style.jobs.films import files, video
         from kstyle.style.jobs.films.frames import Motion
 
         with _not_begun():

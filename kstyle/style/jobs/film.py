@@ -16,13 +16,14 @@ from kstyle import backend
 from kstyle.errors import DataError, UsageError
 from kstyle.io import locks, names, scratch
 from kstyle.io.files import expanded, one_line
+from kstyle.pictures.films import files, video
 from kstyle.pictures.images import Source
 from kstyle.style import arguments, by_network, transfer
 from kstyle.style.by_network import NetworkPainter
 from kstyle.style.engine.loop import Step
 from kstyle.style.jobs.batch import stylize_all
 from kstyle.style.jobs.contents import Content
-from kstyle.style.jobs.films import files, pipes, video
+from kstyle.style.jobs.films import pipes
 from kstyle.style.jobs.films.frames import Motion
 from kstyle.style.jobs.outcomes import Outcome, look
 from kstyle.style.jobs.record import RECORD, Record, made
@@ -124,7 +125,7 @@ class Work:
     """A film that is taken apart, ready to be painted.
 
     Attributes:
-        film: a `kstyle.style.jobs.films.files.Film`.
+        film: a `kstyle.pictures.films.files.Film`.
         target: the path of the painted film.
         folder: of the painted frames.
         contents: a `Content` for each frame, in order.

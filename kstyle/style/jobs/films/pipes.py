@@ -13,7 +13,7 @@ import numpy as np
 from kstyle.errors import DataError
 from kstyle.io import files
 from kstyle.io.files import one_line
-from kstyle.style.jobs.films import video
+from kstyle.pictures.films import video
 
 
 def painted(path, seen, size, paint, target, together=1):
@@ -23,7 +23,7 @@ def painted(path, seen, size, paint, target, together=1):
 
     Args:
         path: of the film.
-        seen: the `kstyle.style.jobs.films.video.Seen` of it.
+        seen: the `kstyle.pictures.films.video.Seen` of it.
         size: long side in pixels of the frames.
         paint: takes (B, H, W, 3) uint8, sRGB, and gives the same of the painting.
         target: path of the painted film, in the format of `path`, with its sound. It is written once it is complete;
@@ -51,7 +51,7 @@ def painted(path, seen, size, paint, target, together=1):
                 height, width = done.shape[1:3]
                 raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-framerate", seen.rate)
                 quick = video.QUICK[video.FILMS[path.suffix.lower()][2][1]]
-                arguments = video.encoding(path, (*raw, "-i", "pipe:0"), beside, quick)
+                arguments = video.encoding(path.suffix.lower(), (*raw, "-i", "pipe:0"), beside, quick, path)
                 encoder = running.enter_context(_Program(target, *arguments))
             else:
                 writing.result()

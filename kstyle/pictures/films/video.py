@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
-from kstyle.io import files
+from kstyle.io import files, scratch
 from kstyle.io.files import one_line
 from kstyle.pictures.spaces import PAPER_WHITE
 
@@ -39,12 +39,16 @@ VARIES = 0.25
 _HDR = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 
 
-def need_ffmpeg(path):
-    """UsageError where a film takes ffmpeg and it is not installed."""
+# As what videos are written.
+WRITTEN = tuple(suffix for suffix, (result, *_) in FILMS.items() if suffix == result)
+
+
+def need_ffmpeg(path, otherwise="take it apart otherwise and paint the folder of its frames"):
+    """UsageError where a film takes ffmpeg and it is not installed, with what to do otherwise."""
     if Path(path).suffix.lower() in FILMS and not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise UsageError(
-            f"{one_line(path)}: reading a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, "
-            "or take it apart otherwise and paint the folder of its frames."
+            f"{one_line(path)}: a video takes ffmpeg, which is not installed (ffmpeg and ffprobe): install it, or "
+            f"{otherwise}."
         )
 
 
@@ -61,7 +65,7 @@ def take_apart(path, folder, size):
         average; and, where the rate varies, the seconds for which each is shown, else an empty tuple.
 
     Raises:
-        UsageError, DataError: as `kstyle.style.jobs.films.files.take_apart`.
+        UsageError, DataError: as `kstyle.pictures.films.files.take_apart`.
     """
     seen = look(path)
     # No larger than they will be painted.
@@ -157,14 +161,32 @@ def join(film, pictures, target):
     """Writes a video of painted frames, with the times and the sound of the one they were painted from.
 
     Args:
-        film: a `kstyle.style.jobs.films.files.Film` of a video.
-        pictures, target: as for `kstyle.style.jobs.films.files.join`.
+        film: a `kstyle.pictures.films.files.Film` of a video.
+        pictures, target: as for `kstyle.pictures.films.files.join`.
 
     Raises:
         DataError: it cannot be written.
     """
-    # ffmpeg reads files numbered without gaps. They lie beside the frames, and are removed with them.
-    row = film.frames[0].parent / "painted"
+    _write(pictures, target, film.frames[0].parent, film.path.suffix.lower(), film.rate, film.durations, film.path)
+
+
+def make(pictures, target, rate):
+    """Writes a video of pictures, as `kstyle.pictures.films.files.make`. ffmpeg must be there (`need_ffmpeg`)."""
+    with scratch.folder() as folder:
+        _write(pictures, target, folder, Path(target).suffix.lower(), f"{rate:g}")
+
+
+def _write(pictures, target, folder, suffix, rate, durations=(), sound_of=None):
+    """Writes a video.
+
+    Args:
+        pictures, target: as for `kstyle.pictures.films.files.join`.
+        folder: one that is removed soon.
+        suffix, sound_of: as for `encoding`.
+        rate, durations: as of a `kstyle.pictures.films.files.Film`.
+    """
+    # ffmpeg reads files numbered without gaps.
+    row = Path(folder, "painted")
     row.mkdir()
     for number, path in enumerate(pictures, 1):
         linked = row / f"{number:06d}{Path(path).suffix}"
@@ -172,26 +194,36 @@ def join(film, pictures, target):
             os.link(path, linked)
         except OSError:  # another file system
             shutil.copyfile(path, linked)
-    suffix = Path(pictures[0]).suffix
-    if film.durations:
-        shown, timing = _listed(row, suffix, film.durations), ("-fps_mode", "passthrough")
+    ending = Path(pictures[0]).suffix
+    if durations:
+        shown, timing = _listed(row, ending, durations), ("-fps_mode", "passthrough")
     else:
-        shown, timing = ("-framerate", film.rate, "-start_number", "1", "-i", str(row / f"%06d{suffix}")), ()
+        shown, timing = ("-framerate", rate, "-start_number", "1", "-i", str(row / f"%06d{ending}")), ()
     with files.replacing(target) as beside:
-        _run(target, "ffmpeg", "-v", "error", *encoding(film.path, shown, beside, timing))
+        _run(target, "ffmpeg", "-v", "error", *encoding(suffix, shown, beside, timing, sound_of))
 
 
-def encoding(path, shown, target, options=()):
-    """ffmpeg's arguments for writing a film of what `shown`, arguments too, gives, with the sound of the film at
-    `path` and in its format; `options`: further ones, of what is written."""
-    suffix, form, encoder = FILMS[Path(path).suffix.lower()]
+def encoding(suffix, shown, target, options=(), sound_of=None):
+    """ffmpeg's arguments for writing a film.
+
+    Args:
+        suffix: of a film, a key of `FILMS`, which says the format.
+        shown: arguments that give the pictures.
+        target: path.
+        options: further arguments, of what is written.
+        sound_of: path of the film with this suffix whose sound it gets; None: it is silent.
+    """
+    written, form, encoder = FILMS[suffix]
     # yuv420p has even sides only. And the file says how colours are coded, which players would guess otherwise.
     shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
     colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
-    sound = ("-c:a", "copy") if suffix == Path(path).suffix.lower() else ()
+    sound, source = (), ()
+    if sound_of is not None:
+        sound = ("-c:a", "copy") if written == suffix else ()
+        source = (*SOURCE, os.path.abspath(sound_of), "-map", "0:v:0", "-map", "1:a?")
     return (
-        "-nostdin", "-y", *shown, *SOURCE, os.path.abspath(path), "-map", "0:v:0", "-map", "1:a?", "-vf", shape,
-        *encoder, *options, *colours, *sound, "-f", form, os.path.abspath(target),
+        "-nostdin", "-y", *shown, *source, "-vf", shape, *encoder, *options, *colours, *sound, "-f", form,
+        os.path.abspath(target),
     )  # fmt: skip
 
 
