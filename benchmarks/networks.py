@@ -132,7 +132,8 @@ def main(context, width, size, rounds):
 @click.option("--frames", default=72, show_default=True)
 def film(width, size, rounds, frames):
     """Frames a second of a film, and of the network alone, in float32 and bfloat16."""
-    from kstyle.style.jobs.films import pipes, video
+    from kstyle.pictures.films import video
+    from kstyle.style.jobs.films import pipes
 
     height, facts = size * 3 // 4, {"styles": ["random"], "brush": None}
     backend.configure(False, size * height)

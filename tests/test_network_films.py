@@ -10,9 +10,10 @@ import pytest
 from batches import summary
 
 import kstyle
+from kstyle.pictures.films import video
 from kstyle.style.by_network import NetworkPainter
 from kstyle.style.jobs import film
-from kstyle.style.jobs.films import pipes, video
+from kstyle.style.jobs.films import pipes
 from kstyle.style.networks import style_file
 from kstyle.style.networks.network import style_network
 

@@ -14,9 +14,9 @@ def style_network(width=0.5, styles=1, further=0, dtype="float32"):
 
     Beside the paper: instance normalisation in place of that of batches (Ulyanov et al., arXiv 1607.08022);
     doublings and convolutions in place of transposed convolutions, which leave checkerboards (Odena et al. 2016,
-    doi 10.23915/distill.00003); and mirrored edges. Nothing of the photograph is added to the painting past the network:
-    normalised features know no more of how light and how coloured a photograph is, and a network that has to paint
-    over one that lies below learns several times as long.
+    doi 10.23915/distill.00003); and mirrored edges. Nothing of the photograph goes past the network into the painting:
+    normalised features know no more of how light and how coloured a photograph is, and a network that has to paint over
+    one that lies below learns several times as long.
 
     Args:
         width: of `CHANNELS`; 0.5 has a quarter of the work.
