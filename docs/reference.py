@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from kstyle.schema import schema
-from kstyle.style.learning.settings import Learning
+from kstyle.style.learning.settings import Arbitrary, Learning
 from kstyle.style.settings import StyleSettings
 from kstyle.training.setup.sections import TrainSettings
 
@@ -16,7 +16,13 @@ HERE = Path(__file__).parent
 KINDS = (
     ("preset", "Presets", StyleSettings, "`kstyle stylize --preset FILE`, [presets.md](presets.md)"),
     ("recipe", "Recipes", TrainSettings, "`kstyle train FILE`, [recipes.md](recipes.md)"),
-    ("network", "Network recipes", Learning, "`kstyle learn --recipe FILE`, [style-networks.md](style-networks.md)"),
+    ("network", "Network recipes", Learning, "`kstyle learn --recipe FILE`, [networks.md](networks.md)"),
+    (
+        "arbitrary",
+        "Recipes of a network for any style",
+        Arbitrary,
+        "`kstyle learn --arbitrary --recipe FILE`, [networks.md](networks.md)",
+    ),
 )
 HEAD = """# Settings
 
@@ -25,7 +31,7 @@ Every key that a file of settings may have, its type and range, what holds where
 `--set style.scale=0.5`, `--set stages.0.epochs=3`. `null` is nothing, where the table has it. An unknown key is an
 error that names the nearest one. What belongs together is in [presets.md](presets.md) and [recipes.md](recipes.md).
 
-For an editor: `kstyle schema preset > preset.schema.json` (or `recipe`, `network`) and, as the first line of a file,
+For an editor: `kstyle schema preset > preset.schema.json` (or `recipe`, `network`, `arbitrary`) and, as the first line of a file,
 `# yaml-language-server: $schema=preset.schema.json`.
 
 This page is made from the code by `make reference`.

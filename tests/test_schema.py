@@ -22,8 +22,13 @@ from kstyle.training.setup import settings as train_settings
 
 ROOT = Path(__file__).parents[1]
 LOAD = {"preset": style_settings.load, "recipe": train_settings.load, "network": network_settings.load}
-FILES = {"preset": "stylize", "recipe": "train", "network": "networks"}
-NAMED = [(kind, name) for kind, folder in FILES.items() for name in config.names(folder)]
+FILES = {"preset": "stylize", "recipe": "train", "network": "networks", "arbitrary": "networks"}
+NAMED = [
+    (kind, name)
+    for kind, folder in FILES.items()
+    for name in config.names(folder)
+    if folder != "networks" or (name == "arbitrary") == (kind == "arbitrary")
+]
 
 
 @pytest.fixture(scope="module")

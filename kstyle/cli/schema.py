@@ -6,9 +6,9 @@ from kstyle.io.files import json_text
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["preset", "recipe", "network"]))
+@click.argument("kind", type=click.Choice(["preset", "recipe", "network", "arbitrary"]))
 def schema(kind):
-    """Print the JSON Schema of a preset, a recipe or a network recipe, by which editors complete and check YAML.
+    """Print the JSON Schema of a preset, a recipe, or the recipe of a style network or of one for any style, by which editors complete and check YAML.
 
     \b
     kstyle schema preset > preset.schema.json
@@ -21,6 +21,8 @@ def schema(kind):
         from kstyle.style.settings import StyleSettings as model
     elif kind == "recipe":
         from kstyle.training.setup.sections import TrainSettings as model
-    else:
+    elif kind == "network":
         from kstyle.style.learning.settings import Learning as model
+    else:
+        from kstyle.style.learning.settings import Arbitrary as model
     click.echo(json_text(schema.schema(model, f"kstyle {kind}"), indent=2))

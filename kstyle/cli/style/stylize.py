@@ -149,7 +149,7 @@ def stylize(
             what = "--dry-run is about one process" if dry_run else "processes cannot share a pipe"
             raise UsageError(f"--devices {devices}: {what}.")
         raise click.exceptions.Exit(ranks.start(devices, again="--resume DIR", grace=_STEP))
-    if resume is None and network:
+    if resume is None and (learned or network):
         from kstyle import startup
 
         startup.load_keras_alone()
