@@ -31,8 +31,8 @@ Every key that a file of settings may have, its type and range, what holds where
 `--set style.scale=0.5`, `--set stages.0.epochs=3`. `null` is nothing, where the table has it. An unknown key is an
 error that names the nearest one. What belongs together is in [presets.md](presets.md) and [recipes.md](recipes.md).
 
-For an editor: `kstyle schema preset > preset.schema.json` (or `recipe`, `network`, `arbitrary`) and, as the first line of a file,
-`# yaml-language-server: $schema=preset.schema.json`.
+For an editor: `kstyle schema preset > preset.schema.json` (or `recipe`, `network`, `arbitrary`) and, as the first line
+of a file, `# yaml-language-server: $schema=preset.schema.json`.
 
 This page is made from the code by `make reference`.
 """
