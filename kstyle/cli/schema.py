@@ -8,8 +8,9 @@ from kstyle.io.files import json_text
 @click.command()
 @click.argument("kind", type=click.Choice(["preset", "recipe", "network", "arbitrary"]))
 def schema(kind):
-    """Print the JSON Schema of a preset, of a recipe to train by, of a style network's or of one for any style, by which
-    editors complete and check YAML.
+    """Print the JSON Schema of a preset, of a recipe to train by, or of a style network's, or of one for any style.
+
+    Editors complete and check YAML by it.
 
     \b
     kstyle schema preset > preset.schema.json
