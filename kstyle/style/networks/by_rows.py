@@ -3,8 +3,8 @@
 Instance normalisation looks at all of the picture: until the last row of a layer is known, nothing above it is. So each
 normalised layer takes a look at the whole picture, in which its sums are gathered. What a look needs of the layers
 below is made anew where they are as wide as the picture, since the two finest have 1.5 times what is kept in all, and
-kept from the quarter on, where most of the layers and of the work are. That is 1.5 times the network's work, and 64
-bytes a pixel (half width, the photograph and the painting counted) where all layers at once take 1,200. Rows are as
+kept from the quarter on, where most of the layers and of the work are. That is 1.5 times the network's work, and 44
+bytes a pixel (half width, the photograph counted) where all layers at once take 1,200. Rows are as
 wide as the picture, so that its left and right edges are mirrored as in the whole, and nothing is looked at twice but
 the rows between two bands.
 """
