@@ -140,7 +140,7 @@ def film(width, size, rounds, frames):
     print(said(width, size), "\n| | frames/s, network alone | film | share |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         photograph = Path(__file__).parents[1] / "examples/chelsea.jpg"
-        pan = f"scale={size + 2 * frames}:-2,crop={size}:{height}:'n':'n/4'"
+        pan = f"scale={size + 2 * frames}:{height + frames},crop={size}:{height}:'n':'n/4'"
         source = ["-loop", "1", "-framerate", "24", "-i", photograph, "-frames:v", str(frames), "-vf", pan]
         subprocess.run(["ffmpeg", "-v", "error", *source, "-pix_fmt", "yuv420p", "clip.mp4"], check=True)
         seen, noise = video.look("clip.mp4"), np.random.default_rng(0).integers(0, 256, (1, height, size, 3), "uint8")

@@ -1,12 +1,11 @@
 """A style network on a picture that is too large for it, some rows at a time, with the same result but for rounding.
 
-Instance normalisation looks at all of the picture: until the last row of a layer is known, nothing above it is. So each
-normalised layer takes a look at the whole picture, in which its sums are gathered. What a look needs of the layers
-below is made anew where they are as wide as the picture, since the two finest have 1.5 times what is kept in all, and
-kept from the quarter on, where most of the layers and of the work are. That is 1.5 times the network's work, and 64
-bytes a pixel (half width, the photograph and the painting counted) where all layers at once take 1,200. Rows are as
-wide as the picture, so that its left and right edges are mirrored as in the whole, and nothing is looked at twice but
-the rows between two bands.
+Instance normalisation needs the mean and variance of a layer over all of the picture before the next layer can begin.
+So each normalised layer has a look at the whole picture, band after band of rows, in which they are gathered. The
+layers as wide as the picture, or half as wide, are too large to be kept, and are made anew for each look that needs
+them; from the quarter on, where most of the work is, rows are kept. That is 1.5 times the network's work, in 44 bytes a
+pixel (half width, the photograph counted) where all layers at once take 1,200. Bands are as wide as the picture, so
+that its left and right edges are mirrored as in the whole, and only the rows at their seams are made twice.
 """
 
 import keras
