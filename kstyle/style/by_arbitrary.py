@@ -28,7 +28,8 @@ class ArbitraryPainter(NetworkPainter):
         progress: `progress(done_bytes, total_bytes)` while weights are downloaded.
 
     `strength` says how far a photograph's features are moved to the style's, and nothing is laid over it.
-    `style.scale` is the size that style pictures are shown at, as for the optimiser.
+    `style.scale` is the size that style pictures are shown at, as for the optimiser. `max_memory` is for steps of the
+    optimiser alone: the network paints a picture whole.
 
     Raises: as `NetworkPainter`.
     """
@@ -52,7 +53,8 @@ class ArbitraryPainter(NetworkPainter):
         if self._refiner is None:
             self._refiner = Painter(
                 list(self._network.styles.pictures), self.preset, precision=self.precision, blend=self.blend,
-                style_masks=self.style_masks, weights=self.weights, **{"style.scale": self._brush},
+                style_masks=self.style_masks, weights=self.weights, max_memory=self.max_memory,
+                **{"style.scale": self._brush},
             )  # fmt: skip
         return self._refiner
 

@@ -125,7 +125,7 @@ def stylize(
         fast = (
             by_network.NetworkPainter(path, blend, precision, overrides, max_memory)
             if network is None
-            else ArbitraryPainter(path, blend, precision, overrides, progress=progress, **own)
+            else ArbitraryPainter(path, blend, precision, overrides, max_memory, progress=progress, **own)
         )
         return fast.paint(content, size, masks=masks, refine=refine, seed=seed, callback=callback)
     if refine:

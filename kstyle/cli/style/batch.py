@@ -95,7 +95,8 @@ def batch(
                 painter = NetworkPainter(styles[0], blend, options["precision"], settings, options["max_memory"])
             elif network:
                 own = {"styles": list(styles), "weights": options["weights"], "progress": progress.download}
-                painter = ArbitraryPainter(network, blend, options["precision"], settings, **own)
+                fast = network, blend, options["precision"], settings, options["max_memory"]
+                painter = ArbitraryPainter(*fast, **own)
             else:
                 options["progress"] = progress.download
                 painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)
