@@ -18,7 +18,18 @@ from kstyle import startup
 from kstyle.errors import DataError, KStyleError, UsageError
 
 if TYPE_CHECKING:  # the same names for type checkers, which do not follow __getattr__
-    from kstyle import aims, augmentations, callbacks, losses, networks, optimizers, plugins, schedules, settings
+    from kstyle import (
+        aims,
+        augmentations,
+        callbacks,
+        inspect,
+        losses,
+        networks,
+        optimizers,
+        plugins,
+        schedules,
+        settings,
+    )
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
@@ -27,6 +38,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
     from kstyle.style.learning.learn import learn
+    from kstyle.style.networks.style_facts import styles
     from kstyle.style.result import Result
     from kstyle.style.stylize import resume, stylize
     from kstyle.style.transfer import Painter
@@ -51,6 +63,7 @@ __all__ = [
     "evaluate",
     "export",
     "film",
+    "inspect",
     "learn",
     "losses",
     "networks",
@@ -61,6 +74,7 @@ __all__ = [
     "resume",
     "schedules",
     "settings",
+    "styles",
     "stylize",
     "sweep",
     "train",
@@ -83,6 +97,7 @@ _LAZY = {
     "evaluate": ("kstyle.training.results.evaluate", "evaluate"),
     "export": ("kstyle.training.results.export", "export"),
     "film": ("kstyle.style.jobs.film", "film"),
+    "inspect": ("kstyle.inspect", ""),
     "learn": ("kstyle.style.learning.learn", "learn"),
     "losses": ("kstyle.losses", ""),
     "networks": ("kstyle.networks", ""),
@@ -93,12 +108,13 @@ _LAZY = {
     "resume": ("kstyle.style.stylize", "resume"),
     "schedules": ("kstyle.schedules", ""),
     "settings": ("kstyle.settings", ""),
+    "styles": ("kstyle.style.networks.style_facts", "styles"),
     "stylize": ("kstyle.style.stylize", "stylize"),
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }
 # Without a framework, or not before they need one.
-_LIGHT = ("compare", "download", "networks", "plugins", "presets", "schedules", "settings")
+_LIGHT = ("compare", "download", "inspect", "networks", "plugins", "presets", "schedules", "settings", "styles")
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

@@ -283,7 +283,7 @@ def test_a_folder_that_may_not_be_read(run):
         (["in", "--frames", "--set", "colour=histogram-after"], "use 'histogram' or 'none' for frames."),
         (["in", "--format", "gif"], "gif"),
         (["in", "--size", "4"], "size must be a whole number"),
-        (["clip.mp4"], "clip.mp4: reading a video takes ffmpeg, which is not installed"),
+        (["clip.mp4"], "clip.mp4: a video takes ffmpeg, which is not installed"),
         (["clip.mp4", "in"], "clip.mp4 is a video: give it alone"),
     ],
 )

@@ -12,8 +12,10 @@ from batches import STYLE, summary
 from PIL import Image
 
 import kstyle
+from kstyle.errors import KStyleError
+from kstyle.pictures.films import files
 from kstyle.style.jobs import batch
-from kstyle.style.jobs.films import files, frames
+from kstyle.style.jobs.films import frames
 
 
 def scene(number, height=40, width=48):
@@ -218,3 +220,27 @@ def test_an_hdr_film(place):
     Path("apart").mkdir()
     found = files.take_apart("hdr.mp4", "apart", 32)
     assert np.asarray(Image.open(found.frames[0]).convert("RGB")).min() > 245
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", pytest.param("mp4", marks=needs_ffmpeg)])
+def test_a_film_is_made_of_pictures(place, moving, kind):
+    """Failure: a film of pictures lacks some, shows them at another speed, or an animation stops after one round."""
+    target = files.check_target(f"made.{kind}")
+    files.make([Path("in", name) for name in moving], target, 10)
+    if kind == "mp4":
+        told = ("-count_frames", "-show_entries", "stream=nb_read_frames,avg_frame_rate", "-of", "json")
+        found = json.loads(subprocess.run(["ffprobe", "-v", "error", *told, target], capture_output=True).stdout)
+        assert found["streams"] == [{"avg_frame_rate": "10/1", "nb_read_frames": "5"}]
+    else:
+        with Image.open(target) as image:
+            image.load()
+            assert (image.n_frames, image.info["duration"], image.info["loop"]) == (5, 100, 0)
+
+
+@pytest.mark.parametrize(
+    "path, said", [("a.jpg", "films are written as .gif"), ("a.avi", "not '.avi'"), ("no/a.gif", "is not there")]
+)
+def test_a_film_that_cannot_be_made(place, path, said):
+    """Failure: hours of frames are made, and then there is no place or no format for the film."""
+    with pytest.raises(KStyleError, match=said):
+        files.check_target(path)

@@ -48,6 +48,16 @@ def layers(model):
     return list(_of(model, "_flatten_layers")())
 
 
+def run_through(model, inputs, call):
+    """What a functional model gives, with `call(operation, *args, **kwargs)` in place of each of its operations.
+
+    Args:
+        model: a functional `keras.Model`.
+        inputs: a list of tensors, one for each of its inputs.
+    """
+    return _of(model, "_run_through_graph")(inputs, operation_fn=lambda operation: operation, call_fn=call)
+
+
 def stored(variable):
     """The backend's own variable in one of Keras'. `value` may be a copy of it, in the precision of a layer."""
     return _of(variable, "_value")

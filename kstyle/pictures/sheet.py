@@ -54,7 +54,7 @@ def sheet(entries, path, columns=None, size=160, title=""):
     if not entries:
         raise DataError(f"{path}: there is no picture to put on the sheet.")
     shapes = [_shape(picture, size) for picture, *_ in entries]
-    font, heading = _font(max(11, min(size // 12, 18))), _font(18)
+    font, heading = font_of(max(11, min(size // 12, 18))), font_of(18)
     line = sum(font.getmetrics()) + 1
     width, below = (max(side) + 2 * FRAME for side in zip(*shapes))
     # Room for a caption below a narrow picture.
@@ -69,7 +69,7 @@ def sheet(entries, path, columns=None, size=160, title=""):
     canvas = Image.new("RGB", whole, "white")
     draw = ImageDraw.Draw(canvas)
     if title:
-        draw.text((MARGIN, MARGIN - 2), _fit(title, heading, whole[0] - 2 * MARGIN), "black", font=heading)
+        draw.text((MARGIN, MARGIN - 2), fitted(title, heading, whole[0] - 2 * MARGIN), "black", font=heading)
     for i, (picture, lines, right, *drawn) in enumerate(entries):
         tile = _tile(picture, shapes[i])
         for colour, box in (pair for pairs in drawn for pair in pairs):
@@ -82,8 +82,8 @@ def sheet(entries, path, columns=None, size=160, title=""):
             draw.rectangle(box, fill=FRAMES[bool(right)])
         canvas.paste(tile, (x + FRAME, upper))
         for k, text in enumerate(lines):
-            draw.text((x, y + below + 3 + k * line), _fit(str(text), font, width), (30, 30, 30), font=font)
-    _save(canvas, path)
+            draw.text((x, y + below + 3 + k * line), fitted(str(text), font, width), (30, 30, 30), font=font)
+    save(canvas, path)
 
 
 def _columns(count, width, height):
@@ -96,7 +96,7 @@ def _columns(count, width, height):
     return min(range(1, count + 1), key=cost)
 
 
-def _font(size):
+def font_of(size):
     # Matplotlib's own font: Pillow's has no ö.
     import matplotlib
     from PIL import ImageFont
@@ -143,7 +143,7 @@ def _outline(tile, colour, box):
         draw.rectangle((*near, *far), outline=paint, width=width)
 
 
-def _fit(text, font, width):
+def fitted(text, font, width):
     """`text` cut at the end until it is at most `width` pixels wide."""
     text = "".join(c if c.isprintable() else " " for c in text)
     if font.getlength(text) <= width:
@@ -153,7 +153,7 @@ def _fit(text, font, width):
     return text.rstrip() + "…"
 
 
-def _save(canvas, path):
+def save(canvas, path):
     form = kind(path)
     try:
         with replacing(path) as beside:

@@ -112,6 +112,14 @@ class Progress:
         done, what = (look.step, "steps") if look.steps else (round(100 * look.progress), f"step {look.step}, %")
         self._bar.update(self._task, completed=done, description=what, losses=said)
 
+    def steps(self, done, total):
+        """To be called after each of many steps that are all alike."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._task = self._bar.add_task("steps", total=total, losses="")
+        self._bar.update(self._task, completed=done)
+
     def gather(self, state):
         """To be called while many pictures are downloaded, with a `kstyle.data.lists.gather.State`."""
         if not self._shown:
@@ -137,12 +145,12 @@ class PicturesProgress(Progress):
     def __init__(self, quiet=False):
         super().__init__(quiet)
         # Time left is told here: rich's looks at the last half minute, and a picture may take longer.
-        columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-        self._pictures = RichProgress(*columns)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._pictures = RichProgress(*columns, TextColumn("{task.fields[said]}"))
 
-    def pictures(self, total):
-        """How many there are to paint."""
-        self._over = self._pictures.add_task("", total=total, said="")
+    def pictures(self, total, what="pictures"):
+        """How many there are to paint, and what they are."""
+        self._over = self._pictures.add_task(what, total=total, said="")
         self._total, self._ready, self._made, self._failed = total, 0, 0, 0
         self._since = time.perf_counter()
 
@@ -163,8 +171,9 @@ class PicturesProgress(Progress):
         made = self._made + part
         said = f"{self._failed} failed  " if self._failed else ""
         if made:
-            left = (time.perf_counter() - self._since) / made * (self._total - self._ready - part)
-            said += f"{clock(left)} left"
+            each = (time.perf_counter() - self._since) / made
+            said += f"{1 / each:.1f}/s  " if each < 1 else ""
+            said += f"{clock(each * (self._total - self._ready - part))} left"
         self._pictures.update(self._over, completed=self._ready, said=said)
 
 

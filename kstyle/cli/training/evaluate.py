@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin, tta
 from kstyle.io.files import json_text
 
 
 @click.command()
-@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("run", type=PATH, metavar="RUN", shell_complete=completing.runs)
 @data_folder
 @click.option(
     "--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones."

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, device, plugin, tta
 from kstyle.io.files import json_text
 
@@ -11,7 +12,7 @@ BOX = ("left", "top", "right", "bottom")
 
 
 @click.command()
-@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("run", type=PATH, metavar="RUN", shell_complete=completing.runs_and_networks)
 @click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
 @tta

@@ -2,17 +2,21 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin
 from kstyle.io.files import json_text
 
 
 @click.command()
-@click.argument("recipe", type=PATH, required=False, metavar="[RECIPE]")
+@click.argument("recipe", type=PATH, required=False, metavar="[RECIPE]", shell_complete=completing.files_of("train"))
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting: optimizer.learning_rate=0.05"
 )
 @data_folder
-@click.option("--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
+@click.option(
+    "--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]",
+    shell_complete=completing.runs,
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
 @click.option(

@@ -1,1 +1,1 @@
-"""Films: taken apart into frames, painted frame after frame, and joined again."""
+"""Films: what each frame takes over from the one before it."""

@@ -1,17 +1,18 @@
 """Films as files: how one is taken apart into pictures, and made of pictures. Animations here, videos in `video`."""
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from kstyle.errors import DataError
+from kstyle.errors import DataError, UsageError
 from kstyle.io import files
-from kstyle.io.files import one_line
+from kstyle.io.files import expanded, one_line
 from kstyle.pictures import formats, images
-from kstyle.style.jobs.films import video
+from kstyle.pictures.films import video
 
 # Films that Pillow reads and writes. See `is_film`: a WebP or PNG is taken for a picture unless a film is asked for.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
@@ -95,6 +96,43 @@ def join(film, pictures, target):
         _write_animation(film, pictures, Path(target))
     else:
         video.join(film, pictures, Path(target))
+
+
+def check_target(path):
+    """Check that a film can be made at `path`; returns it as a `Path`.
+
+    Raises:
+        UsageError: its name ends otherwise than a film's, or it takes ffmpeg, which is not installed. DataError: its
+            folder is missing or cannot be written to.
+    """
+    path, suffix = Path(expanded(path)), Path(path).suffix.lower()
+    if suffix not in (*ANIMATIONS, *video.WRITTEN):
+        known = ", ".join((*ANIMATIONS, *video.WRITTEN))
+        raise UsageError(f"{one_line(path)}: films are written as {known}, not '{path.suffix}'.")
+    video.need_ffmpeg(path, "give a name that ends in .gif or .webp")
+    if path.is_dir():
+        raise DataError(f"{one_line(path)}: is a folder; give the name of a film in it.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DataError(f"{one_line(path)}: the folder {one_line(path.parent)} is not there or cannot be written to.")
+    return path
+
+
+def make(pictures, target, rate):
+    """Writes a film of pictures, without sound; an animation is repeated for ever.
+
+    Args:
+        pictures: paths, all of one size, in order.
+        target: as `check_target` takes it; replaced once the new one is complete.
+        rate: pictures a second. An animation counts milliseconds, a GIF hundredths of a second.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    if Path(target).suffix.lower() in video.FILMS:
+        video.make(pictures, target, rate)
+    else:
+        film = Film(Path(target), [], durations=(round(1000 / rate),) * len(pictures), loop=0)
+        _write_animation(film, pictures, Path(target))
 
 
 @contextlib.contextmanager

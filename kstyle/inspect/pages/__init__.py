@@ -1,0 +1,1 @@
+"""A network and a picture as one HTML file: `kstyle.inspect.page`."""

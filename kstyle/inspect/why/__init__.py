@@ -1,0 +1,1 @@
+"""Why this class: how much each place of a picture adds to what a classifier says of it."""

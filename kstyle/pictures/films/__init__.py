@@ -1,0 +1,1 @@
+"""Films as files: taken apart into pictures, and made of pictures."""
