@@ -85,7 +85,7 @@ def page(
     _explain(subject, shown, chosen, paths, filters, progress)
     seen = rgb if None in subject.shape[:2] else image  # which is brought to the network's size once
     about = {
-        "model": subject.name, "image": Path(image).name if isinstance(image, (str, os.PathLike)) else "a picture",
+        "model": Path(subject.name).name, "image": Path(image).name if isinstance(image, (str, os.PathLike)) else "a picture",
         "size": list(rgb.shape[:2]),
         "picture": pictures.address(pictures.fitted(rgb, SHOWN)), "layers": rows, "shown": shown,
         "classes": _classes(subject, rgb, seen, top, methods) if subject.classes else [],
