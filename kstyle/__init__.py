@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.style.jobs.sweep import sweep
     from kstyle.style.judge.compare import compare
     from kstyle.style.learning.learn import learn
+    from kstyle.style.networks.style_facts import styles
     from kstyle.style.result import Result
     from kstyle.style.stylize import resume, stylize
     from kstyle.style.transfer import Painter
@@ -73,6 +74,7 @@ __all__ = [
     "resume",
     "schedules",
     "settings",
+    "styles",
     "stylize",
     "sweep",
     "train",
@@ -106,12 +108,13 @@ _LAZY = {
     "resume": ("kstyle.style.stylize", "resume"),
     "schedules": ("kstyle.schedules", ""),
     "settings": ("kstyle.settings", ""),
+    "styles": ("kstyle.style.networks.style_facts", "styles"),
     "stylize": ("kstyle.style.stylize", "stylize"),
     "sweep": ("kstyle.style.jobs.sweep", "sweep"),
     "train": ("kstyle.training.train", "train"),
 }
 # Without a framework, or not before they need one.
-_LIGHT = ("compare", "download", "inspect", "networks", "plugins", "presets", "schedules", "settings")
+_LIGHT = ("compare", "download", "inspect", "networks", "plugins", "presets", "schedules", "settings", "styles")
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

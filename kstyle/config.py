@@ -19,10 +19,24 @@ from kstyle.open_names import Names
 LARGEST = 1_000_000
 
 
+class Also:
+    """In an `Annotated` type: a JSON Schema of what else a file may say for the setting, which a validator takes."""
+
+    def __init__(self, **schema):
+        self.schema = schema
+
+    def __get_pydantic_json_schema__(self, core, handler):
+        return {"anyOf": [handler(core), self.schema]}
+
+
 class Closed(BaseModel):
     """A settings section: an unknown key is an error, and nothing changes once it has been checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON Schemas of what else a file may say for the section, its name alone for instance.
+    short_forms: ClassVar[tuple[dict, ...]] = ()
+    # Where `name` settles what further keys there are: {name: the `Closed` of these}.
+    keys_by_name: ClassVar[dict[str, type["Closed"]]] = {}
     # Whether `true` may stand for a number, for the settings of some section.
     truth_is_a_number: ClassVar[bool] = False
 
@@ -37,6 +51,8 @@ class Closed(BaseModel):
 
 class Switched(Closed):
     """A section that does nothing where it says nothing: `null`, `none` and `{}` all switch it off."""
+
+    short_forms = ({"enum": [None, "none"]},)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +78,7 @@ def one_of(kind, known):
             raise unknown(kind, name, known)
         return name
 
+    check.known = known  # for `kstyle.schema`
     return AfterValidator(check)
 
 
@@ -78,14 +95,18 @@ def share(total, parts):
     return shares
 
 
-def folder(kind):
-    """Where the files of `kind` (a key of `KINDS`) are: in the wheel beside this file, in a checkout one
-    level up."""
+def shipped(name):
+    """Where a folder of files that come with kstyle is: in the wheel beside this file, in a checkout one level up."""
     here = Path(__file__).resolve().parent
-    for root in (here / "configs", here.parent / "configs"):
-        if (root / kind).is_dir():
-            return root / kind
-    raise DataError(f"kstyle's own configs/{kind} is missing from {here}: reinstall kstyle.")
+    for root in (here, here.parent):
+        if (root / name).is_dir():
+            return root / name
+    raise DataError(f"kstyle's own {name} is missing from {here}: reinstall kstyle.")
+
+
+def folder(kind):
+    """Where the files of `kind`, a key of `KINDS`, are."""
+    return shipped(f"configs/{kind}")
 
 
 KINDS = {"stylize": "preset", "train": "recipe", "networks": "network recipe"}

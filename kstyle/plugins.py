@@ -6,6 +6,7 @@ with `--plugin FILE`, or in Python with `load`. A preset or recipe may say in `p
 wherever the file came from. `--allow-code` (`allow_code` in Python) runs what recipes and runs name.
 """
 
+import importlib.machinery
 import importlib.util
 import os
 import sys

@@ -115,6 +115,26 @@ def device_named(name):
     return found.groups()
 
 
+# What Keras loads beside the backend where it is installed, for its wrappers, plots and callbacks.
+FOR_OTHERS = ("sklearn", "matplotlib", "jax")
+
+
+def load_keras_alone():
+    """Loads Keras as if what it has for other uses alone were not installed: a second of the four until a style network
+    begins to paint. For a program that does nothing else; these packages can be imported afterwards, Keras' own parts
+    that need them say that they are missing. Where Keras is loaded already, it stays as it is."""
+    if "keras" in sys.modules:
+        return
+    name, _ = choose()
+    left_out = [other for other in FOR_OTHERS if other != name and other not in sys.modules]
+    sys.modules.update(dict.fromkeys(left_out))  # None there makes `import` fail as if there were no such package
+    try:
+        importlib.import_module("keras")
+    finally:
+        for other in left_out:
+            del sys.modules[other]
+
+
 def share_cores():
     """Lets waiting threads give their core up soon, unless the environment says how threads wait. OpenMP reads this as
     it is loaded: where torch was imported before kstyle, it is too late."""

@@ -349,7 +349,9 @@ def test_caffenet_from_a_file(home):
 THEIRS = {
     "mobilenet_v2": keras.applications.MobileNetV2,
     "efficientnet_b0": keras.applications.EfficientNetB0,
+    "efficientnet_b4": keras.applications.EfficientNetB4,
     "inception_v3": keras.applications.InceptionV3,
+    "xception": keras.applications.Xception,
 }
 
 
@@ -357,7 +359,7 @@ THEIRS = {
 @torch_only
 def test_keras_networks_and_their_files(home, monkeypatch, name):
     """Failure: Keras' weights land in other layers than they were learnt in, or pictures are normalised twice."""
-    size = 75 if name == "inception_v3" else 40
+    size = {"inception_v3": 75, "xception": 71}.get(name, 40)
     theirs = shake(THEIRS[name](weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3)))
     path = home / "theirs.h5"
     with h5py.File(path, "w") as file:
@@ -371,11 +373,11 @@ def test_keras_networks_and_their_files(home, monkeypatch, name):
     assert (loaded.head, loaded.preprocessing) == (False, registry.get(name).preprocessing)
     x = pictures(2, size)
     # Without ImageNet's numbers in it, their normalisation only divides by 255.
-    expected = predict(theirs, x * 255 if name == "efficientnet_b0" else x)
+    expected = predict(theirs, x * 255 if name.startswith("efficientnet") else x)
     features = predict(keras.Model(model.input, model.get_layer("avg_pool").output), x)
     assert expected.max() > 1e-3 and np.abs(features - expected).max() <= 1e-4 * np.abs(expected).max()
-    if name == "inception_v3":  # not Keras' names, which count through the process
-        assert all(re.match(r"stem_|mixed\d", layer.name) for layer in model.layers[1:-3])
+    if name in ("inception_v3", "xception"):  # not Keras' names, which count through the process
+        assert all(re.match(r"stem_|mixed\d|block\d+_", layer.name) for layer in model.layers[1:-3])
 
 
 @torch_only

@@ -1,12 +1,18 @@
 """Style networks: how they learn, their files, what they paint."""
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from pictures import SHALLOW
 
 import kstyle
 from kstyle import backend
@@ -95,6 +101,25 @@ def test_a_stopped_run_goes_on_to_the_same_weights(learned, pictures):
     assert kstyle.learn(resume=folder, extend=10).history[-1]["step"] == 70
 
 
+@pytest.mark.skipif(not hasattr(os, "fork") or backend.NAME != "torch", reason="each life is a fork")
+def test_killed_it_goes_on_to_the_same_weights(pictures):
+    """Failure: after a power cut a network goes on from other numbers, or a half-written file is believed."""
+    (pictures / "shallow.yaml").write_text(SHALLOW)
+    task = {"kills": 4, "seed": random.randrange(10**6)}
+    root = Path(__file__).parents[1]
+    words = [sys.executable, str(root / "tests/kept_learning.py"), json.dumps(task)]
+    there = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=pictures, capture_output=True, text=True, env=there)
+    said = (task, done.stdout, done.stderr)
+    assert done.returncode == 0, said
+    lives = json.loads(done.stdout.splitlines()[-1])
+    assert lives["whole"] == [0] and lives["killed"] == [-signal.SIGKILL] * 4 + [0], said
+    whole, killed = (style_file.read(pictures / name / "network.keras") for name in lives)
+    assert whole.facts["learned"]["steps"] == 8
+    for got, wanted in zip(killed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, wanted, err_msg=str(said))
+
+
 def test_steps_are_added_to_minutes(pictures):
     """Failure: a run whose end was settled by time takes no step more when it is to be extended."""
     given = {**SMALL, "minutes": 1e-6, "run": pictures / "minutes", "workers": 0}
@@ -111,7 +136,7 @@ def test_file_keeps_the_network(learned, tmp_path):
     assert style_file.read(path).pictures[0].shape == (36, 48, 3)
     result = kstyle.stylize((rgb * 255).astype("uint8"), path, size=34, precision="float32", strength=0.5)
     wanted = (rgb + learned.network.paint(np.round(rgb * 255) / 255)) / 2
-    np.testing.assert_allclose(result.rgb, wanted, atol=0.01)
+    np.testing.assert_allclose(result.rgb, wanted, atol=0.03)
     assert len(kstyle.stylize(rgb, path, size=34, refine=2).history) == 2
 
 
@@ -134,7 +159,7 @@ def changed(path, to, facts=None, member=None):
         {"facts": {"width": 0.5}},
         {"facts": {"styles": []}},
         {"facts": {"brush": "large"}},
-        {"facts": {"version": 2}},
+        {"facts": {"version": 3}},
         {"member": "kstyle.json"},
         {"member": "model.weights.h5"},
         {"member": "style_1.jpg"},
@@ -203,13 +228,13 @@ def test_onnx(tmp_path, monkeypatch):
     from kstyle.style.networks import onnx_file
 
     model = style_network(0.15)
-    model.get_layer("change").set_weights([np.random.default_rng(0).normal(0, 0.05, (9, 9, 5, 3)), np.zeros(3)])
+    model.get_layer("painting").set_weights([np.random.default_rng(0).normal(0, 0.05, (9, 9, 5, 3)), np.zeros(3)])
     facts = {"width": 0.15, "styles": ["noise"], "brush": None, "size": 64, "learned": {}}
     network = style_file.StyleFile(model, facts, (np.zeros((8, 8, 3), "float32"),))
     path, off = onnx_file.write(network.write(tmp_path / "noise.keras"))
     assert off <= 1 / 255
     session = runtime.InferenceSession(path)
-    for shape in ((33, 57), (128, 96)):
+    for shape in ((33, 57), (128, 96), (5, 8), (61, 30), (200, 131)):
         rgb = np.random.default_rng(1).random((*shape, 3), "float32")
         painted = session.run(None, {"photograph": rgb[None]})[0][0]
         assert np.abs(painted - rgb).max() > 0.1

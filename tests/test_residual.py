@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from kstyle import backend
+from kstyle.models import classifiers
 from kstyle.nn import plain, residual
 
 RNG = np.random.default_rng(5)
@@ -73,3 +74,15 @@ def test_plain_copies(tmp_path):
     again = keras.Model.from_config(model.get_config())
     again.set_weights(model.get_weights())
     assert np.array_equal(*(ops.convert_to_numpy(each(pictures)) for each in (model, again)))
+
+
+@pytest.mark.parametrize(("drop_path", "last"), [(0.2, 0.175), (0.4, 0.35), (0.0, None)])
+def test_blocks_of_efficientnet_that_are_passed_by(drop_path, last):
+    """Failure: drop path is on at another rate than the recipe says, or cannot be turned off."""
+    model = classifiers.build("efficientnet_b0", 3, 32, drop_path=drop_path)
+    rates = {layer.name: layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)}
+    assert rates.pop("top_dropout") == 0.2
+    assert rates.get("block6d_drop") == (last and pytest.approx(last))
+    assert len(rates) == (9 if last else 0)
+    noise = next((layer.noise_shape for layer in model.layers if layer.name == "block6d_drop"), None)
+    assert noise is None or tuple(noise) == (None, 1, 1, 1)

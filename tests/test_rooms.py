@@ -14,7 +14,8 @@ FILES = {
 # From the ground up. A room, or a file directly in kstyle, uses what is above it in this list only.
 GROUND_UP = (
     *("kstyle.errors", "kstyle.startup", "kstyle", "kstyle.open_names"),
-    *("kstyle.io", "kstyle.io.crew", "kstyle.plugins", "kstyle.strict_yaml", "kstyle.config", "kstyle.settings"),
+    *("kstyle.io", "kstyle.io.crew", "kstyle.plugins", "kstyle.strict_yaml", "kstyle.config"),
+    *("kstyle.schema", "kstyle.settings"),
     *("kstyle.net", "kstyle.pictures", "kstyle.pictures.films"),
     *("kstyle.backend.base", "kstyle.backend", "kstyle.backend.by_torch"),
     *("kstyle.nn", "kstyle.nn.aims", "kstyle.optimizers", "kstyle.aims"),

@@ -12,7 +12,8 @@ imported (`kstyle.startup`). Everything else in kstyle is written in `keras.ops`
 | `depthwise_conv2d` | likewise, a filter for each channel; None where `keras.ops` compiles to as much |
 | `batch_norm` | normalises over all axes but the last, and moves the moving statistics when training |
 | `instance_norm(x, gamma, beta, epsilon, activation)` | normalises each channel of each picture |
-| `mirrored(x, pixels)` | (B, H, W, C) continued by so many pixels on each side, mirrored at the edge pixels |
+| `mirrored(x, pixels)` | (B, H, W, C) continued by so many pixels on each side, or (top, bottom, left, right), \
+mirrored at the edge pixels |
 | `doubled(x)` | each pixel as 2×2 |
 | `add_scaled(tensors, factor, others)` | `[t + factor * o, …]` in as few kernels as there can be, perhaps in place |
 | `update(variables, keep, tensors, factor)` | assigns `keep * v + factor * t` to each `v`, likewise |
@@ -53,7 +54,6 @@ import importlib
 import os
 import platform
 import random
-import resource
 import sys
 from typing import Any, TypeAlias
 
@@ -62,6 +62,11 @@ import numpy as np
 import kstyle
 from kstyle import startup
 from kstyle.errors import unknown
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 Tensor: TypeAlias = Any  # one of the framework's, which type checkers know nothing of
 
@@ -157,8 +162,16 @@ def memory():
     accelerator = _framework.memory()
     if accelerator is not None:
         return accelerator
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "total": None, "free": None}
+    return {"peak": _peak(), "total": None, "free": None}
+
+
+def _peak():
+    if resource is None:
+        import psutil
+
+        said = psutil.Process().memory_info()
+        return getattr(said, "peak_wset", said.rss)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def seed(number):

@@ -35,7 +35,8 @@ def instance_norm(x, gamma, beta, epsilon, activation=None):
 
 
 def mirrored(x, pixels):
-    return ops.pad(x, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
+    top, bottom, left, right = (pixels,) * 4 if isinstance(pixels, int) else pixels
+    return ops.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), mode="reflect")
 
 
 def doubled(x):

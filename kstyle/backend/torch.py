@@ -108,7 +108,8 @@ def avg_pool(x, size, strides, padding=0):
 
 
 def mirrored(x, pixels):
-    return F.pad(x.permute(0, 3, 1, 2), (pixels,) * 4, mode="reflect").permute(0, 2, 3, 1)
+    top, bottom, left, right = (pixels,) * 4 if isinstance(pixels, int) else pixels
+    return F.pad(x.permute(0, 3, 1, 2), (left, right, top, bottom), mode="reflect").permute(0, 2, 3, 1)
 
 
 def doubled(x):

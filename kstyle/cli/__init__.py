@@ -9,13 +9,17 @@ import warnings
 import click
 
 import kstyle
+from kstyle.cli.common import completing
+from kstyle.cli.completion import completion
 from kstyle.cli.dream import dream
 from kstyle.cli.info import info
 from kstyle.cli.inspect.group import inspect
+from kstyle.cli.schema import schema
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
 from kstyle.cli.style.learn import learn
 from kstyle.cli.style.presets import presets
+from kstyle.cli.style.styles import styles
 from kstyle.cli.style.stylize import stylize
 from kstyle.cli.style.sweep import sweep
 from kstyle.cli.training.data import data
@@ -37,9 +41,9 @@ def cli(debug):
 
 
 for command in (
-    *(stylize, learn, batch, sweep, presets, compare),
+    *(stylize, learn, styles, batch, sweep, presets, compare),
     *(train, evaluate, predict, export, recipes, data),
-    *(inspect, dream, info),
+    *(inspect, dream, schema, completion, info),
 ):
     cli.add_command(command)
 
@@ -72,6 +76,10 @@ def _flush(stream):
 
 
 def _run(arguments, debug):
+    if instruction := os.environ.get(completing.VARIABLE):  # Tab was pressed
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(cli, {}, "kstyle", completing.VARIABLE, instruction))
     try:
         # Not cli.main, which makes an error of a reader of our output that has gone.
         with cli.make_context("kstyle", list(arguments), obj=tuple(arguments)) as context:

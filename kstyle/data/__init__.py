@@ -117,8 +117,12 @@ def photographs(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, d
     )  # fmt: skip
 
 
-def named(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, download=True, progress=None):
-    """What `load` or `photographs` gives, whichever the name is of, from a folder whose `~` is written out."""
+def named(
+    name, folder=None, test_fraction=0.2, seed=0, *, workers=None, download=True, progress=None, boxes=False,
+    several=False,
+):  # fmt: skip
+    """What `load` or `photographs` gives, whichever the name is of, from a folder whose `~` is written out; `boxes` and
+    `several`: what is to be read of a table, as `kstyle.data.photos.tree.read_csv` has it."""
     source, path = _source(name, {**DATASETS, **PHOTOGRAPHS}), None
     if source and source.marks:
         path = find.find_or_download(name, source, folder, download and bool(source.url), progress)
@@ -135,7 +139,8 @@ def named(name, folder=None, test_fraction=0.2, seed=0, *, workers=None, downloa
         return source.read(path, workers=workers, progress=looked)
     if folder is None:
         raise UsageError(f"Where are the pictures? Name the folder with --data (or data.path) for data '{name}'.")
-    return _READERS[name](folder, test_fraction=test_fraction, seed=seed, workers=workers, progress=looked)
+    more = {"boxes": boxes, "several": several} if name == "csv" else {}
+    return _READERS[name](folder, test_fraction=test_fraction, seed=seed, workers=workers, progress=looked, **more)
 
 
 def layout(name, folder):

@@ -147,7 +147,7 @@ def _made(found, training, held, test, size, resize, workers, progress, resample
 
 def counts(classes, *splits):
     """For each split a list: how many pictures there are of each class."""
-    return [np.bincount(split.labels, minlength=len(classes)).tolist() for split in splits]
+    return [split.per_class(len(classes)) for split in splits]
 
 
 def factors(wanted, labels, classes):

@@ -42,7 +42,7 @@ def _report(found, source, shape):
     if source and len(classes) != source.classes:
         problems.append(f"{len(classes)} of {source.classes} classes are here.")
     for number, (part, split) in enumerate((("train", found.train), ("test", found.test))):
-        counts = [int((split.labels == label).sum()) for label in range(len(classes))]
+        counts = split.per_class(len(classes))
         if source and len(split) != source.pictures[number]:
             problems.append(f"{part} has {len(split):,} pictures, the official set {source.pictures[number]:,}.")
         empty = [name for name, count in zip(classes, counts) if not count]

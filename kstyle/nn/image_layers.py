@@ -24,8 +24,9 @@ class MirroredConv2D(Conv2D):
         if len(set(self.kernel_size)) > 1 or self.kernel_size[0] % 2 == 0:
             raise ValueError(f"kstyle.nn.image_layers.MirroredConv2D has a square, odd kernel; got {self.kernel_size}.")
 
-    def call(self, inputs):
-        around = self.kernel_size[0] // 2
+    def call(self, inputs, around=None):
+        """around: pixels to continue by, (top, bottom, left, right), of what is a part of a picture."""
+        around = self.kernel_size[0] // 2 if around is None else around
         return super().call(backend.mirrored(inputs, around) if around else inputs)
 
     def compute_output_shape(self, input_shape):
@@ -79,12 +80,14 @@ class InstanceNormalization(keras.layers.Layer):
 @keras.saving.register_keras_serializable("kstyle")
 class Doubled(keras.layers.Layer):
     """`layer([x, like])`: each pixel of x, (B, h, w, C), as 2×2, cut to height and width of `like`, (B, H, W, ...),
-    where that has an odd side: H is 2h or 2h − 1, and so is W."""
+    where that is less than 2h or 2w. `layer(x)`: uncut."""
 
     def call(self, inputs):
-        x, like = inputs
-        return backend.doubled(x)[:, : like.shape[1], : like.shape[2]]
+        x, like = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
+        y = backend.doubled(x)
+        return y if like is None else y[:, : like.shape[1], : like.shape[2]]
 
     def compute_output_spec(self, inputs):
-        x, like = inputs
-        return keras.KerasTensor((*like.shape[:3], x.shape[-1]), dtype=self.compute_dtype)
+        x, like = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
+        sides = like.shape[1:3] if like is not None else [n and 2 * n for n in x.shape[1:3]]
+        return keras.KerasTensor((x.shape[0], *sides, x.shape[-1]), dtype=self.compute_dtype)

@@ -182,7 +182,11 @@ class Pool2D(keras.layers.Layer):
 
     def _missing(self, side):
         """Rows that the last window of a side lacks."""
-        return max(self.size - side, (self.size - side) % self.strides) if self.partial else 0
+        if not self.partial:
+            return 0
+        if not isinstance(side, int) and self.size == self.strides:  # as a file for any sides is written
+            return self.size - 1  # enough for any: what is left over of them is no whole window
+        return max(self.size - side, (self.size - side) % self.strides)
 
     def call(self, inputs):
         for axis in (1, 2):

@@ -4,6 +4,7 @@ A photograph of 100 megapixels is 300 MB as a file's bytes and 1.2 GB as float32
 Functions of single pixels give the same bits in bands as of the whole.
 """
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -69,3 +70,15 @@ def resample(take, shape, found, kind):
     plane = plane.resize(found.shape[::-1], kind)
     for band in rows(*found.shape):
         found[band] = np.asarray(plane.crop((0, band.start, found.shape[1], band.stop)))
+
+
+def digest(*arrays: np.ndarray | None) -> str:
+    """The first digits of the SHA-256 of pictures' values and masks, (H, W, …) or None, bytes as the floats that they
+    stand for."""
+    found = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            found.update(repr(array.shape).encode())
+            for band in rows(*array.shape[:2]):
+                found.update(np.ascontiguousarray(unit(array[band])).tobytes())
+    return found.hexdigest()[:16]

@@ -12,10 +12,11 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.io.files import expanded, one_line, sha256, shown
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style import arguments
 from kstyle.style.colour import modes
-from kstyle.style.networks import style_facts, style_file
+from kstyle.style.engine import memory
+from kstyle.style.networks import shipped, style_facts, style_file
 from kstyle.style.passes import regions
 from kstyle.style.result import Result
 from kstyle.style.transfer import Painter
@@ -25,12 +26,13 @@ SETTINGS = ("colour", "strength", "style.scale")
 
 
 def network_of(styles: Any) -> Path | None:
-    """The style network's file that is given as the style; None: pictures are. UsageError: both are."""
+    """The style network's file that is given as the style, or as `style:NAME`; None: pictures are. UsageError: both
+    are, or no network of this name comes with kstyle."""
     given = list(styles) if isinstance(styles, (list, tuple)) else [styles]
     found = [isinstance(style, (str, os.PathLike)) and style_facts.is_one(style) for style in given]
     if any(found) and len(given) > 1:
         raise UsageError("A style network stands alone: what it has learned is blended by --style-weight.")
-    return Path(expanded(given[0])) if any(found) else None
+    return shipped.located(given[0]) if any(found) else None
 
 
 def check_alone(given):
@@ -44,11 +46,13 @@ class NetworkPainter:
     """Paints any number of photographs by one style network.
 
     Args:
-        path: of the network's file.
+        path: of the network's file, or `style:NAME`.
         blend: a weight for each of its styles; None: equal.
         precision: as for `kstyle.stylize`.
         settings: {"colour": a mode, "strength": 0 to 1, how much of the painting is laid over the photograph,
             "style.scale": size of the strokes}, of which any may be left out.
+        max_memory: what the process may hold, `"2GB"` or bytes: a picture that takes more is painted some rows at a
+            time, with the same result but for rounding. None: what is free.
 
     Raises:
         UsageError: a setting that no network has.
@@ -61,9 +65,11 @@ class NetworkPainter:
     blend: Sequence[float] | None = None
     precision: str = "auto"
     settings: Mapping[str, Any] | None = None
+    max_memory: str | int | None = None
 
     def __post_init__(self):
-        self.precision = backend.precision(self.precision)
+        self._limit = None if self.max_memory is None else memory.parsed(self.max_memory)
+        self.path, self.precision = shipped.located(self.path), backend.precision(self.precision)
         settings = dict(self.settings or {})
         style = settings.pop("style", {})
         settings |= {f"style.{key}": value for key, value in style.items()}
@@ -80,9 +86,11 @@ class NetworkPainter:
         if not isinstance(self._strength, (int, float)) or not 0 <= self._strength <= 1:
             raise UsageError(f"strength is a number from 0 to 1; got {shown(self._strength)}.")
         self._brush = settings.get("style.scale", 1.0)
-        dtype = "mixed_bfloat16" if self.precision == "bfloat16" else "float32"
-        self._network, self._refiner = style_file.read(self.path, dtype), None
+        self._network, self._refiner = self._read(), None
         style_facts.condition(self._network.facts, self.blend, self._brush)  # what is wrong with them is said now
+
+    def _read(self):
+        return style_file.read(self.path, "mixed_bfloat16" if self.precision == "bfloat16" else "float32")
 
     def paint(self, content, size=512, *, masks=None, refine=0, seed=0, callback=None):
         """Paints one photograph.
@@ -107,15 +115,27 @@ class NetworkPainter:
         if masks is not None:
             count = len(self._network.facts["styles"])
             where = regions.all_at(regions.read(masks, [picture] * count, "content"), shape)
+        if not refine:
+            picture = None  # of a large file it is as many bytes as the network has for some rows
         rgb, history, steps = self._painted(photograph.rgb, where), None, {}
         if refine:
             refined = self._optimiser().paint(picture, size, refine, seed, callback, start=rgb, final_only=True)
             rgb, history, steps = refined.rgb, refined.history, {"steps": refine, "seed": seed}
-        rgb = modes.after(self._colour, photograph.rgb, rgb, where)
-        if self._strength != 1:
-            rgb = photograph.rgb + np.float32(self._strength) * (rgb - photograph.rgb)
+        rgb = self._finished(photograph.rgb, rgb, where)
         record = {**self.record(), "size": list(shape), **steps, "painted_in": round(time.perf_counter() - began, 3)}
         return Result(rgb, photograph.alpha, _no_history() if history is None else history, record)
+
+    def paint_frames(self, frames):
+        """Paints frames of a film as they are: (B, H, W, 3) uint8 to the same."""
+        painted = self._network.paint_bytes(frames, self.blend, self._brush, self._limit)
+        if self._colour == "none" and self._strength == 1:
+            return painted
+        done = (self._finished(*map(bands.floats, pair)) for pair in zip(frames, painted))
+        return np.stack([np.rint(255 * np.clip(each, 0, 1)).astype(np.uint8) for each in done])
+
+    def _finished(self, photograph, rgb, where=None):
+        """A painting in the colours, and as strong, as was asked for."""
+        return self._over(photograph, modes.after(self._colour, photograph, rgb, where))
 
     def _optimiser(self):
         """A `Painter` of what the network learned by."""
@@ -123,19 +143,28 @@ class NetworkPainter:
             recipe = self._network.facts["learned"]["recipe"]
             losses = {**recipe["losses"], **({"style.scale": self._brush} if self._brush != 1 else {})}
             pictures = self._network.pictures
-            self._refiner = Painter(pictures, recipe["preset"], precision=self.precision, blend=self.blend, **losses)
+            self._refiner = Painter(
+                pictures, recipe["preset"], precision=self.precision, blend=self.blend, max_memory=self.max_memory,
+                **losses,
+            )  # fmt: skip
         return self._refiner
 
     def _painted(self, photograph, where):
         paint, count = self._network.paint, len(self._network.facts["styles"])
         if where is None:
-            return paint(photograph, self.blend, self._brush)
+            return paint(photograph, self.blend, self._brush, self._limit)
         masks = np.stack([np.ones(photograph.shape[:2], "float32") if mask is None else mask for mask in where])
         masks = masks / np.maximum(masks.sum(0), 1)
         rgb = photograph * (1 - masks.sum(0))[..., None]
         for number in range(count):
-            rgb += paint(photograph, np.eye(count)[number], self._brush) * masks[number][..., None]
+            rgb += paint(photograph, np.eye(count)[number], self._brush, self._limit) * masks[number][..., None]
         return rgb
+
+    def _over(self, photograph, rgb):
+        share = np.float32(self._strength)
+        if share == 1:
+            return rgb
+        return bands.mapped(lambda below, above: below + share * (above - below), photograph, rgb)
 
     def load(self):
         """Of a batch: the network was read as the painter was made."""

@@ -1,208 +1,45 @@
 """The settings of a style transfer, typed and closed: what a preset file in configs/stylize may say."""
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kstyle import config
-from kstyle.config import Closed, FilePath, NotNegative, Positive, Switched, one_of
+from kstyle.config import Closed, FilePath, Positive, one_of
 from kstyle.errors import unknown
-from kstyle.open_names import Names
 from kstyle.style.colour.modes import MODES
-from kstyle.style.losses.compared import Compared
-from kstyle.style.losses.scalings import CONTENT, CONTENT_DIFFERENCES, GRAM_LOSSES, PIXELS, STYLE
+from kstyle.style.losses.scalings import CONTENT_DIFFERENCES, GRAM_LOSSES, PIXELS
 from kstyle.style.passes.size_plan import Plateau, Scales, from_side
+from kstyle.style.sections import Content, FurtherTerm, Network, Optimizer, Range, Style, TotalVariation
 
 # What is weighed beside `terms`, and its column in the history.
 SECTIONS = ("content", "style", "tv", "range")
-
-
-class Network(Closed):
-    """Which features: see `kstyle.models.features.load`."""
-
-    extractor: str = "vgg19"
-    pool: Literal["max", "average", "l2"] = "max"
-    pool_factor: Positive = 1.0
-    pool_edge: Literal["drop", "partial"] = "drop"
-    first_padding: Literal["zero", "replicate"] = "zero"
-    preprocessing: str | None = None
-
-
-def _spread(layers):
-    """`{from: relu1_1, to: relu5_1, ratio: 0.25}` written out: a layer a block, each `ratio` times as heavy as the one
-    before it (1 if not given), all of them add up to 1."""
-    if not isinstance(layers, dict) or not {"from", "to", "ratio"} & set(layers):
-        return layers
-    if {"from", "to"} - set(layers) or set(layers) - {"from", "to", "ratio"}:
-        raise ValueError("expected {layer: weight, …} or {from: layer, to: layer, ratio: number}")
-    ratio = layers.get("ratio", 1)
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio < float("inf"):
-        raise ValueError(f"ratio must be a number above 0; got {ratio!r}")
-    ends = [re.fullmatch(r"(\D+)(\d)(_\w+)", str(layers[end])) for end in ("from", "to")]
-    if not all(ends) or ends[0][1] != ends[1][1] or ends[0][3] != ends[1][3] or not ends[0][2] <= ends[1][2]:
-        raise ValueError(
-            "from and to must name one layer of two blocks, relu1_1 and relu5_1 say; "
-            f"got '{layers['from']}' and '{layers['to']}'"
-        )
-    blocks = range(int(ends[0][2]), int(ends[1][2]) + 1)
-    weights = [float(ratio) ** i for i in range(len(blocks))]
-    return {f"{ends[0][1]}{block}{ends[0][3]}": weight / sum(weights) for block, weight in zip(blocks, weights)}
-
-
-Layers = Annotated[dict[str, NotNegative], BeforeValidator(_spread)]
-Samples = Annotated[int, Field(ge=16, le=4096)]
-
-
-class Content(Compared):
-    """`loss`: a name in `kstyle.style.losses.summed.CONTENT_SUMMED`, or `self_similarity`.
-
-    `layers`: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`. `samples`: positions that
-    `self_similarity` compares. `target_factor`: by what the content's activations are multiplied, for the others.
-
-    What is done to the content picture before all else: `median`: a median filter of so many pixels each way, 1: none;
-    `towards_style`: how far its colours move to the style's, 0 to 1, see `kstyle.style.colour.modes.towards`.
-    """
-
-    known: ClassVar[Names] = CONTENT
-
-    layers: Layers = Field(default={"block4_conv2": 1.0})
-    loss: Annotated[str, one_of("content loss", CONTENT)] = "mse"
-    weight: NotNegative = 1.0
-    samples: Samples = 1024
-    target_factor: Positive = 1.0
-    median: Literal[1, 3, 5, 7] = 1
-    towards_style: Annotated[float, Field(ge=0, le=1)] = 0.0
-
-    @model_validator(mode="after")
-    def _some_layer(self):
-        if self.weight and not any(self.layers.values()):
-            raise ValueError("content.layers names no layer that counts: name one, or give content.weight: 0")
-        return self
-
-
-class Term(Compared):
-    """A style term.
-
-    Attributes:
-        layers: {tap: weight}, or `{from: relu1_1, to: relu5_1, ratio: 0.25}`: one layer a block, each `ratio` times as
-            heavy as the one before, in all 1. `pixels` is the picture itself.
-        loss: a name in `kstyle.style.losses.scalings.STYLE`. In Python also a function, as `kstyle.losses.register`
-            takes it, with its `statistics` beside it if it has such.
-        shift: added to the features before their Gram matrix is taken.
-        samples: most positions of a layer (`mrf`, `nearest`) or of the picture (`remd`, `moments`, `palette`) that are
-            compared; the others ignore it. None: 4096 and 1024.
-        redraw: draw those positions anew at each step, where the optimiser can bear a loss that changes.
-        mix: for `hypercolumns`, which looks for its matches once a size: how much of the picture as it is then is in
-            what they are looked for, the rest is content; 0: the content alone.
-        target_factor: of the Gram losses: by what the style's Gram matrices are multiplied.
-    """
-
-    known: ClassVar[Names] = STYLE
-
-    layers: Layers
-    loss: Annotated[str, one_of("style loss", STYLE)] = "relative"
-    weight: NotNegative = 1.0
-    shift: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    samples: Samples | None = None
-    redraw: bool = True
-    mix: Annotated[float, Field(ge=0, le=1)] = 0.0
-    target_factor: Positive = 1.0
-
-    @field_validator("layers")
-    @classmethod
-    def _some_layer(cls, layers):
-        if not layers:
-            raise ValueError("names no layer")
-        return layers
-
-    @model_validator(mode="after")
-    def _one_that_counts(self):
-        if self.weight and not any(self.layers.values()):
-            raise ValueError("layers names no layer that counts: name one, or give weight: 0")
-        return self
-
-
-class Style(Term):
-    """The style term that every preset has, and how the style pictures are shown to all terms.
-
-    `scale`: the style picture's long side as a multiple of the result's, 0.01 to 16. `resize`: `"fit"` keeps its shape,
-        `"stretch"` gives it the content's. `turned`: show it by 90, 180 and 270 degrees too, so that more of it fits.
-    """
-
-    scale: Annotated[float, Field(ge=0.01, le=16)] = 1.0
-    turned: bool = False
-    resize: Literal["fit", "stretch"] = "fit"
-
-
-class FurtherTerm(Term):
-    """A style term beside `style`. `name`: its column in the history; None: its loss."""
-
-    name: str | None = None
-
-    @property
-    def column(self):
-        return self.name or self.loss
-
-
-class TotalVariation(Switched):
-    """`kind`: a name in `kstyle.style.losses.total_variation.TV_LOSSES`."""
-
-    kind: Literal["squares", "half_squares", "absolute", "mean_squares", "power", "nine_point", "blur"] = "absolute"
-    weight: NotNegative = 0.0
-
-
-class Range(Switched):
-    """How far the picture leaves [0, 1]: mean of what is below 0, and mean of what is above 1."""
-
-    weight: NotNegative = 0.0
-
-
-class Optimizer(Closed):
-    """`name`: a key of `kstyle.nn.optimizers.OPTIMIZERS`, `lbfgs` or `adam`. Every other key is passed to it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    name: str = "adam"
-
-    @model_validator(mode="after")
-    def _some_rate(self):
-        rate = (self.model_extra or {}).get("learning_rate", 1.0)
-        if isinstance(rate, bool) or (isinstance(rate, (int, float)) and not 0 < rate < float("inf")):
-            raise ValueError(f"learning_rate must be a number above 0; got {rate!r}")
-        if isinstance(rate, dict):  # a schedule of Keras'
-            for key, value in rate.items():
-                for number in value if isinstance(value, (list, tuple)) else [value]:
-                    if isinstance(number, (int, float)) and not 0 <= number < float("inf"):
-                        raise ValueError(f"learning_rate.{key} must be 0 or more; got {number!r}")
-        return self
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        arguments = dict(self.model_extra or {})
-        rate = arguments.get("learning_rate")
-        if isinstance(rate, dict) and isinstance(rate.get("values"), list):
-            # Keras takes the type of the first for all, so that after a 3 a 0.1 is an error, or 0.
-            values = [float(v) if isinstance(v, int) else v for v in rate["values"]]
-            arguments["learning_rate"] = {**rate, "values": values}
-        return arguments
 
 
 class StyleSettings(Closed):
     """A preset. Every key may be overridden with `--set` or a keyword of `kstyle.stylize`.
 
     Attributes:
-        space: in which the picture is optimised, from `kstyle.style.passes.units.SPACES`.
+        description: what `kstyle presets` says of it.
+        network: which network looks at the pictures.
+        content: the content term.
+        style: the first style term.
+        tv: total variation.
+        range: what leaves the colours that there are.
+        space: units in which the picture is optimised: 0 to 1, 0 to 255, 0 to 256, or about ImageNet's mean and in its
+            deviations.
         clamp: lowest and highest value, in units of `space`, enforced after each step; None: only the finished
             picture is clipped.
         clamp_until: number of steps after which the clamp is lifted; None: never.
-        colour: whose colours the result has, a mode of `kstyle.style.colour.modes.MODES`.
+        colour: whose colours the result has.
         init: `content`, `noise`, `style`, `detail` or the path of a picture. `detail`: the finest level of the
             content's Laplacian pyramid on the style's mean colour, and again added wherever the picture grows but at
             the final size.
         noise: standard deviation, in byte units, of normal noise around ImageNet's mean colour (`init: noise`).
         terms: style terms beside `style`.
+        optimizer: what changes the picture.
+        scales: the sizes it passes through.
         average: decay of the bias-corrected running average of the picture, which is then the result; 0: the last
             picture is.
         pyramid: levels of a Laplacian pyramid that is optimised in place of pixels (`kstyle.style.passes.pyramid`); 0:

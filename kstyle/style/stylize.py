@@ -2,7 +2,7 @@
 on."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kstyle.backend import distribute
@@ -10,6 +10,7 @@ from kstyle.errors import UsageError
 from kstyle.pictures.images import Source
 from kstyle.style import arguments, by_network
 from kstyle.style.arguments import Extractor, Mask, Optimizer, Preset, Term
+from kstyle.style.by_arbitrary import ArbitraryPainter
 from kstyle.style.engine import loop
 from kstyle.style.keeping.checkpoint import SECONDS
 from kstyle.style.keeping.folder import Folder
@@ -42,14 +43,16 @@ def stylize(
     run: str | os.PathLike[str] | Folder | None = None,
     save_seconds: float = SECONDS,
     refine: int = 0,
+    network: str | os.PathLike[str] | dict[str, Any] | None = None,
     **overrides: Any,
 ) -> Result:
     """Makes a picture with the content of one picture and the style of others.
 
     Args:
         content: path, `PIL.Image` or array ((H, W), (H, W, 3) or (H, W, 4); uint8, uint16 or float in [0, 1]).
-        styles: one such, or a list; or the file of a style network (`kstyle.learn`), which paints at once. It takes
-            `size`, `precision`, `masks`, `blend`, `refine`, and of settings `colour`, `strength` and `style.scale`.
+        styles: one such, or a list; or the file of a style network (`kstyle.learn`), or `"style:NAME"` of one that
+            comes with kstyle (`kstyle.styles`), which paints at once. It takes `size`, `precision`, `masks`, `blend`,
+            `refine`, and of settings `colour`, `strength` and `style.scale`.
         preset: a name from `kstyle presets`, the path of a YAML file, or a mapping of what such a file says.
         size: long side of the result in pixels.
         steps: gradient evaluations in all; at several scales they are shared out in the preset's proportions. None:
@@ -82,6 +85,9 @@ def stylize(
             adds steps; it must not hold a run yet. None: nothing is kept.
         save_seconds: between two checkpoints in `run`; more where saving would take over 2 % of the time.
         refine: for a style network: so many steps of its preset's optimiser from the network's picture on.
+        network: the file of a network for any style (`kstyle.learn(paintings=…)`), which paints after the styles at
+            once. It takes what a style network takes, and `style_masks` and `weights`; `strength` is then how far it
+            moves the content's features to the styles'. A mapping is the preset's section `network`.
         **overrides: any setting of the preset: `style_weight=20`, `init="noise"`, `style={"scale": 0.5}`, or dotted
             keys through `**{"scales.smallest": 128}`.
 
@@ -107,14 +113,21 @@ def stylize(
             max_memory=max_memory, **overrides,
         )  # fmt: skip
 
-    if (path := by_network.network_of(styles)) is not None:
-        others = {
-            "steps": steps, "optimizer": optimizer, "extractor": extractor, "terms": terms, "weights": weights,
-            "style_masks": style_masks, "run": run,
-        }  # fmt: skip
+    if isinstance(network, Mapping):
+        overrides["network"], network = network, None
+    path = network if network is not None else by_network.network_of(styles)
+    if path is not None:
+        others = {"steps": steps, "optimizer": optimizer, "extractor": extractor, "terms": terms, "run": run}
+        if network is None:  # nothing looks at style pictures
+            others |= {"style_masks": style_masks, "weights": weights}
         by_network.check_alone({name for name, value in others.items() if value is not None})
-        network = by_network.NetworkPainter(path, blend, precision, overrides)
-        return network.paint(content, size, masks=masks, refine=refine, seed=seed, callback=callback)
+        own: dict[str, Any] = {"styles": styles, "style_masks": style_masks, "preset": preset, "weights": weights}
+        fast = (
+            by_network.NetworkPainter(path, blend, precision, overrides, max_memory)
+            if network is None
+            else ArbitraryPainter(path, blend, precision, overrides, progress=progress, **own)
+        )
+        return fast.paint(content, size, masks=masks, refine=refine, seed=seed, callback=callback)
     if refine:
         raise UsageError("refine adds steps to what a style network paints: give one as the style, or steps.")
     if run is None or distribute.silent():

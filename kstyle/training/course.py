@@ -155,7 +155,7 @@ def run(recipe, model, frozen, parts, normalise, folder, resume, more, extra, lo
     distribute.barrier()
     state.finish(history, write=first)
     if first:
-        keras_file.write(folder, model, normalise, parts.shape)
+        keras_file.write(folder, model, normalise, parts.shape, recipe.data.several)
     return history
 
 
@@ -184,8 +184,12 @@ def _with_boxes(predictor, work, aim, boxes, classes):
 
 def _by_aim(logits, labels, aim):
     logits = ops.convert_to_tensor(logits)
-    targets = ops.one_hot(ops.convert_to_tensor(labels), logits.shape[-1])
-    loss, accuracy = metrics.quick(ops.convert_to_numpy(ops.softmax(logits)), labels)
+    if aim.several:
+        targets = ops.convert_to_tensor(labels)
+        loss, accuracy = 0.0, float(ops.convert_to_numpy(aim.hits(logits, targets))) / len(labels)
+    else:
+        targets = ops.one_hot(ops.convert_to_tensor(labels), logits.shape[-1])
+        loss, accuracy = metrics.quick(ops.convert_to_numpy(ops.softmax(logits)), labels)
     if aim.given is not None:
         loss = float(ops.convert_to_numpy(ops.mean(aim.losses(targets, logits))))
     aim.reset()

@@ -68,7 +68,7 @@ def show_batch(
     with taken if hasattr(taken, "close") else contextlib.nullcontext():
         images, labels = next(taken(0))
     labels, boxes = truth.opened(labels) if checked.boxes else (ops.convert_to_tensor(labels), None)
-    images, labels = steps.to_unit(images), backend.one_hot(labels, len(parts.classes))
+    images, labels = steps.to_unit(images), truth.shares(labels, len(parts.classes))
     augment = policy.build(checked.augment) if stage.augment else None
     if augment is not None:
         random = backend.Random(np.int32(arrays.step_number(checked.seed, 0, 0)))
@@ -77,11 +77,17 @@ def show_batch(
         images, labels, boxes = truth.augmented(augment, images, labels, *drawn, boxes)
     pixels = np.rint(np.clip(ops.convert_to_numpy(images[:MOST]), 0, 1) * 255).astype(np.uint8)
     shares = ops.convert_to_numpy(labels[:MOST])
-    entries = [(picture, _said(share, parts.classes), None) for picture, share in zip(pixels, shares)]
+    said = _several if wanted.several else _said
+    entries = [(picture, said(share, parts.classes), None) for picture, share in zip(pixels, shares)]
     if boxes is not None:
         entries = [(*each, sheet.outlines(None, box)) for each, box in zip(entries, ops.convert_to_numpy(boxes[:MOST]))]
     sheet.sheet(entries, path, title=f"{os.path.basename(checked.called)}: the first batch of {checked.batch}")
     return len(entries)
+
+
+def _several(shares, classes):
+    """The caption of a picture of several classes: those that are at least a half of it."""
+    return [", ".join(name for name, share in zip(classes, shares) if share >= 0.5) or "none of them"]
 
 
 def _said(shares, classes):

@@ -82,7 +82,10 @@ def grid(
         raise UsageError(f"{one_line(folder)} is a run: give the study a folder of its own.")
     if any(key == "seed" for key, _ in vary):
         raise UsageError("--vary seed: how many seeds there are is --seeds N, and the first is --seed.")
-    first, cells = settings.load(recipe, overrides).seed, []
+    checked, cells = settings.load(recipe, overrides), []
+    if checked.data.several:
+        raise UsageError("data.labels: a study compares top-1, which pictures of several classes do not have.")
+    first = checked.seed
     for texts in itertools.product(*(values for _, values in vary)):
         varied = dict(zip((key for key, _ in vary), texts))
         for seed in range(first, first + seeds):

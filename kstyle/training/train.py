@@ -190,7 +190,7 @@ def train(
                 checked, model, frozen, parts, normalise, folder, resume, more, extra, look, aim, teacher
             )
             scores = evaluate.score(checked, model, normalise, parts, folder)
-            log.info("test: top-1 %.2f %%", 100 * scores.top1)
+            log.info("test: %s", scores.headline)
     return Run(folder, pd.DataFrame(history), scores, model)
 
 

@@ -4,6 +4,7 @@ Arguments: an .npz file to write, and names from PARTS; none: all.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -16,8 +17,11 @@ from kstyle.models import features
 from kstyle.nn import optimizers
 from kstyle.pictures import images
 from kstyle.style import settings
+from kstyle.style.learning import settings as network_settings
+from kstyle.style.learning.learner import Learner
 from kstyle.style.objectives import objective, targets
 from kstyle.style.passes import units
+from kstyle.style.passes.styles import Styles
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
@@ -27,6 +31,10 @@ SMOOTH = {"network.pool": "average", "style_weight": 10}
 # An epsilon of 1e-4 keeps Adam from dividing gradients that are nothing but rounding by their own size.
 ADAM = {"optimizer": {"name": "adam", "learning_rate": 0.01, "beta_2": 0.99, "epsilon": 1e-4}}
 SGD = {"optimizer": {"name": "sgd", "learning_rate": 0.2, "momentum": 0.5}}
+SHALLOW = """
+content: {layers: {block2_conv1: 1}, loss: relative}
+style: {layers: {block1_conv1: 1, block2_conv1: 1}, weight: 20}
+"""
 RULE_STEPS = 7  # L-BFGS forgets its oldest pair after five
 
 
@@ -94,7 +102,37 @@ def taps():
     return {tap: [v.mean(), np.sqrt(np.mean(v * v))] for tap, v in values.items()}
 
 
+def learned():
+    """Losses of a tiny style network on a photograph that it does not see, before 200 steps, in the middle and after
+    them. Its first weights and the parts of photographs come from NumPy, and so are the same on all backends."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        preset = Path(folder, "shallow.yaml")
+        preset.write_text(SHALLOW)
+        recipe = {"width": 0.2, "preset": str(preset), "size": SIDE, "crop": 32, "batch": 2, "learning_rate": 0.002}
+        learning, losses = network_settings.load(recipe)
+    extractor = features.load("vgg19", losses.taps)
+    learner = Learner(learning, losses, extractor, Styles([images.read(ROOT / "examples/wave.jpg")]))
+    weights = [
+        w if w.ndim < 4 else rng.normal(0, 1 / np.sqrt(w[..., 0].size), w.shape) for w in learner.model.get_weights()
+    ]
+    for model in (learner.model, learner.average):
+        model.set_weights(weights)
+    photographs = [np.rint(255 * picture(name)).astype("uint8") for name in ("chelsea", "coffee", "rocket")]
+    scores = []
+    for step in range(201):
+        if step % 100 == 0:
+            scores.append(learner.score([picture("astronaut")])["loss"])
+        parts = []
+        for photograph in (photographs[i] for i in rng.integers(0, 3, 2)):
+            y, x = (rng.integers(0, side - 31) for side in photograph.shape[:2])
+            parts.append(photograph[y : y + 32, x : x + 32])
+        learner.take(np.stack(parts), step / 200)
+    return {"loss": np.array(scores)}
+
+
 PARTS = {
+    "learned": learned,
     "kstyle": lambda: terms("kstyle"),
     "gatys": lambda: terms("gatys", {"network.pool": "average"}),
     "adam": lambda: painted(**ADAM, **SMOOTH),

@@ -32,13 +32,14 @@ def write_onnx(model, call, example, path, outputs, notes, *, name="images", fre
     """Writes a network as an ONNX file.
 
     Args:
-        model: `keras.Model`, whose weights go into the file.
+        model: `keras.Model`, or a list of them, whose weights go into the file.
         call: function of a tensor like `example` -> a tuple of tensors; runs `model`.
-        example: NumPy array, of two at least along the axes that are free.
+        example: NumPy array, of two at least along the axes that are free; or {name: such an array} of several inputs,
+            all with the same axes free, which `call` takes in this order.
         path: the file.
         outputs: names of what `call` gives.
         notes: {key: string}, the file's metadata.
-        name: of the input.
+        name: of the input where there is one.
         free: {axis of the input that may be of any length in the file: the least}; None: the first, for any number of
             pictures.
 
@@ -47,16 +48,17 @@ def write_onnx(model, call, example, path, outputs, notes, *, name="images", fre
     """
     need_onnx()
     free = {0: 1} if free is None else free
+    examples = example if isinstance(example, dict) else {name: example}
     import keras
     import torch
 
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = model
+            self.models = torch.nn.ModuleList(model if isinstance(model, list) else [model])
 
-        def forward(self, images):
-            return call(images)
+        def forward(self, *images):
+            return call(*images)
 
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
@@ -66,12 +68,17 @@ def write_onnx(model, call, example, path, outputs, notes, *, name="images", fre
             warnings.simplefilter("ignore")  # of torch about itself
             program = torch.onnx.export(
                 Network().eval(),
-                (keras.ops.convert_to_tensor(example),),
+                tuple(keras.ops.convert_to_tensor(array) for array in examples.values()),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[name],
+                input_names=list(examples),
                 output_names=list(outputs),
-                dynamic_shapes=({axis: torch.export.Dim(f"axis{axis}", min=least) for axis, least in free.items()},),
+                dynamic_shapes=(
+                    tuple(
+                        {axis: torch.export.Dim(f"{key}{axis}", min=least) for axis, least in free.items()}
+                        for key in examples
+                    ),
+                ),
                 verbose=False,
             )
     finally:

@@ -2,6 +2,7 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, plugin
 from kstyle.io.files import json_text
 
@@ -17,7 +18,7 @@ def command(name, kind, what, load):
     """
 
     @click.command(name, help=f"List the {what}, or show one: every setting may be changed with --set.")
-    @click.argument("name", type=PATH, required=False)
+    @click.argument("name", type=PATH, required=False, shell_complete=completing.files_of(kind))
     @plugin
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     def run(name, as_json):

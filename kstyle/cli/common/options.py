@@ -2,6 +2,7 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.errors import UsageError
 from kstyle.io.files import expanded, one_line
 from kstyle.training.results.tta import WAYS
@@ -17,26 +18,48 @@ class Path(click.Path):
         return super().convert(expanded(value), param, ctx)
 
 
+class Style(Path):
+    """The type of what may be a style network's file, or `style:NAME` of one that comes with kstyle."""
+
+    def convert(self, value, param, ctx):
+        from kstyle.style.networks import shipped
+
+        return super().convert(str(shipped.located(value)) if shipped.is_name(value) else value, param, ctx)
+
+
 PATH = Path(readable=False)  # whether it can be read is said by what reads it
+STYLE = Style(readable=False)
 
 preset = click.option(
-    "-p", "--preset", type=PATH, default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`."
-)
+    "-p", "--preset", type=PATH, default="kstyle", show_default=True, metavar="NAME|FILE", help="See `kstyle presets`.",
+    shell_complete=completing.files_of("stylize"),
+)  # fmt: skip
 style_weight = click.option(
     "--style-weight", metavar="W[,W...]", help="Weight of style; or, for several styles, of each: 3,7"
 )
 colour = click.option(
-    "--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ..."
+    "--colour", "--color", metavar="MODE", help="Whose colours: luminance, match-symmetric, histogram, ...",
+    shell_complete=completing.colours,
+)  # fmt: skip
+network = click.option(
+    "--network", type=PATH, metavar="FILE.keras", help="Paint after the STYLEs by a network for any style, at once."
 )
-init = click.option("--init", type=PATH, metavar="content|noise|style|detail|FILE", help="What to start from.")
+init = click.option(
+    "--init", type=PATH, metavar="content|noise|style|detail|FILE", help="What to start from.",
+    shell_complete=completing.words("content", "noise", "style", "detail", other="file"),
+)  # fmt: skip
 extractor = click.option(
-    "--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision."
-)
+    "--extractor", metavar="NAME", help="vgg19, vgg16, squeezenet1.1, or one of them with -torchvision.",
+    shell_complete=completing.extractors,
+)  # fmt: skip
 weights = click.option(
     "--weights", type=PATH, metavar="FILE", help="The extractor's weights: .h5, .npz, .pth or .safetensors."
 )
-precision = click.option("--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16")
-seed = click.option("--seed", default=0, show_default=True)
+precision = click.option(
+    "--precision", default="auto", show_default=True, metavar="auto|float32|bfloat16",
+    help="Number format of the network.", shell_complete=completing.words("auto", "float32", "bfloat16"),
+)  # fmt: skip
+seed = click.option("--seed", default=0, show_default=True, help="Of all random numbers.")
 max_memory = click.option(
     "--max-memory", metavar="AMOUNT", help="Paint by tiles where it takes more: 6GB.  [default: what is free]"
 )
@@ -45,7 +68,7 @@ max_memory = click.option(
 def _use_device(context, option, name):
     from kstyle import startup
 
-    if name is not None:
+    if name is not None and not context.resilient_parsing:
         startup.use_device(name)
 
 
@@ -53,6 +76,7 @@ def _use_device(context, option, name):
 device = click.option(
     "--device", is_eager=True, expose_value=False, callback=_use_device, envvar="KSTYLE_DEVICE",
     metavar="auto|cpu|cuda:1|mps|xpu", help="What computes.  [default: KSTYLE_DEVICE, a GPU if there is one]",
+    shell_complete=completing.words("auto", "cpu", "cuda", "mps", "xpu"),
 )  # fmt: skip
 tta = click.option(
     "--tta", type=click.Choice(WAYS), help="The mean over a picture and its mirror image, or over crops of it."
@@ -87,12 +111,20 @@ def check_resumed(context, folder, allowed, otherwise):
             raise UsageError(f"--resume goes on with what {one_line(folder)} says: leave {said} out, or {otherwise}.")
 
 
-def style_network(styles):
-    """What the one style that is given says of itself where it is a style network's file; None: pictures are given."""
-    if len(styles) != 1 or not str(styles[0]).endswith(".keras"):
-        return None
+def style_network(styles, network=None):
+    """What the one style that is given says of itself where it is a style network's file; None: pictures are given.
+
+    `network`: the file of one for any style that is to paint after these, which is checked.
+    """
     from kstyle.style.networks import style_facts
 
+    if network is not None:
+        style_facts.read(network, style_facts.ARBITRARY)
+        styles = [style for style in styles if str(style).endswith(".keras")]
+        if styles:
+            raise UsageError(f"{one_line(styles[0])}: --network paints after pictures: give some in its place.")
+    if len(styles) != 1 or not str(styles[0]).endswith(".keras"):
+        return None
     return style_facts.read(styles[0])
 
 
@@ -141,7 +173,8 @@ def parse_style_weight(text, count):
 def _load_plugins(context, option, paths):
     from kstyle import plugins
 
-    plugins.load(paths)
+    if not context.resilient_parsing:  # nothing is run for a shell that only wants to complete a name
+        plugins.load(paths)
 
 
 # Eager: what it adds is known when the other options are looked at.
@@ -154,7 +187,7 @@ plugin = click.option(
 def _allow_code(context, option, allow):
     from kstyle import plugins
 
-    if allow:
+    if allow and not context.resilient_parsing:
         plugins.allow_code()
         context.call_on_close(lambda: plugins.allow_code(False))
 

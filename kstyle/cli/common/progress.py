@@ -145,12 +145,12 @@ class PicturesProgress(Progress):
     def __init__(self, quiet=False):
         super().__init__(quiet)
         # Time left is told here: rich's looks at the last half minute, and a picture may take longer.
-        columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-        self._pictures = RichProgress(*columns)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._pictures = RichProgress(*columns, TextColumn("{task.fields[said]}"))
 
-    def pictures(self, total):
-        """How many there are to paint."""
-        self._over = self._pictures.add_task("", total=total, said="")
+    def pictures(self, total, what="pictures"):
+        """How many there are to paint, and what they are."""
+        self._over = self._pictures.add_task(what, total=total, said="")
         self._total, self._ready, self._made, self._failed = total, 0, 0, 0
         self._since = time.perf_counter()
 
@@ -171,8 +171,9 @@ class PicturesProgress(Progress):
         made = self._made + part
         said = f"{self._failed} failed  " if self._failed else ""
         if made:
-            left = (time.perf_counter() - self._since) / made * (self._total - self._ready - part)
-            said += f"{clock(left)} left"
+            each = (time.perf_counter() - self._since) / made
+            said += f"{1 / each:.1f}/s  " if each < 1 else ""
+            said += f"{clock(each * (self._total - self._ready - part))} left"
         self._pictures.update(self._over, completed=self._ready, said=said)
 
 

@@ -17,8 +17,8 @@ MOST_NAMED = 5  # files that were left out
 @click.command()
 @click.argument("contents", type=painting.PATH, metavar="CONTENT...", nargs=-1, required=True)
 @click.option(
-    "--style", "styles", type=painting.PATH, metavar="FILE", multiple=True, required=True,
-    help="A style picture; repeatable.",
+    "--style", "styles", type=painting.STYLE, metavar="FILE|style:NAME", multiple=True, required=True,
+    help="A style picture, repeatable; or a style network.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=painting.PATH, metavar="DIR", required=True,
@@ -32,6 +32,7 @@ MOST_NAMED = 5  # files that were left out
 @click.option("--size", default=512, show_default=True, help="Long side of each result, pixels.")
 @click.option("--steps", type=int, help="Gradient evaluations a picture.  [default: the preset's]")
 @click.option("--strength", type=float, metavar="0..1", help="How much style; 0.5 is usual.")
+@painting.network
 @painting.style_weight
 @painting.colour
 @painting.init
@@ -56,15 +57,16 @@ MOST_NAMED = 5  # files that were left out
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def batch(
     contents, styles, output, form, recursive, force, preset, overrides, strength, style_weight, colour, init,
-    extractor, size, steps, seed, jobs, cluster, together, frames, frame_steps, temporal, as_json, quiet, **options,
+    extractor, network, size, steps, seed, jobs, cluster, together, frames, frame_steps, temporal, as_json, quiet,
+    **options,
 ):  # fmt: skip
     """Paint every CONTENT, pictures and folders of them, in one style.
 
     What is done is skipped: the same command goes on where it was stopped. A single video or animated GIF is painted
     frame by frame and made a film again. Exit code 1: some pictures failed; 2: nothing was begun.
     """
-    network = painting.style_network(styles)
-    count = len(network["styles"]) if network else len(styles)
+    learned = painting.style_network(styles, network)
+    count = len(learned["styles"]) if learned else len(styles)
     settings, blend = painting.settings_and_blend(
         preset, count, style_weight, overrides, strength=strength, colour=colour, init=init, extractor=extractor
     )
@@ -76,6 +78,7 @@ def batch(
     with PicturesProgress(quiet=quiet or as_json) as progress, contextlib.ExitStack() as stack:
         from kstyle.pictures.films import files, video
         from kstyle.style import transfer
+        from kstyle.style.by_arbitrary import ArbitraryPainter
         from kstyle.style.by_network import NetworkPainter
         from kstyle.style.jobs import batch as batches
         from kstyle.style.jobs import film as films
@@ -84,18 +87,27 @@ def batch(
 
         with _not_begun():
             film = contents[0] if len(contents) == 1 and files.is_film(contents[0], animations=frames) else None
-            motion = _motion(Motion, (frames or film) and not network, frame_steps, temporal)
+            motion = _motion(Motion, (frames or film) and not (learned or network), frame_steps, temporal)
             videos = [path for path in contents if Path(path).suffix.lower() in video.FILMS]
             if videos and not film:
                 raise UsageError(f"{one_line(videos[0])} is a video: give it alone, one at a time.")
-            if network:
-                painter = NetworkPainter(styles[0], blend, options["precision"], settings)
+            if learned:
+                painter = NetworkPainter(styles[0], blend, options["precision"], settings, options["max_memory"])
+            elif network:
+                own = {"styles": list(styles), "weights": options["weights"], "progress": progress.download}
+                painter = ArbitraryPainter(network, blend, options["precision"], settings, **own)
             else:
                 options["progress"] = progress.download
                 painter = transfer.Painter(list(styles), preset, blend=blend, **options, **settings)
             numbers, how = (size, steps, seed, progress.step), {"suffix": f".{form}", "force": force}
             how.update(motion=motion, jobs=jobs, together=together, cluster=cluster)
-            if film:
+            by_network = film and (learned or network)
+            if by_network and (steps is not None or jobs > 1 or cluster or (together or 1) > 1):
+                raise UsageError("A style network paints a film's frames in no steps: leave out steps, jobs, together.")
+            piped = by_network and films.through_pipes(painter, film, output, size, styles, force)
+            if piped:
+                found, left, target, outcomes = piped.contents, (), piped.target, piped.outcomes
+            elif film:
                 work = stack.enter_context(films.taken_apart(film, output, size, [*styles, init]))
                 found, left, target = work.contents, (), work.target
                 outcomes = films.paint(painter, work, *numbers, **how)
@@ -103,7 +115,7 @@ def batch(
                 target = Path(output)
                 found, left = survey(contents, recursive, target)
                 outcomes = batches.stylize_all(painter, found, target, *numbers, **how)
-            progress.pictures(len(found))
+            progress.pictures(len(found), "frames" if film else "pictures")
         summary = Summary(found, left)
         try:
             for content, outcome in outcomes:

@@ -6,6 +6,7 @@ import click
 
 from kstyle.cli.common import options as painting
 from kstyle.cli.common import ranks
+from kstyle.cli.common.sectioned import Sectioned
 from kstyle.errors import UsageError
 from kstyle.io import names, signals, streams
 from kstyle.io.files import json_text, one_line
@@ -19,11 +20,25 @@ _WITH_RESUME = (
 )  # fmt: skip
 # Seconds for a step of a large picture, which a stop waits for.
 _STEP = 900
+# {title: parameters}, in the order of the help.
+_SECTIONS = {
+    "Files": ("output", "masks", "style_masks", "weights", "save_every"),
+    "Look": (
+        *("preset", "overrides", "size", "steps", "strength", "style_weight", "content_weight", "tv_weight"),
+        *("colour", "init", "optimizer", "extractor", "refine"),
+    ),
+    "Control": ("precision", "device", "devices", "max_memory", "seed", "deterministic"),
+    "Run": (),
+}
+_EXAMPLES = (
+    "kstyle stylize photo.jpg painting.jpg -o result.png --size 1024 --strength 0.6",
+    "kstyle stylize photo.jpg waves.jpg sky.jpg --mask sea.png --mask clouds.png --colour luminance",
+)
 
 
-@click.command()
+@click.command(cls=Sectioned, sections=_SECTIONS, examples=_EXAMPLES)
 @click.argument("content", type=painting.PATH, metavar="CONTENT", required=False)
-@click.argument("styles", type=painting.PATH, metavar="STYLE...", nargs=-1)
+@click.argument("styles", type=painting.STYLE, metavar="STYLE...", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -69,6 +84,7 @@ _STEP = 900
 @painting.seed
 @painting.deterministic
 @painting.max_memory
+@painting.network
 @click.option("--refine", type=click.IntRange(min=1), metavar="N", help="With a style network: N steps after it.")
 @click.option("--save-every", type=click.IntRange(min=1), metavar="N", help="Also write OUTPUT-stepNNNN every N steps.")
 @click.option("--run", type=painting.PATH, metavar="DIR", help="Keep the painting in DIR, for --resume.")
@@ -91,24 +107,31 @@ _STEP = 900
 @signals.kept()  # from the end of the painting until it is written
 def stylize(
     context, content, styles, output, preset, overrides, size, steps, seed, style_weight, masks, style_masks,
-    refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet, **options,
+    network, refine, save_every, run, resume, extend, save_seconds, dry_run, preview, devices, as_json, quiet,
+    **options,
 ):  # fmt: skip
-    """Paint CONTENT in the style of one or more STYLE pictures."""
+    """Paint CONTENT in the style of one or more STYLE pictures, or by one style network.
+
+    A style network is a file of `kstyle learn`, or one that comes with kstyle, style:NAME (`kstyle styles`).
+    """
     from kstyle.style.keeping.folder import Folder
     from kstyle.style.target import Target
 
     given = {name: options.pop(name) for name in _SETTINGS}
     if resume is None:
         _check_given(context, extend)
-        network = painting.style_network(styles)
-        count = len(network["styles"]) if network else len(styles)
+        learned = painting.style_network(styles, network)
+        count = len(learned["styles"]) if learned else len(styles)
         settings, blend = painting.settings_and_blend(preset, count, style_weight, overrides, **given)
-        if "content" in settings:  # a section, but to `stylize` the picture
-            settings |= {f"content.{key}": value for key, value in settings.pop("content").items()}
+        for name in {"content", "network"} & set(settings):  # sections, but to `stylize` the picture and a file
+            settings |= {f"{name}.{key}": value for key, value in settings.pop(name).items()}
         for name, given in (("mask", masks), ("style-mask", style_masks)):
             if given and len(given) != count:
                 raise UsageError(f"--{name} is given {len(given)} times for {count} styles: once for each, or never.")
-        target = Target(output, [content, *styles], [*masks, *style_masks], save_every)
+        if dry_run and (learned or network):
+            raise UsageError("--dry-run tells of an optimiser's steps; a style network takes none: leave it out.")
+        inputs = [*masks, *style_masks, *([] if network is None else [network])]
+        target = Target(output, [content, *styles], inputs, save_every)
     else:
         painting.check_resumed(context, resume, _WITH_RESUME, "begin a new painting")
         folder = Folder(resume, save_seconds)
@@ -126,6 +149,10 @@ def stylize(
             what = "--dry-run is about one process" if dry_run else "processes cannot share a pipe"
             raise UsageError(f"--devices {devices}: {what}.")
         raise click.exceptions.Exit(ranks.start(devices, again="--resume DIR", grace=_STEP))
+    if resume is None and (learned or network):
+        from kstyle import startup
+
+        startup.load_keras_alone()
     from kstyle.backend import distribute
     from kstyle.cli.common.progress import Progress
 
@@ -154,7 +181,7 @@ def stylize(
                     result = painted.stylize(
                         content, list(styles), preset, size, steps, seed=seed, callback=after_step, blend=blend,
                         masks=list(masks) or None, style_masks=list(style_masks) or None, progress=progress.download,
-                        run=folder, refine=refine or 0, **options, **settings,
+                        run=folder, refine=refine or 0, network=network, **options, **settings,
                     )  # fmt: skip
         except Interrupted as stop:
             result, interrupted = stop.result, True

@@ -2,6 +2,7 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, Path
 from kstyle.cli.training import flickr
 from kstyle.io.files import json_text
@@ -48,7 +49,7 @@ def _to_get(name, size):
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.data_sets)
 @click.option("--to", "folder", type=Path(file_okay=False), help="Folder for the file. Default: Keras' own.")
 @flickr.options
 def download(name, folder, **of_flickr):
@@ -66,7 +67,7 @@ def download(name, folder, **of_flickr):
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.data_sets)
 @click.option("--data", "folder", type=PATH, help="Folder or file to read. Default: where recipes look.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(name, folder, as_json):

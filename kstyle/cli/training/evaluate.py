@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin, tta
 from kstyle.io.files import json_text
 
 
 @click.command()
-@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("run", type=PATH, metavar="RUN", shell_complete=completing.runs)
 @data_folder
 @click.option(
     "--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet: wrong predictions, then right ones."
@@ -43,12 +44,20 @@ def evaluate(run, data, sheet, tta, as_json):
     if as_json:
         click.echo(json_text(scores.as_json(), indent=2))
         return
-    click.echo(f"top-1              {100 * scores.top1:.2f} %")
-    if scores.top5 is not None:
-        click.echo(f"top-5              {100 * scores.top5:.2f} %")
+    said = scores.as_json()
+    if "mean_average_precision" in said:  # several classes a picture
+        click.echo(f"average precision  {100 * scores.mean_average_precision:.2f} % (the mean over the classes)")
+        click.echo(
+            f"F1                 {100 * scores.macro['f1']:.2f} % (of all marks {100 * scores.micro['f1']:.2f} %)"
+        )
+        click.echo(f"all classes right  {100 * scores.exact:.2f} % of the pictures")
+    else:
+        click.echo(f"top-1              {100 * scores.top1:.2f} %")
+        if scores.top5 is not None:
+            click.echo(f"top-5              {100 * scores.top5:.2f} %")
+        click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
     click.echo(f"loss               {scores.loss:.4f}")
-    click.echo(f"calibration error  {100 * scores.calibration_error:.2f} %")
-    if boxes := scores.boxes:
+    if boxes := said.get("boxes"):
         mean = boxes["mean_box"]
         click.echo(f"mean IoU           {boxes['iou']:.4f} (the mean box: {mean['iou']:.4f})")
         click.echo(f"IoU of 0.5         {100 * boxes['iou_50']:.2f} % (the mean box: {100 * mean['iou_50']:.2f} %)")
@@ -57,9 +66,9 @@ def evaluate(run, data, sheet, tta, as_json):
     click.echo(f"test pictures      {scores.count}")
     if len(scores.classes) <= 40:
         click.echo(scores.classes.round(4).to_string())
-    for row in scores.most_confused(5).itertuples():
+    for row in scores.most_confused(5).itertuples() if "most_confused" in said else ():
         click.echo(f"{row.count:5} × {row.true} taken for {row.predicted} ({100 * row.share:.1f} % of {row.true})")
-    for name, found in scores.unknown.items():
+    for name, found in said.get("unknown", {}).items():
         taken = ", ".join(f"{plain(other)} {count}" for other, count in list(found["taken_for"].items())[:5])
         click.echo(
             f"not a class of the run, and not counted: {plain(name)}, {found['pictures']} pictures (said: {taken})"

@@ -2,13 +2,14 @@
 
 import click
 
-from kstyle.cli.common.options import PATH, allow_code, device, plugin
+from kstyle.cli.common import completing
+from kstyle.cli.common.options import PATH, STYLE, allow_code, device, plugin
 from kstyle.errors import UsageError
-from kstyle.io.files import json_text
+from kstyle.io.files import json_text, one_line
 
 
 @click.command()
-@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("run", type=STYLE, metavar="RUN", shell_complete=completing.runs)
 @click.option("--format", "format_", metavar="onnx|torch|keras", help="What to write.  [default: as -o ends, or onnx]")
 @click.option(
     "-o",
@@ -17,22 +18,25 @@ from kstyle.io.files import json_text
     metavar="FILE",
     help="The file.  [default: RUN/model.onnx, RUN/model.safetensors, RUN/export.keras]",
 )
+@click.option("--bits", type=click.Choice(["8"]), help="Of a style network: a smaller .keras, weights in 8 bits.")
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare before it is kept.")
 @device
 @plugin
 @allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def export(run, format_, output, check, as_json):
+def export(run, format_, output, bits, check, as_json):
     """Write the network of RUN for other programs: ONNX, a PyTorch state dict with torchvision's names, or Keras.
 
-    RUN may be the .keras file of a style network (`kstyle learn`), which becomes ONNX.
+    RUN may be a style network, the .keras file of `kstyle learn` or style:NAME, which becomes ONNX (one for any style
+    takes two pictures there), or with --bits 8 a .keras file of a quarter of the size.
     """
     from kstyle.io import runs
 
     if str(run).endswith(".keras"):
-        _export_style(run, format_, output, check, as_json)
+        _export_style(run, format_, output, bits, check, as_json)
         return
-
+    if bits:
+        raise UsageError(f"--bits is for style networks, and {one_line(run)} is none.")
     runs.facts(run)  # answers before a framework is loaded
 
     import kstyle
@@ -46,15 +50,19 @@ def export(run, format_, output, check, as_json):
     click.echo(f"{done.path}: {done.format}, {done.bytes / 1e6:.1f} MB; {done.check or 'not checked'}{needs}")
 
 
-def _export_style(network, format_, output, check, as_json):
-    from kstyle.style.networks import onnx_file
-
-    if format_ not in (None, "onnx"):
-        raise UsageError(f"A style network is exported as onnx, not as {format_}.")
-    path, off = onnx_file.write(network, output, check=check)
+def _export_style(network, format_, output, bits, check, as_json):
+    kind = "keras" if bits else "onnx"
+    if format_ not in (None, kind):
+        said = "with --bits 8 as keras" if bits else "as onnx, or smaller with --bits 8"
+        raise UsageError(f"A style network is exported {said}, not as {format_}.")
+    if bits:
+        from kstyle.style.networks import small_file as files
+    else:
+        from kstyle.style.networks import onnx_file as files
+    path, off = files.write(network, output, check=check)
     size = path.stat().st_size
     if as_json:
-        click.echo(json_text({"path": str(path), "format": "onnx", "bytes": size, "off": off}))
+        click.echo(json_text({"path": str(path), "format": kind, "bytes": size, "off": off}))
         return
-    said = "not checked" if off is None else f"run on pictures of three sizes, numbers are off by at most {off:.1g}"
-    click.echo(f"{path}: onnx, {size / 1e6:.1f} MB; {said}")
+    how = "off by {:.1g} on average" if bits else "run on pictures of three sizes, numbers are off by at most {:.1g}"
+    click.echo(f"{path}: {kind}, {size / 1e6:.1f} MB; {how.format(off) if check else 'not checked'}")

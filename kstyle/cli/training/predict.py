@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, device, plugin, tta
 from kstyle.io.files import json_text
 
@@ -11,7 +12,7 @@ BOX = ("left", "top", "right", "bottom")
 
 
 @click.command()
-@click.argument("run", type=PATH, metavar="RUN")
+@click.argument("run", type=PATH, metavar="RUN", shell_complete=completing.runs_and_networks)
 @click.argument("paths", type=PATH, metavar="FILE|DIR...", nargs=-1, required=True)
 @click.option("--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes a picture.")
 @tta
@@ -19,7 +20,7 @@ BOX = ("left", "top", "right", "bottom")
 @plugin
 @allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability, and a box.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: path, rank, class, probability; a box, or present.")
 @click.option("--sheet", type=PATH, metavar="FILE", help="Also write a contact sheet.")
 def predict(run, paths, top, tta, as_json, as_csv, sheet):
     """Say what RUN sees in pictures, or in all pictures of folders.
@@ -65,23 +66,27 @@ def predict(run, paths, top, tta, as_json, as_csv, sheet):
 
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(["path", "rank", "class", "probability", *(BOX if told else ())])
+        several = any("present" in entry for entry in found)
+        more = [*(BOX if told else ()), *(["present"] if several else ())]
+        table.writerow(["path", "rank", "class", "probability", *more])
         for entry in found:
             for rank, p in enumerate(entry.get("predictions", []), 1):
                 row = [legible(entry["path"]), rank, p["class"], f"{p['probability']:.6f}"]
-                table.writerow([*row, *entry.get("box", ())])
+                present = [int(p["class"] in entry["present"])] if several else ()
+                table.writerow([*row, *entry.get("box", ()), *present])
         click.echo(out.getvalue(), nl=False)
     else:
         for entry in found:
             if "predictions" in entry:
                 where = f"; box {' '.join(f'{side:g}' for side in entry['box'])}" if "box" in entry else ""
-                click.echo(f"{one_line(legible(entry['path']))}: {', '.join(_lines(entry['predictions']))}{where}")
+                said = _lines(entry["predictions"], entry.get("present"))
+                click.echo(f"{one_line(legible(entry['path']))}: {', '.join(said)}{where}")
     for entry in bad:
         click.echo(f"kstyle: {one_line(legible(entry['error']))}", err=True)
     if sheet and len(bad) < len(found):
         # Last, so that a sheet that cannot be written costs nothing but itself.
         entries = [
-            (picture, [Path(entry["path"]).name, *_lines(entry["predictions"][:2])], None, contact.outlines(*box))
+            (picture, [Path(entry["path"]).name, *_sheet_lines(entry)], None, contact.outlines(*box))
             for picture, entry, box in zip(pictures, found, boxes)
             if picture is not None
         ]
@@ -90,5 +95,11 @@ def predict(run, paths, top, tta, as_json, as_csv, sheet):
         raise click.exceptions.Exit(1)
 
 
-def _lines(predictions):
-    return [f"{p['class']} {100 * p['probability']:.1f} %" for p in predictions]
+def _lines(predictions, present=None):
+    """What to say of a picture; of several classes those that are present, or that there is none, and the likeliest."""
+    said = [f"{p['class']} {100 * p['probability']:.1f} %" for p in predictions if not present or p["class"] in present]
+    return [f"none of them ({said[0]})"] if present == [] else said
+
+
+def _sheet_lines(entry):
+    return _lines(entry["predictions"], entry.get("present"))[: 4 if "present" in entry else 2]

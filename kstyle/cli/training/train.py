@@ -2,17 +2,21 @@
 
 import click
 
+from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin
 from kstyle.io.files import json_text
 
 
 @click.command()
-@click.argument("recipe", type=PATH, required=False, metavar="[RECIPE]")
+@click.argument("recipe", type=PATH, required=False, metavar="[RECIPE]", shell_complete=completing.files_of("train"))
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting: optimizer.learning_rate=0.05"
 )
 @data_folder
-@click.option("--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]")
+@click.option(
+    "--run", type=PATH, metavar="DIR", help="Folder of the run.  [default: runs/RECIPE-date-time]",
+    shell_complete=completing.runs,
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with --run, by its own recipe; --epochs N: to N in all.")
 @click.option("--epochs", type=click.IntRange(min=1), help="So many in all; stages share them.")
 @click.option(
@@ -98,12 +102,12 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
             "epochs": len(done.history),
             "seconds": round(float(done.history["seconds"].sum()), 1),
         }
-        summary |= {"loss": float(last["loss"]), "top1": scores["top1"], "top5": scores["top5"]}
-        more = {"metrics": done.scores.metrics, "boxes": done.scores.boxes}
+        summary["loss"] = float(last["loss"])
+        summary |= {key: scores[key] for key in ("top1", "top5", "mean_average_precision") if key in scores}
+        more = {"metrics": done.scores.metrics, "boxes": scores.get("boxes")}
         click.echo(json_text(summary | {key: value for key, value in more.items() if value}))
     elif not quiet:
-        boxes = f", mean IoU {done.scores.boxes['iou']:.4f}" if done.scores.boxes else ""
-        click.echo(f"{done.folder}: top-1 {100 * done.scores.top1:.2f} %{boxes} on {done.scores.count} test pictures")
+        click.echo(f"{done.folder}: {done.scores.headline} on {done.scores.count} test pictures")
 
 
 def _show(recipe, data, path, quiet):

@@ -24,6 +24,7 @@ class Split:
         labels: (N,) int32, an index into the data set's classes.
         boxes: (N, 4) float32, the object's x0, y0, x1, y1 in pixels from the upper left, the last ones included; or
             None.
+        several: (N, K) uint8, 1 where a picture is of a class, of pictures that may be of several; or None.
 
     Raises:
         DataError: shapes or types do not match.
@@ -32,6 +33,7 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray | None = None
+    several: np.ndarray | None = None
 
     def __post_init__(self):
         count, sound = len(self.images), self.images.ndim == 4 and self.images.dtype == np.uint8
@@ -55,8 +57,18 @@ class Split:
 
     def part(self, indices):
         """The split of these pictures, in this order; a copy."""
-        boxes = None if self.boxes is None else self.boxes[indices]
-        return Split(self.images[indices], self.labels[indices], boxes)
+        return Split(*(None if each is None else each[indices] for each in vars(self).values()))
+
+    def per_class(self, count):
+        """How many pictures there are of each of `count` classes, a list."""
+        return tallied(self, count)
+
+
+def tallied(split, count):
+    """`per_class` of a `Split` or of a `kstyle.data.photos.tree.Photos`."""
+    if split.several is not None:
+        return split.several.sum(axis=0, dtype=int).tolist()
+    return np.bincount(split.labels, minlength=count).tolist()
 
 
 def resized(split, shape):
@@ -86,7 +98,7 @@ def resized(split, shape):
     if boxes is not None:  # by the outer edges of the pixels that they name
         last, by = np.array([0, 0, 1, 1]), np.array([shape[1] / width, shape[0] / height] * 2)
         boxes = ((boxes + last) * by - last).astype(np.float32)
-    return Split(found, split.labels, boxes)
+    return Split(found, split.labels, boxes, split.several)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ import numpy as np
 import PIL
 
 from kstyle.data.batches import arrays
-from kstyle.data.batches.opening import STRETCH
+from kstyle.data.batches.opening import STRETCH, boxes_within
 from kstyle.data.batches.verdicts import cache_folder
-from kstyle.data.batches.workers import Decoder
+from kstyle.data.batches.workers import Decoder, place_of
 from kstyle.errors import DataError, UsageError, unknown
 
 log = logging.getLogger("kstyle")
@@ -28,7 +28,8 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
     """All pictures of a split for evaluation, each as `kstyle.data.batches.opening.centre` gives it.
 
     The array is a file in the cache folder (`$KSTYLE_CACHE` or `~/.cache/kstyle`), mapped into memory, which the next
-    call with the same files, sizes and version of Pillow finds there. Writing to the array changes no file.
+    call with the same files, sizes and version of Pillow finds there. Writing to the array changes no file. Pictures
+    with boxes are not kept: where each was cut is not in such a file.
 
     Args:
         photos: a `kstyle.data.photos.tree.Photos`.
@@ -47,7 +48,9 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
     _check_sizes(size, resize)
     shape, options = (len(photos), size, size, 3), {"task": "center", "side": size, "resize": resize}
     options["resample"] = resample
-    path = _cached_name(photos, size, resize, resample) if cache else None
+    boxed = photos.boxes is not None
+    path = _cached_name(photos, size, resize, resample) if cache and not boxed else None
+    places = np.zeros((len(photos), 4))
     if path and _is_whole(path, math.prod(shape)):
         return _mapped(path, shape, photos)
     file = _reserved(path, math.prod(shape), limit) if path else None
@@ -58,13 +61,17 @@ def decode(photos, size, resize, workers=None, cache=True, progress=None, limit=
             for index in range(len(photos)):
                 decoder.submit(index, index)
             for done in range(1, len(photos) + 1):
-                _, _, went_well, text = decoder.collect()
+                place, _, went_well, text = decoder.collect()
                 if not went_well:
                     raise DataError(text)
+                places[place] = place_of(text)
                 if progress:
                     progress(done, len(photos))
             if not file:
-                return arrays.Split(decoder.pictures, photos.labels)
+                boxes = None
+                if boxed:  # by the last pixels that they hold, as a `Split` has them
+                    boxes = boxes_within(photos.boxes, places) * np.float32(size) - np.array([0, 0, 1, 1], np.float32)
+                return arrays.Split(decoder.pictures, photos.labels, boxes, photos.several)
             os.fsync(file.fileno())
         os.replace(file.name, path)
         on_failure.pop_all()
@@ -77,7 +84,9 @@ def _check_sizes(size, resize):
 
 
 def _mapped(path, shape, photos):
-    return arrays.Split(np.memmap(path, np.uint8, "c", shape=shape).view(np.ndarray), photos.labels)
+    return arrays.Split(
+        np.memmap(path, np.uint8, "c", shape=shape).view(np.ndarray), photos.labels, None, photos.several
+    )
 
 
 def _cached_name(photos, size, resize, resample):
@@ -183,6 +192,7 @@ class FileBatches:
         self.count, self.size, self.seed = len(photos), int(size), int(seed)
         self.steps = self.count // size if drop_last else -(-self.count // size)
         self._paths, self._labels, self._bad, self._epoch = photos.paths, photos.labels, set(), None
+        self._boxes, self._several = photos.boxes, photos.several
         self._options = {"task": crop, "side": side, "resize": resize, "resample": resample, "seed": self.seed}
         self._options |= {"scale": tuple(scale), "ratio": tuple(ratio)}
         self._side, self._workers, self._decoder, self._share = side, workers, None, share
@@ -200,8 +210,11 @@ class FileBatches:
         self._decoder = None
 
     def __call__(self, epoch, first=0):
-        """Yields (images (B, side, side, 3) uint8, labels (B,) int32), arrays of the caller's own, from batch number
-        `first` of the epoch on.
+        """Yields (images (B, side, side, 3) uint8, labels), arrays of the caller's own, from batch number `first` of an
+        epoch on.
+
+        Labels are (B,) int32; of pictures with boxes (B, 5) float32, the label, and the box in parts of the sides of
+        what is shown; of pictures of several classes (B, K) float32. In the latter two those of another's share are 0.
 
         Raises:
             DataError: no picture of a class can be read any more, or a worker died.
@@ -215,6 +228,7 @@ class FileBatches:
         ahead = AHEAD if decoder.workers else 1
         slot = min(size, self.count)
         missing = [0] * ahead  # pictures still to come of the batch that is in each part of the memory
+        shown, places = np.zeros(ahead * slot, int), np.tile([0.0, 0, 1, 1], (ahead * slot, 1))  # what, and where cut
 
         def submit(batch):
             where = order[batch * size : (batch + 1) * size]
@@ -230,18 +244,31 @@ class FileBatches:
                 place, index, went_well, text = decoder.collect()
                 if went_well:
                     missing[place // slot] -= 1
+                    shown[place], places[place] = index, place_of(text)
                 else:
                     self._give_up(index, text)
                     decoder.submit(place, self._readable(index), epoch)
             where = order[batch * size : (batch + 1) * size]
             begin, part = batch % ahead * slot, self._share(len(where))
             images = decoder.pictures[begin : begin + len(where)].copy()
-            images[: part.start], images[part.stop :] = 0, 0  # what an earlier batch has left there
+            labels = self._told(where, shown[begin : begin + len(where)], places[begin : begin + len(where)])
+            for each in (images, labels) if labels.ndim == 2 else (images,):
+                each[: part.start], each[part.stop :] = 0, 0  # what an earlier batch has left there
             if batch + ahead < self.steps:
                 submit(batch + ahead)
-            yield images, self._labels[where]
+            yield images, labels
             if self._epoch is not mine or decoder is not self._decoder:
                 raise UsageError("This epoch's batches have ended: another was begun, or they were closed.")
+
+    def _told(self, where, shown, places):
+        """The labels of a batch: of pictures number `where`; of `shown`, in place of one that cannot be read another,
+        and what `places` shows of it, where there are boxes or several labels."""
+        if self._several is not None:
+            return self._several[shown].astype(np.float32)
+        if self._boxes is None:
+            return self._labels[where]
+        boxes = boxes_within(self._boxes[shown], places)
+        return np.concatenate([self._labels[where][:, None].astype(np.float32), boxes], axis=1)
 
     def _give_up(self, index, text):
         if index not in self._bad:

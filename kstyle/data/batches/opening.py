@@ -132,31 +132,40 @@ def centre(path, size, resize, resample="bilinear"):
     Raises:
         DataError: as `open_rgb`.
     """
-    sides, whole, resample = None, resize == STRETCH, Image.Resampling[resample.upper()]
+    return centre_and_place(path, size, resize, resample)[0]
+
+
+def centre_and_place(path, size, resize, resample="bilinear"):
+    """`(what `centre` gives, its place)`: left, top, right, bottom of what it shows, in pixels of the picture."""
+    sides, place, whole, resample = None, None, resize == STRETCH, Image.Resampling[resample.upper()]
     # The nearest pixel of a reduced JPEG would be a mean of several.
     full = resample == Image.Resampling.NEAREST
 
     def plan(width, height):
-        nonlocal sides
+        nonlocal sides, place
         wide, short = width > height, size if whole else resize
         if whole:
             sides = (size, size)
         else:
             sides = (int(resize * width / height), resize) if wide else (resize, int(resize * height / width))
+        left, top = (0, 0) if whole else (round((side - size) / 2) for side in sides)
+        across, down = width / sides[0], height / sides[1]
+        place = (left * across, top * down, (left + size) * across, (top + size) * down)
         return (0, 0, width, height), 1 if full else min(width, height) / (2 * short)
 
     image, box = _read(path, plan)
     if whole:
-        return np.asarray(image.resize(sides, resample, box=box))
+        return np.asarray(image.resize(sides, resample, box=box)), place
     left, top = (round((side - size) / 2) for side in sides)
     if max(sides) > LONG * resize:
         x, y = (
             (end - begin) / side for begin, end, side in zip(box[:2], box[2:], sides)
         )  # pixels of the file for one of the result
         box = (box[0] + left * x, box[1] + top * y, box[0] + (left + size) * x, box[1] + (top + size) * y)
-        return np.asarray(image.resize((size, size), resample, box=[min(v, e) for v, e in zip(box, image.size * 2)]))
+        box = [min(v, e) for v, e in zip(box, image.size * 2)]
+        return np.asarray(image.resize((size, size), resample, box=box)), place
     image = image.resize(sides, resample, box=box)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    return np.asarray(image.crop((left, top, left + size, top + size))), place
 
 
 def middle(path):
@@ -172,29 +181,43 @@ def middle(path):
 
 
 def seen(path, size, resize=None):
-    """Where what `centre`, or without `resize` `middle`, shows of a picture lies in it: (left, top, side), floats, in
+    """Where what `centre`, or without `resize` `middle`, shows of a picture lies in it: (left, top, right, bottom) in
     pixels of the picture as it is turned.
 
     Raises:
         DataError: as `open_rgb`.
     """
+    if resize:
+        return centre_and_place(path, size, resize)[1]
     width, height = open_rgb(path).size
-    side = min(width, height) * (size / resize if resize else 1)
-    return (width - side) / 2, (height - side) / 2, side
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def random_crop(path, side, rng, scale, ratio, resample="bilinear"):
-    """A part of a picture file drawn as `random_box` says, resized to (side, side, 3) uint8 as in `centre`.
+    """A part of a picture file drawn as `random_box` says, resized to (side, side, 3) uint8 as in `centre`; and its
+    place, (left, top, right, bottom) in pixels of the turned picture.
 
     Raises:
         DataError: as `open_rgb`.
     """
-
-    resample = Image.Resampling[resample.upper()]
+    place, resample = None, Image.Resampling[resample.upper()]
 
     def plan(width, height):
-        x0, y0, x1, y1 = box = random_box(width, height, rng, scale, ratio)
-        return box, 1 if resample == Image.Resampling.NEAREST else min(x1 - x0, y1 - y0) / side
+        nonlocal place
+        place = x0, y0, x1, y1 = random_box(width, height, rng, scale, ratio)
+        return place, 1 if resample == Image.Resampling.NEAREST else min(x1 - x0, y1 - y0) / side
 
     image, box = _read(path, plan)
-    return np.asarray(image.resize((side, side), resample, box=box))
+    return np.asarray(image.resize((side, side), resample, box=box)), place
+
+
+def boxes_within(boxes, places):
+    """Boxes of pictures as parts of the sides of what is shown of them, cut at its edges: (N, 4) float32.
+
+    Args:
+        boxes, places: (N, 4): left, top, right, bottom in pixels of the turned picture, of a box and of what is shown.
+    """
+    corner, far = np.tile(places[:, :2], 2), np.tile(places[:, 2:], 2)
+    return np.clip((boxes - corner) / (far - corner), 0, 1).astype(np.float32)

@@ -43,14 +43,25 @@ def _examine(path, options, epoch, index, out):
 
 
 def _center(path, options, epoch, index, out):
-    out[:] = opening.centre(path, options["side"], options["resize"], options["resample"])
-    return ""
+    out[:], place = opening.centre_and_place(path, options["side"], options["resize"], options["resample"])
+    return place_text(place)
 
 
 def _random(path, options, epoch, index, out):
     rng = np.random.default_rng((options["seed"], epoch, index))
-    out[:] = opening.random_crop(path, options["side"], rng, options["scale"], options["ratio"], options["resample"])
-    return ""
+    wanted = (options[key] for key in ("scale", "ratio", "resample"))
+    out[:], place = opening.random_crop(path, options["side"], rng, *wanted)
+    return place_text(place)
+
+
+def place_text(place):
+    """What a task that cuts a picture answers: four numbers, what of it is shown; `place_of` reads them again."""
+    return " ".join(map(repr, map(float, place)))
+
+
+def place_of(text):
+    """(4,) floats from what `place_text` gave."""
+    return np.array(text.split(), float)
 
 
 TASKS = {"examine": _examine, "center": _center, "random": _random}

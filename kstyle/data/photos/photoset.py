@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kstyle.data.batches import division, verdicts
+from kstyle.data.batches.arrays import tallied
 from kstyle.data.photos.classes import matched
 from kstyle.errors import DataError, UsageError
 from kstyle.io.files import listed, plain
@@ -27,6 +28,9 @@ class Photos:
         paths: (N,) of texts (dtype object).
         labels: (N,) int32, an index into the set's classes.
         contents: (N,) of texts (dtype object), equal where the files are; None where they were not looked into.
+        boxes: (N, 4) float32, the left, top, right and bottom edge of a thing in pixels of the turned picture; or None.
+        several: (N, K) uint8, 1 where a picture is of a class, of pictures that may be of several; `labels` then has
+            the rarest of each, by which they are drawn. Or None.
 
     Raises:
         DataError: shapes or types do not match.
@@ -35,6 +39,8 @@ class Photos:
     paths: np.ndarray
     labels: np.ndarray
     contents: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    several: np.ndarray | None = None
 
     def __post_init__(self):
         count = len(self.paths)
@@ -52,8 +58,11 @@ class Photos:
 
     def part(self, indices):
         """These files, in this order."""
-        contents = None if self.contents is None else self.contents[indices]
-        return Photos(self.paths[indices], self.labels[indices], contents)
+        return Photos(*(None if each is None else each[indices] for each in vars(self).values()))
+
+    def per_class(self, count):
+        """How many pictures there are of each of `count` classes, a list."""
+        return tallied(self, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +113,7 @@ class PhotoSet:
     def check_training(self):
         """DataError where there is nothing to train on, or one class; it names what was found."""
         self.check("train")
-        there = np.unique(self.train.labels)
+        there = np.flatnonzero(self.train.per_class(len(self.classes)))
         if len(there) > 1:
             return
         folder = os.path.commonpath([os.path.dirname(path) for path in self.train.paths])
@@ -118,18 +127,21 @@ class PhotoSet:
 
     @functools.cached_property
     def sha256(self):
-        """Hex SHA-256 of class names and, for each split, every file's path below `root`, label, size and content.
+        """Hex SHA-256 of class names and, for each split, every file's path below `root`, label, size and content, with
+        boxes and several labels where there are such.
 
         Contents are read once; their sums are kept with the verdicts in the cache, by path, size and time of change.
         """
         digest = hashlib.sha256("\n".join(self.classes).encode())
         for part, split in (("train", self.train), ("test", self.test)):
             found = verdicts.examine(split.paths, self.root)
-            for path, label in zip(split.paths, split.labels):
+            beside = [each for each in (split.boxes, split.several) if each is not None]
+            for number, (path, label) in enumerate(zip(split.paths, split.labels)):
                 content, reason = found[path]
                 if reason:
                     raise DataError(f"{path}: {reason}.")
-                row = (part, verdicts.below(path, self.root), str(label), str(os.path.getsize(path)), content)
+                row = [part, verdicts.below(path, self.root), str(label), str(os.path.getsize(path)), content]
+                row += [str(each[number].tolist()) for each in beside]
                 digest.update(os.fsencode("\0" + "\0".join(row)))
         return digest.hexdigest()
 
@@ -138,9 +150,13 @@ def _list_of(skipped):
     return listed((f"{plain(os.path.basename(path))} ({plain(reason)})" for path, reason in skipped), 3, 200)
 
 
-def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, progress, origin=None, declared=False):
+def photo_set(
+    name, root, known, found, skipped, test_fraction, seed, workers, progress, origin=None, declared=False, boxes=None,
+    several=None,
+):  # fmt: skip
     """`known`: names in order, `declared` as the classes of the set rather than found in its splits; `found`: {"train"
-    and perhaps "test": [(path, name)]}."""
+    and perhaps "test": [(path, name)]}; `boxes`: {path: four numbers}, or None; `several`: {path: names}, or None, and
+    then `found` has the rarest name of each path, or "" of one that has none."""
     if not 0 < test_fraction < 1 or not 0 <= seed < 2**32:
         raise UsageError(
             f"The test fraction is above 0 and below 1, the seed from 0 to {2**32 - 1}; got {test_fraction}, {seed}."
@@ -155,13 +171,16 @@ def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, p
     if skipped:
         log.warning("%s: %d of %d files are left out: %s.", root, len(skipped), total, _list_of(skipped))
     drawn = "test" not in kept
-    if not drawn and not declared:
+    if not drawn and not declared and several is None:
         same = _as_in_train(root, kept)
         known = [label for label in known if same.get(label, label) == label]
         kept["test"] = [(path, same[label]) for path, label in kept["test"]]
     elif drawn:
         kept = _divided(kept["train"], test_fraction, seed, judged)
-    present = {part: {label for _, label in rows} for part, rows in kept.items()}
+    present = {
+        part: {name for path, label in rows for name in ([label] if several is None else several[path])}
+        for part, rows in kept.items()
+    }
     empty = [label for label in known if label not in present["train"] | present["test"]]
     classes = [label for label in known if label not in empty]
     if empty:
@@ -171,7 +190,7 @@ def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, p
         if lacking and kept[part]:
             _warn(root, f"no picture in {part}", lacking)
     numbers = {label: number for number, label in enumerate(classes)}
-    photos = {part: _photos(kept[part], numbers, judged) for part in ("train", "test")}
+    photos = {part: _photos(kept[part], numbers, judged, boxes, several) for part in ("train", "test")}
     for problem in division.problems(**photos, classes=classes):
         log.warning("%s: %s.", root, problem)
     name = name or os.path.basename(root)
@@ -180,10 +199,19 @@ def photo_set(name, root, known, found, skipped, test_fraction, seed, workers, p
     )
 
 
-def _photos(rows, numbers, judged):
+def _photos(rows, numbers, judged, boxes, several):
     paths, contents = (np.array([*column, None], object)[:-1] for column in
                        ([path for path, _ in rows], [judged[path][0] for path, _ in rows]))  # fmt: skip
-    return Photos(paths, np.array([numbers[label] for _, label in rows], np.int32), contents)
+    if boxes is not None:
+        boxes = np.array([boxes[path] for path in paths], np.float32).reshape(-1, 4)
+    if several is not None:
+        marks = np.zeros((len(paths), len(numbers)), np.uint8)
+        for row, path in zip(marks, paths):
+            row[[numbers[name] for name in several[path]]] = 1
+        several = marks
+    # A picture of none of several classes is drawn with those of the first.
+    labels = np.array([numbers[label] if label else 0 for _, label in rows], np.int32)
+    return Photos(paths, labels, contents, boxes, several)
 
 
 def _warn(root, what, classes):

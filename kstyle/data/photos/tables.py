@@ -52,6 +52,15 @@ def read(path, columns, optional=()):
     return found, tuple(where)
 
 
+def header(path):
+    """The names of a table's columns, as they are written there.
+
+    Raises:
+        DataError: as `read`.
+    """
+    return [name.strip() for name in next(_rows(path), (1, []))[1]]
+
+
 def _rows(path):
     """A generator of (number of the line, fields) of the rows that are not empty, the header first."""
     text = _text(path)

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from kstyle.data.photos import splits, tables
+from kstyle.data.photos import beside, splits, tables
 from kstyle.data.photos.photoset import Photos, PhotoSet, photo_set
 from kstyle.errors import DataError
 from kstyle.io.files import legible, plain, read_bytes
@@ -202,7 +202,9 @@ class _Within:
         return any(real.startswith(base) for base in self.real)
 
 
-def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progress=None):
+def read_csv(
+    path, *, name=None, test_fraction=0.2, seed=0, workers=None, progress=None, boxes=False, several=False
+):  # fmt: skip
     """Reads a table (`kstyle.data.photos.tables.read`) with a column `path`, `file`, `filename` or `image`, a column
     `label` or `class`, and perhaps a column `split` of `train` and `test` (or what else
     `kstyle.data.photos.splits.role` knows).
@@ -212,6 +214,8 @@ def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progre
 
     Args:
         path: the table, or a folder with no other `.csv`.
+        boxes: whether to read a box for each picture, where the table has `kstyle.data.photos.beside.SIDES`.
+        several: whether a picture may be of several classes, or of none, see `kstyle.data.photos.beside.labels`.
 
     Returns: a `PhotoSet`.
 
@@ -222,21 +226,30 @@ def read_csv(path, *, name=None, test_fraction=0.2, seed=0, workers=None, progre
     path = os.path.abspath(Path(path).expanduser())
     if os.path.isdir(path):
         path = tables.only(path, [entry.name for entry in _entries(path)])
-    rows, there = tables.read(path, COLUMNS, optional=("split",))
+    columns, marked = beside.columns(path, COLUMNS, several)
+    sides = beside.SIDES if boxes else {}
+    rows, there = tables.read(path, columns | sides, optional=("split", *sides))
+    boxes = boxes and set(sides) <= set(there)
     given = [row["split"] if "split" in there else "train" for _, row in rows]
     parts = [splits.role(text) for text in given]
     test = splits.chosen(parts, path)
     within = _Within(path, (os.path.dirname(path),))
-    found = {"train": []} | ({"test": []} if test else {})
+    found, told = {"train": []} | ({"test": []} if test else {}), {} if boxes else None
     for (number, row), split, part in zip(rows, given, parts):
-        text, label = row["path"], row["label"]
-        if not text or not label or not part:
+        text, label = row["path"], beside.labels(path, number, row, marked) if several else row["label"]
+        if not text or not (label or several) or not part:
             row = plain((text, label, split))
             raise DataError(
                 f"{path}: expected a path, a label and a split of train or test in line {number}, got {row}."
             )
         if part in ("train", test):
-            found["train" if part == "train" else "test"].append((within(text, number), label))
-    known = _in_order({row["label"] for _, row in rows})
+            file = within(text, number)
+            found["train" if part == "train" else "test"].append((file, label))
+            if boxes:
+                beside.add_box(told, file, path, number, row)
+    sets = None
+    if several:
+        found, sets, known = beside.gathered(found, marked)
+    known = _in_order(known if several else {row["label"] for _, row in rows})
     return photo_set(name or Path(path).stem, os.path.dirname(path), known, found, [], test_fraction, seed, workers,
-                     progress, origin=path)  # fmt: skip
+                     progress, origin=path, boxes=told, several=sets)  # fmt: skip

@@ -1,5 +1,6 @@
-"""Networks from keras.applications with a new head: Inception v3 (Szegedy et al. 2015, arXiv 1512.00567), MobileNet v2
-(Sandler et al. 2018, arXiv 1801.04381) and EfficientNet (Tan & Le 2019, arXiv 1905.11946)."""
+"""Networks from keras.applications with a new head: Inception v3 (Szegedy et al. 2015, arXiv 1512.00567), Xception
+(Chollet 2016, arXiv 1610.02357), MobileNet v2 (Sandler et al. 2018, arXiv 1801.04381) and EfficientNet (Tan & Le 2019,
+arXiv 1905.11946)."""
 
 import collections
 import contextlib
@@ -19,11 +20,10 @@ layers = keras.layers
 _THEIRS = {
     "inception_v3": keras.applications.InceptionV3,
     "mobilenet_v2": keras.applications.MobileNetV2,
-    "efficientnet_b0": keras.applications.EfficientNetB0,
-    "efficientnet_b1": keras.applications.EfficientNetB1,
-    "efficientnet_b2": keras.applications.EfficientNetB2,
-    "efficientnet_b3": keras.applications.EfficientNetB3,
+    **{f"efficientnet_b{i}": getattr(keras.applications, f"EfficientNetB{i}") for i in range(8)},
+    "xception": keras.applications.Xception,
 }
+DROP_PATH = 0.2  # of the last of EfficientNet's blocks, as Keras builds them; of the first 0
 
 # Pixels a side of which every one of them can be built, to read a file of weights into.
 _LARGE_ENOUGH = 107
@@ -32,8 +32,8 @@ _LARGE_ENOUGH = 107
 # in mixed precision. Here pictures come normalised, as to any other network.
 _INPUT = ("rescaling", "normalization")
 
-# What each kind of layer was built with, and what it is called in Inception. (Keras' own get_config would import
-# TensorFlow wherever it is installed.)
+# What each kind of layer was built with, and what it is called where Keras counts through a process. (Keras' own
+# get_config would import TensorFlow wherever it is installed.)
 _KINDS = {
     layers.Conv2D: (
         ("filters", "kernel_size", "strides", "padding", "use_bias", "activation", "kernel_initializer"), "conv",
@@ -57,40 +57,66 @@ _OURS = {
 }  # fmt: skip
 
 
-def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=0.2):
+def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=0.2, drop_path=DROP_PATH):
     """keras.applications' network without its top, a global average, dropout and a dense layer.
 
-    Layers have Keras' names, but for Inception's, which Keras counts through a whole process: they are
-    `stem_conv1`, `mixed4_bn2` and so on. Convolutions and normalisation are those of `kstyle.nn.layers`.
+    Layers have Keras' names, but for those that Keras counts through a whole process: Inception's are `stem_conv1`,
+    `mixed4_bn2` and so on, what goes around Xception's blocks `block4_around_conv` and the like. Convolutions and
+    normalisation are those of `kstyle.nn.layers`; a separable convolution is two of them.
 
     Args:
         network: key of `_THEIRS`.
         classes: number of classes.
-        size: of the pictures, in pixels: a side or (height, width), at least 75 for Inception, 32 for the others.
+        size: of the pictures, in pixels: a side or (height, width), at least 75 for Inception, 71 for
+            Xception, 32 for the others.
         channels: of the pictures.
         dtype: a Keras precision policy, e.g. `"mixed_bfloat16"`.
         l2: the kernels' penalty is l2 Σw², as Keras has it (gradient 2·l2·w).
         dropout: share of the averaged features dropped in training.
+        drop_path: how often EfficientNet's last block is passed by in training, those before it in proportion to their
+            place (Huang et al. 2016, arXiv 1603.09382); the others have none.
 
     Returns:
         A `keras.Model` from (B, H, W, channels) to logits (B, classes), float32.
     """
     penalty = keras.regularizers.L2(l2) if l2 else None
     theirs = _theirs(network, shape(size, 3))
-    names = _names(network, theirs.layers)
+    names, pointwise = _names(network, theirs.layers), {}
+
+    def left_out(layer):
+        return layer.name.startswith(_INPUT) or (isinstance(layer, layers.Dropout) and not drop_path)
 
     def copy(layer):
-        if layer.name.startswith(_INPUT):
+        if left_out(layer):
             return layer
         kind = type(layer)
+        if kind is layers.SeparableConv2D:
+            return separable(layer)
         options = {name: getattr(layer, name) for name in _KINDS[kind][0]}
         for regularizer in ("kernel_regularizer", "depthwise_regularizer"):
             if hasattr(layer, regularizer):
                 options[regularizer] = penalty
+        if kind is layers.Dropout:
+            options["rate"] *= drop_path / DROP_PATH
         return _OURS.get(kind, kind)(name=names[layer.name], dtype=dtype, **options)
 
+    def separable(layer):
+        one, other = _parts(layer, names[layer.name])
+        made = DepthwiseConv2D(
+            layer.kernel_size, layer.strides, layer.padding, use_bias=False, name=one, dtype=dtype,
+            depthwise_initializer=layer.depthwise_initializer, depthwise_regularizer=penalty,
+        )  # fmt: skip
+        pointwise[one] = Conv2D(
+            layer.filters, 1, use_bias=False, name=other, dtype=dtype, kernel_regularizer=penalty,
+            kernel_initializer=layer.pointwise_initializer,
+        )  # fmt: skip
+        return made
+
     def call(layer, *arguments, **options):
-        return arguments[0] if layer.name.startswith(_INPUT) else layer(*arguments, **options)
+        if left_out(layer):
+            return arguments[0]
+        found = layer(*arguments, **options)
+        return pointwise[layer.name](found) if layer.name in pointwise else found
 
     inputs = keras.Input(shape(size, channels))
     with _channels_last():
@@ -108,7 +134,7 @@ def load(model, path):
 
     Args:
         model: for pictures of three channels.
-        path: `.h5`, with the layers in Keras' order.
+        path: `.h5`, as Keras writes it.
 
     Returns:
         How many arrays were assigned; all but the head's.
@@ -123,16 +149,22 @@ def load(model, path):
         reason = plain(error, 160).rstrip(".") or type(error).__name__
         raise DataError(f"{path}: not the weights of {model.name} without its top ({reason}).") from error
     known = [layer for layer in theirs.layers if layer.weights and not layer.name.startswith(_INPUT)]
-    arrays = [array for layer in known for array in layer.get_weights()]
-    variables = [variable for layer in model.layers[:-1] for variable in layer.weights]
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
-    return len(variables)
+    names, count = _names(model.name, theirs.layers), 0
+    for layer in known:
+        variables = [v for name in _parts(layer, names[layer.name]) for v in model.get_layer(name).weights]
+        for variable, array in zip(variables, layer.get_weights(), strict=True):
+            variable.assign(array)
+        count += len(variables)
+    return count
 
 
-inception_v3, mobilenet_v2, efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3 = (
-    functools.partial(application, network) for network in _THEIRS
-)
+def _parts(layer, name):
+    """The names of the layers here that one of Keras' layers becomes."""
+    return (f"{name}_depthwise", f"{name}_pointwise") if isinstance(layer, layers.SeparableConv2D) else (name,)
+
+
+# A function for each network, by its name, which rows refer to.
+globals().update({network: functools.partial(application, network) for network in _THEIRS})
 
 
 def _theirs(network, input_shape, weights=None):
@@ -152,10 +184,16 @@ def _channels_last():
 
 
 def _names(network, known):
-    """{Keras' name of a layer: the same, or for Inception one that does not depend on what was built before}."""
+    """{Keras' name of a layer: the same, or one that does not depend on what was built before}."""
+    names, block = {}, []
+    if network == "xception":
+        for layer in known:
+            own = re.match(r"block\d+", layer.name)
+            block = own[0] if own else block
+            names[layer.name] = layer.name if own or not block else f"{block}_around_{_KINDS[type(layer)][1]}"
+        return names
     if network != "inception_v3":
         return {layer.name: layer.name for layer in known}
-    names, block = {}, []
     for layer in known[1:]:
         block.append(layer)
         mixed = re.fullmatch(r"mixed\d+", layer.name)

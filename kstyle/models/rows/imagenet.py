@@ -1,7 +1,7 @@
 """Networks for ImageNet's pictures and photographs, a row each."""
 
 from kstyle.models.networks import feature_layers
-from kstyle.models.rows.row import Network, Source
+from kstyle.models.rows.row import Network, Option, Source
 from kstyle.models.rows.shared import CODE, IMAGENET, by_stem, by_torchvision, dense, head, normalised, plain, residual
 from kstyle.models.rows.sources import KERNELS, application, oxford, packaged, torchvision
 
@@ -38,12 +38,12 @@ def _vgg(name, file, **caffe):
     )
 
 
-def _keras_application(name, path, md5, parts, size=224, resize=256, preprocessing="torch", smallest=32):
-    """A network from keras.applications."""
+def _keras_application(name, path, md5, parts, size=224, resize=256, preprocessing="torch", smallest=32, **more):
+    """A network from keras.applications; more: of its options."""
     return Network(
-        name, build=f"{CODE}applications:{name}", options=plain(0.2), smallest=smallest, size=size, resize=resize,
-        preprocessing=preprocessing, parts=parts, weights={"keras": application(path, md5, preprocessing)},
-        load=f"{CODE}applications:load",
+        name, build=f"{CODE}applications:{name}", options={**plain(0.2), **more}, smallest=smallest, size=size,
+        resize=resize, preprocessing=preprocessing, parts=parts, load=f"{CODE}applications:load",
+        weights={"keras": application(path, md5, preprocessing)},
     )  # fmt: skip
 
 
@@ -129,15 +129,21 @@ NETWORKS = (
         },
         preprocessing="tf",
     ),
-    # Sizes: Tan & Le 2019; 1.14 of the size, as 256 is of 224, before the crop.
+    _keras_application(
+        "xception", KERNELS.format("xception") + "_notop.h5", "b0042744bf5b25fce3cb969f33bebb97",
+        {**{f"block{i}": (f"block{i}_*",) for i in range(1, 15)}, "head": ("predictions",)}, 299, 342, "tf", 71,
+    ),
+    # Sizes and rates of dropout: Tan & Le 2019; 1.14 of the size, as 256 is of 224, before the crop.
     *(
         _keras_application(
             f"efficientnet_b{i}", f"keras-applications/efficientnetb{i}_notop.h5", md5, _EFFICIENTNET_BLOCKS, size,
-            round(size * 256 / 224),
+            round(size * 256 / 224), **plain(dropout), drop_path=Option(0.2, low=0, high=1, below=True),
         )
-        for i, (size, md5) in enumerate((
-            (224, "50bc09e76180e00e4465e1a485ddc09d"), (240, "74c4e6b3e1f6a1eea24c589628592432"),
-            (260, "111f8e2ac8aa800a7a99e3239f7bfb39"), (300, "af6d107764bb5b1abb91932881670226"),
+        for i, (size, dropout, md5) in enumerate((
+            (224, 0.2, "50bc09e76180e00e4465e1a485ddc09d"), (240, 0.2, "74c4e6b3e1f6a1eea24c589628592432"),
+            (260, 0.2, "111f8e2ac8aa800a7a99e3239f7bfb39"), (300, 0.2, "af6d107764bb5b1abb91932881670226"),
+            (380, 0.4, "ebc24e6d6c33eaebbd558eafbeedf1ba"), (456, 0.4, "38879255a25d3c92d5e44e04ae6cec6f"),
+            (528, 0.5, "9ecce42647a20130c1f39a5d4cb75743"), (600, 0.5, "cbcfe4450ddf6f3ad90b1b398090fe4a"),
         ))
     ),
     *(

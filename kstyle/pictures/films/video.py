@@ -7,6 +7,7 @@ import os
 import shutil
 import statistics
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from kstyle.errors import DataError, UsageError
@@ -19,6 +20,9 @@ log = logging.getLogger("kstyle")
 # What is taken apart: {suffix: (suffix of the result, ffmpeg's name of its format, encoder)}.
 _H264 = ("-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p")
 _VP9 = ("-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-pix_fmt", "yuv420p")
+# Where a network waits for the encoder. Of a film of brushstrokes x264 takes 6 ms a frame of 512×384 in place of 14,
+# for a smaller file, 0.1 dB worse.
+QUICK = {"libx264": ("-preset", "veryfast"), "libvpx-vp9": ("-deadline", "realtime", "-cpu-used", "8")}
 FILMS = {
     ".mp4": (".mp4", "mp4", (*_H264, "-movflags", "+faststart")),
     ".mov": (".mov", "mov", (*_H264, "-movflags", "+faststart")),
@@ -27,7 +31,7 @@ FILMS = {
     ".avi": (".mp4", "mp4", (*_H264, "-movflags", "+faststart")),
 }
 # What is called a film may be a list of other files or addresses. ffmpeg is to open this file and no other.
-_SOURCE = ("-protocol_whitelist", "file", "-i")
+SOURCE = ("-protocol_whitelist", "file", "-i")
 # The rate varies if a frame is shown longer or shorter than the median by this part. Containers that count milliseconds
 # show frames for 33 and 34 of them by turns, which is within it; a frame before one that was left out is shown twice as
 # long, which is not.
@@ -63,35 +67,61 @@ def take_apart(path, folder, size):
     Raises:
         UsageError, DataError: as `kstyle.pictures.films.files.take_apart`.
     """
+    seen = look(path)
+    # No larger than they will be painted.
+    pixels = filters(path, seen, f"min(iw,{size})", f"min(ih,{size})")
+
+    def write(*timing):
+        for old in Path(folder).glob("*.png"):
+            old.unlink()
+        frames = ("-map", "0:v:0", "-vf", pixels, *timing, "-start_number", "1")
+        source = (*SOURCE, os.path.abspath(path))
+        _run(path, "ffmpeg", "-v", "error", "-nostdin", *source, *frames, os.path.join(folder, "%06d.png"))
+        return sorted(Path(folder).glob("*.png"), key=lambda frame: int(frame.stem))
+
+    durations, frames = seen.durations, []
+    if durations:
+        frames = write("-fps_mode", "passthrough")
+    if len(frames) != len(durations) or not frames:  # times without a frame, or the reverse: take frames at one rate
+        frames, durations = write("-r", seen.rate), ()
+    if not frames:
+        raise DataError(f"{one_line(path)}: has no pictures.")
+    return frames, seen.rate, durations
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a video says of itself: `rate` and `durations` as `take_apart` gives them, about how many `frames` there
+    are, and its colours' `transfer`, None where that is not said."""
+
+    rate: str
+    durations: tuple
+    frames: int
+    transfer: str | None
+
+
+def look(path):
+    """A video as `Seen`, before it is decoded. UsageError, DataError: as `take_apart`."""
     need_ffmpeg(path)
     source = os.path.abspath(path)
     if not os.path.isfile(source):
         raise DataError(f"{one_line(path)}: there is no such file.")
     told = "stream=avg_frame_rate,r_frame_rate,color_transfer:packet=pts_time,duration_time"
     asked = ("-select_streams", "v:0", "-show_entries", told, "-of", "json")
-    found = json.loads(_run(path, "ffprobe", "-v", "error", *asked, *_SOURCE, source) or "{}")
+    found = json.loads(_run(path, "ffprobe", "-v", "error", *asked, *SOURCE, source) or "{}")
     if not found.get("streams"):
         raise DataError(f"{one_line(path)}: has no pictures.")
-    stream, durations = found["streams"][0], _durations(found.get("packets", []))
+    stream, packets = found["streams"][0], found.get("packets", [])
     rates = [stream.get(key, "0/0") for key in ("avg_frame_rate", "r_frame_rate")]
     rate = next((rate for rate in rates if not rate.startswith("0/") and not rate.endswith("/0")), "25/1")
-    # Frames are made with square pixels, and no larger than they will be painted.
-    fit = f"scale='if(gte(iw,ih),min(iw,{size}),-2)':'if(gte(iw,ih),-2,min(ih,{size}))':flags=lanczos"
-    pixels = f"{_to_srgb(path, stream)}scale='trunc(iw*sar/2)*2':ih,setsar=1,{fit}"
+    return Seen(rate, _durations(packets), len(packets), stream.get("color_transfer"))
 
-    def write(*timing):
-        for old in Path(folder).glob("*.png"):
-            old.unlink()
-        frames = ("-map", "0:v:0", "-vf", pixels, *timing, "-start_number", "1")
-        _run(path, "ffmpeg", "-v", "error", "-nostdin", *_SOURCE, source, *frames, os.path.join(folder, "%06d.png"))
-        return sorted(Path(folder).glob("*.png"), key=lambda frame: int(frame.stem))
 
-    frames = write("-fps_mode", "passthrough") if durations else []
-    if len(frames) != len(durations) or not frames:  # times without a frame, or the reverse: take frames at one rate
-        frames, durations = write("-r", rate), ()
-    if not frames:
-        raise DataError(f"{one_line(path)}: has no pictures.")
-    return frames, rate, durations
+def filters(path, seen, width, height):
+    """ffmpeg's filters that make a film's frames sRGB with square pixels. The long side is `width` pixels, of upright
+    frames `height`, both in ffmpeg's words; the other side is even."""
+    fit = f"scale='if(gte(iw,ih),{width},-2)':'if(gte(iw,ih),-2,{height})':flags=lanczos"
+    return f"{_to_srgb(path, seen)}scale='trunc(iw*sar/2)*2':ih,setsar=1,{fit}"
 
 
 def _durations(packets):
@@ -109,10 +139,10 @@ def _durations(packets):
     return (*lengths, shown[-1][1] or middle)
 
 
-def _to_srgb(path, stream):
+def _to_srgb(path, seen):
     """ffmpeg's filters, each followed by a comma, that bring an HDR film to sRGB as `kstyle.pictures.spaces` brings
     pictures."""
-    curve = _HDR.get(stream.get("color_transfer"))
+    curve = _HDR.get(seen.transfer)
     if curve is None:
         return ""
     filters = _run(path, "ffmpeg", "-v", "error", "-filters")
@@ -137,9 +167,7 @@ def join(film, pictures, target):
     Raises:
         DataError: it cannot be written.
     """
-    suffix, sound = film.path.suffix.lower(), ("-c:a", "copy") if film.suffix == film.path.suffix.lower() else ()
-    source = (*_SOURCE, os.path.abspath(film.path), "-map", "0:v:0", "-map", "1:a?")
-    _write(pictures, target, film.frames[0].parent, suffix, film.rate, film.durations, source, sound)
+    _write(pictures, target, film.frames[0].parent, film.path.suffix.lower(), film.rate, film.durations, film.path)
 
 
 def make(pictures, target, rate):
@@ -148,16 +176,15 @@ def make(pictures, target, rate):
         _write(pictures, target, folder, Path(target).suffix.lower(), f"{rate:g}")
 
 
-def _write(pictures, target, folder, suffix, rate, durations=(), source=(), sound=()):
-    """Writes a video in the format of `suffix`.
+def _write(pictures, target, folder, suffix, rate, durations=(), sound_of=None):
+    """Writes a video.
 
     Args:
         pictures, target: as for `kstyle.pictures.films.files.join`.
         folder: one that is removed soon.
+        suffix, sound_of: as for `encoding`.
         rate, durations: as of a `kstyle.pictures.films.files.Film`.
-        source, sound: ffmpeg's arguments of the film whose sound this one gets, and of what becomes of the sound.
     """
-    _, form, encoder = FILMS[suffix]
     # ffmpeg reads files numbered without gaps.
     row = Path(folder, "painted")
     row.mkdir()
@@ -167,19 +194,37 @@ def _write(pictures, target, folder, suffix, rate, durations=(), source=(), soun
             os.link(path, linked)
         except OSError:  # another file system
             shutil.copyfile(path, linked)
+    ending = Path(pictures[0]).suffix
+    if durations:
+        shown, timing = _listed(row, ending, durations), ("-fps_mode", "passthrough")
+    else:
+        shown, timing = ("-framerate", rate, "-start_number", "1", "-i", str(row / f"%06d{ending}")), ()
+    with files.replacing(target) as beside:
+        _run(target, "ffmpeg", "-v", "error", *encoding(suffix, shown, beside, timing, sound_of))
+
+
+def encoding(suffix, shown, target, options=(), sound_of=None):
+    """ffmpeg's arguments for writing a film.
+
+    Args:
+        suffix: of a film, a key of `FILMS`, which says the format.
+        shown: arguments that give the pictures.
+        target: path.
+        options: further arguments, of what is written.
+        sound_of: path of the film with this suffix whose sound it gets; None: it is silent.
+    """
+    written, form, encoder = FILMS[suffix]
     # yuv420p has even sides only. And the file says how colours are coded, which players would guess otherwise.
     shape = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv"
     colours = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
-    suffix = Path(pictures[0]).suffix
-    if durations:
-        shown, timing = _listed(row, suffix, durations), ("-fps_mode", "passthrough")
-    else:
-        shown, timing = ("-framerate", rate, "-start_number", "1", "-i", str(row / f"%06d{suffix}")), ()
-    with files.replacing(target) as beside:
-        _run(
-            target, "ffmpeg", "-v", "error", "-nostdin", "-y", *shown, *source,
-            "-vf", shape, *timing, *encoder, *colours, *sound, "-f", form, os.path.abspath(beside),
-        )  # fmt: skip
+    sound, source = (), ()
+    if sound_of is not None:
+        sound = ("-c:a", "copy") if written == suffix else ()
+        source = (*SOURCE, os.path.abspath(sound_of), "-map", "0:v:0", "-map", "1:a?")
+    return (
+        "-nostdin", "-y", *shown, *source, "-vf", shape, *encoder, *options, *colours, *sound, "-f", form,
+        os.path.abspath(target),
+    )  # fmt: skip
 
 
 def _listed(row, suffix, durations):
@@ -196,8 +241,13 @@ def _listed(row, suffix, durations):
 def _run(path, *command):
     """What a command of ffmpeg's prints; a DataError about `path` with its last line where it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
-    if done.returncode:
-        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        reason = files.plain(said[-1], 200).rstrip(".") if said else f"exit code {done.returncode}"
-        raise DataError(f"{one_line(path)}: {command[0]} failed ({reason}).")
+    check(path, command[0], done.returncode, done.stderr)
     return done.stdout.decode("utf-8", "replace")
+
+
+def check(path, program, code, errors):
+    """A DataError about `path` if a program has failed, with the last line of its errors, bytes."""
+    if code:
+        said = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
+        reason = files.plain(said[-1], 200).rstrip(".") if said else f"exit code {code}"
+        raise DataError(f"{one_line(path)}: {program} failed ({reason}).")

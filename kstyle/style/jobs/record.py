@@ -8,8 +8,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from kstyle.errors import DataError
 from kstyle.io import files
 from kstyle.io.files import one_line, reason
@@ -207,10 +205,10 @@ def made_with(painter, size, steps, seed, motion):
         del settings["scales"]
     init = painter.settings.init
     if init not in arguments.INITS:
-        settings["init"] = _digest(images.read(init).values)
+        settings["init"] = bands.digest(images.read(init).values)
     found = {
         **settings,
-        "styles": [_digest(style.values, mask) for style, mask in zip(painter.styles.pictures, painter.styles.masks)],
+        "styles": painter.styles.digests(),
         "blend": painter.styles.blend,
         "precision": painter.precision,
         "size": size,
@@ -230,17 +228,6 @@ def _file_digest(path):
         return files.sha256(path)
     except OSError as error:
         raise DataError(f"{one_line(path)}: {reason(error)}.") from error
-
-
-def _digest(*arrays):
-    """Of pictures' values and masks, (H, W, …), bytes as the floats that they stand for."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            digest.update(repr(array.shape).encode())
-            for band in bands.rows(*array.shape[:2]):
-                digest.update(np.ascontiguousarray(bands.unit(array[band])).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _changes(before, now):

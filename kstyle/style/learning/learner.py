@@ -1,14 +1,11 @@
-"""A style network as it learns: what a step does, and the state between two steps."""
-
-import math
+"""A style network as it learns: what a step does."""
 
 import keras
 import numpy as np
 
 from kstyle import backend
-from kstyle.nn import optimizers
-from kstyle.nn.state import assign, named
 from kstyle.style.learning.lesson import Lesson
+from kstyle.style.learning.trained import Trained
 from kstyle.style.networks import style_facts, style_file
 from kstyle.style.networks.network import style_network
 from kstyle.style.objectives import targets
@@ -18,7 +15,7 @@ ops = keras.ops
 BRUSH_SIZES = 5  # of strokes are learned, from the least to the most, each as often
 
 
-class Learner:
+class Learner(Trained):
     """A network, what it learns by and how far it is.
 
     Args:
@@ -27,25 +24,14 @@ class Learner:
         extractor: with at least `losses.taps`.
         styles: `kstyle.style.passes.styles.Styles`, each learned as a style of its own.
         seed: of positions that terms draw.
-
-    Attributes:
-        model: the network as it learns; `average`: another, with the running average of its weights, for use.
-        step_number: steps taken.
     """
 
     def __init__(self, learning, losses, extractor, styles, seed=0):
-        self.learning, self.step_number = learning, 0
         self._styles, self._shown, count = styles, losses.style, len(styles.pictures)
         further = 0 if learning.brush is None else style_facts.BRUSH
         # The network multiplies in bfloat16 where the features are; its weights stay float32.
         dtype = "mixed_bfloat16" if extractor.precision == "bfloat16" else "float32"
-        self.model = style_network(learning.width, count, further, dtype)
-        self.average = style_network(learning.width, count, further, dtype)
-        self.average.set_weights(self.model.get_weights())
-        self._optimizer = optimizers.make("adam", learning_rate=learning.learning_rate)
-        self._trained = self.model.trainable_variables
-        self._optimizer.build(self._trained)
-        optimizers.lay_out(self._optimizer, self._trained)
+        super().__init__(learning, lambda: style_network(learning.width, count, further, dtype))
         self._facts = {"styles": [picture.name for picture in styles.pictures], "brush": learning.brush}
         self._lessons = [
             self._lesson(losses, extractor, number, size, seed)
@@ -68,7 +54,7 @@ class Learner:
 
     def _lesson(self, losses, extractor, number, size, seed):
         """`(take, look)` of one style at one size of strokes, compiled: `take(photographs, step, keep)` makes a step,
-        `look(photographs)` gives the losses of the average's paintings, clipped."""
+        `look(photographs)` gives the losses of the average's paintings."""
         pictures, masks = self._at(size)
         opaque = None if masks[number] is None else [Region(masks[number])]
         goal = targets.style_targets(extractor, losses, [pictures[number]], [1.0], seed, opaque)
@@ -80,38 +66,30 @@ class Learner:
             x = ops.cast(photographs, "float32") / 255
             return lesson(self.model([x, told], training=True), x, step)
 
-        gradients = backend.gradients(loss, self._trained, [])
+        gradients = backend.gradients(loss, self.variables, [])
 
         def take(photographs, step, keep):
             total, parts, found = gradients(photographs, step)
-            self._optimizer.apply(found, self._trained)
-            backend.update(self.average.trainable_variables, keep, [v.value for v in self._trained], 1 - keep)
+            self.apply(found, keep)
             return {"loss": total, **parts}
 
         def look(photographs):
-            total, parts = lesson(ops.clip(self.average([photographs, told], training=False), 0, 1), photographs)
+            total, parts = lesson(self.average([photographs, told], training=False), photographs)
             return {"loss": total, **parts}
 
-        average = self.average.trainable_variables
-        changed = [*self._trained, *average, *self._optimizer.variables]
-        return backend.compile(take, changed), backend.compile(look, average)
+        return backend.compile(take, self.changed), backend.compile(look, self.averaged)
 
     def take(self, photographs, progress):
         """One step. photographs: (B, h, w, 3) uint8; progress: how much of the learning is done, 0 to 1. Returns the
         losses before it, scalars of the device by name."""
-        learning, number = self.learning, self.step_number
-        risen = min(1.0, (number + 1) / learning.warmup) if learning.warmup else 1.0
-        rate = learning.learning_rate * risen * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-        self._optimizer.learning_rate = rate
-        # At first the average is of few steps, lest the weights that it began with stay in it.
-        keep = min(learning.average, (1 + number) / (10 + number))
+        keep, number = self.begin(progress), self.step_number
         take, _ = self._lessons[number % len(self._lessons)]
         losses = take(backend.uploaded(photographs), np.int32(number), np.float32(keep))
         self.step_number += 1
         return losses
 
     def score(self, photographs):
-        """Mean losses of the average's paintings, clipped, of whole photographs: {name: float}.
+        """Mean losses of the average's paintings of whole photographs: {name: float}.
 
         Args:
             photographs: list of (H, W, 3) float32 RGB in [0, 1].
@@ -132,19 +110,8 @@ class Learner:
         model.set_weights(self.average.get_weights())
         return style_file.StyleFile(model, own, tuple(self._at(self._brush_sizes()[-1])[0]))
 
-    def _groups(self):
-        return {
-            "weights": self._trained,
-            "average": self.average.trainable_variables,
-            "optimizer": list(self._optimizer.variables),
-        }
-
-    def state(self):
-        """{name: array} of all that the next step depends on, beside its number."""
-        return {name: array for group, held in self._groups().items() for name, array in named(held, group).items()}
-
-    def restore(self, arrays, step_number, path):
-        """Goes on from `state`, of so many steps. DataError: it is of another network."""
-        for group, held in self._groups().items():
-            assign(held, arrays, group, path)
-        self.step_number = step_number
+    @staticmethod
+    def beside(network, photograph):
+        """A photograph held out, and beside or below it what the network's file makes of it, one picture."""
+        height, width, _ = photograph.shape
+        return np.concatenate([photograph, network.paint(photograph)], axis=1 if height > width else 0)

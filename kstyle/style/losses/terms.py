@@ -169,7 +169,7 @@ def target(term, styles, blend, positions, regions=None, apart=False, views=1):
     """What a term is to reach.
 
     Args:
-        term: `kstyle.style.settings.Term`.
+        term: `kstyle.style.sections.Term`.
         styles: for each view of each style its `Features`.
         blend: a weight for each, that add up to 1.
         positions: `Positions`, its step None.

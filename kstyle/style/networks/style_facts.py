@@ -2,36 +2,67 @@
 
 import json
 import zipfile
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from kstyle import config
 from kstyle.errors import DataError
-from kstyle.io.files import expanded, one_line, parsing, read_member
+from kstyle.io.files import one_line, parsing, read_member
+from kstyle.style.networks import shipped
 
 FACTS = "kstyle.json"  # beside what Keras puts into the archive, and passes over when it reads
 MOST_FACTS = 1 << 20  # bytes
-VERSION = 1
+VERSION = 2
+STYLES, ARBITRARY = "styles", "arbitrary"  # what a network paints in: those that it learned, or any picture's
 BRUSH = 2  # numbers of a condition for the size of strokes: its logarithm, and that squared
 MOST_STYLES = 256
 
+OTHER = (
+    "has learned its own styles: give it in the place of the style picture, not as --network.",
+    "paints after any picture: give pictures as the style, and this file as --network.",
+)
+
+
+def styles() -> dict[str, dict[str, Any]]:
+    """The style networks that come with kstyle: `style:NAME` stands for one wherever its file may stand.
+
+    Returns:
+        {name: what its file says of it}, sorted by name: `description`, `size` (long side in pixels of the photographs
+        that it is meant for), `width`, `styles` (the pictures it learned from), `brush`, `bits`, and `learned`: recipe,
+        photographs, steps, seconds, the losses on photographs that were held out (`held_out`), versions.
+
+    >>> import kstyle
+    >>> kstyle.styles()["night"]["size"]
+    384
+    >>> kstyle.stylize("photo.jpg", "style:night").write("painted.png")  # doctest: +SKIP
+    """
+    recipes = config.descriptions("networks")  # of each the one that it was learned by
+    return {name: {"description": recipes[name], **read(f"{shipped.PREFIX}{name}")} for name in shipped.names()}
+
 
 def is_one(path):
-    """Whether a file is a style network's, by what is in it."""
+    """Whether a file is a style network's, by what is in it. UsageError: none of this name comes with kstyle."""
+    path = shipped.located(path)
     try:
-        with zipfile.ZipFile(expanded(path)) as archive:
+        with zipfile.ZipFile(path) as archive:
             return FACTS in archive.namelist()
     except (OSError, ValueError, zipfile.BadZipFile):
         return False
 
 
-def read(path):
-    """The facts of a style network's file, a dict, see `kstyle.style.networks.style_file.StyleFile`.
+def read(path, kind=STYLES):
+    """The facts of a style network's file, a dict, see `kstyle.style.networks.style_file.StyleFile`, or of one for any
+    style, see `kstyle.style.networks.arbitrary_file.ArbitraryFile`. `kind`: which of them; None: either.
+
+    Args:
+        path: of the file, or `style:NAME`.
 
     Raises:
-        DataError: no such file, none of a style network, damaged, or of a later version of kstyle.
+        UsageError: no network of this name comes with kstyle.
+        DataError: no such file, none of a style network, damaged, of a later version of kstyle, or of the other kind.
     """
-    path, label = Path(expanded(path)), one_line(path)
+    path, label = shipped.located(path), one_line(path)
     if not path.is_file():
         raise DataError(f"{label}: there is no such file.")
     with parsing(label), zipfile.ZipFile(path) as archive:
@@ -41,6 +72,10 @@ def read(path):
         facts = json.loads(read_member(archive, entries[FACTS], MOST_FACTS, label))
         if facts.get("version") != VERSION:
             raise DataError(f"{label}: was written by another version of kstyle.")
+        if (found := facts.get("kind", STYLES)) != kind and kind is not None:
+            raise DataError(f"{label}: {OTHER[found == ARBITRARY]}")
+        if found == ARBITRARY:
+            return facts
         if not 0.1 <= facts["width"] <= 2 or not 1 <= len(facts["styles"]) <= MOST_STYLES:
             raise DataError(f"{label}: says that it is {facts['width']} wide, of {len(facts['styles'])} styles.")
     return facts

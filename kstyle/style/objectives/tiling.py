@@ -297,7 +297,7 @@ def statistics(extractor, term, picture, region, tiles):
     """What `kstyle.style.losses.terms.Kind.keep` gives of a style picture, {tap: statistics}, tile by tile.
 
     Args:
-        term: `kstyle.style.settings.Term`, of a loss that `check` allows.
+        term: `kstyle.style.sections.Term`, of a loss that `check` allows.
         picture: (H, W, 3) float32 NumPy in [0, 1].
         region: the `Region` of it that counts, or None.
         tiles: `Tiles` of it.

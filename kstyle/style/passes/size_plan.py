@@ -98,7 +98,12 @@ def as_recorded(scales, side):
 
 
 class Plateau(Closed):
-    """A size is left when in its last `steps` the best loss fell by less than `gain`, a share of it."""
+    """When a size is left before its last step: in its last `steps` the best loss fell by less than `gain`.
+
+    Attributes:
+        steps: gradient evaluations.
+        gain: a share of the best loss.
+    """
 
     steps: Annotated[int, Field(ge=2)] = 30
     gain: Annotated[float, Field(gt=0, lt=1)] = 0.01

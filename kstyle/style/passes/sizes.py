@@ -92,7 +92,7 @@ def extended(plan, steps):
 
 
 def of_style(style, picture, shape):
-    """(height, width) of a style picture for a result of `shape`; style: `kstyle.style.settings.Style`."""
+    """(height, width) of a style picture for a result of `shape`; style: `kstyle.style.sections.Style`."""
     if style.resize == "stretch":
         height, width = (round(side * style.scale) for side in shape)
     else:

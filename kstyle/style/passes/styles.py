@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kstyle.errors import DataError, UsageError
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 from kstyle.style.passes import regions, sizes
 
 # So many sizes are kept. At five layers of VGG the targets of one are three megabytes, and a style picture of 1024
@@ -48,7 +48,7 @@ class Styles:
         """The pictures, (H, W, 3) each, and their masks, at the sizes that they are shown in.
 
         Args:
-            settings: `kstyle.style.settings.Style`, how large they are beside the picture.
+            settings: `kstyle.style.sections.Style`, how large they are beside the picture.
             shape: (height, width) of the picture that is painted.
         """
         shapes = tuple(sizes.of_style(settings, picture, shape) for picture in self.pictures)
@@ -56,6 +56,10 @@ class Styles:
             [images.resize_picture(picture, size).rgb for picture, size in zip(self.pictures, shapes)],
             [regions.resize(mask, size) for mask, size in zip(self.masks, shapes)],
         ))  # fmt: skip
+
+    def digests(self) -> list[str]:
+        """`bands.digest` of each picture and its mask."""
+        return [bands.digest(picture.values, mask) for picture, mask in zip(self.pictures, self.masks)]
 
     def __getstate__(self):
         """Sent to another process without what is kept."""

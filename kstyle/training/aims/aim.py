@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from kstyle import backend
 from kstyle.errors import UsageError, unknown
 from kstyle.io.files import listed, one_line
 from kstyle.nn.aims import losses as named_losses
@@ -25,16 +26,28 @@ class Aim:
         metrics: of `keras.metrics.Metric`, ready to be updated.
         of_probabilities: those of them, by their names, that take probabilities, as in a post whose model ends in a
             softmax, and of a mixed picture the class that it has most of; the others take logits and shares.
+        several: whether a picture may be of several classes, which are told by a sigmoid each. All get (B, K) then.
     """
 
     given: object = None
     metrics: tuple = ()
     of_probabilities: frozenset = frozenset()
+    several: bool = False
+
+    def probabilities(self, logits):
+        return (ops.sigmoid if self.several else ops.softmax)(logits)
+
+    def hits(self, logits, targets):
+        """How many of some pictures are right, a scalar; of several classes the right ones of each picture count in
+        part, as in Keras' binary accuracy."""
+        if not self.several:
+            return backend.hits(logits, targets)
+        return ops.sum(ops.mean(ops.cast(ops.equal(logits > 0, targets > 0.5), "float32"), axis=-1))
 
     def losses(self, targets, logits):
         """(B,) float32. targets: (B, K) shares of classes; logits: (B, K) float32."""
         function = getattr(self.given, "call", self.given)
-        found = ops.cast(function(_labels(self.given, targets), logits), "float32")
+        found = ops.cast(function(self._labels(self.given, targets), logits), "float32")
         return found if len(found.shape) < 2 else ops.mean(ops.reshape(found, (found.shape[0], -1)), axis=-1)
 
     def update(self, targets, logits):
@@ -42,15 +55,22 @@ class Aim:
         taking = [metric for metric in self.metrics if metric.name in self.of_probabilities]
         for metric in self.metrics:
             if metric not in taking:
-                metric.update_state(_labels(metric, targets), logits)
+                metric.update_state(self._labels(metric, targets), logits)
         if taking:
-            self.measure(ops.argmax(targets, axis=-1), ops.softmax(logits), taking)
+            self.measure(self.known(targets), self.probabilities(logits), taking)
 
     def measure(self, labels, probabilities, taking=None):
-        """Adds pictures to the metrics that take probabilities, all or some of them. labels: (B,) integers."""
-        every = ops.one_hot(labels, probabilities.shape[-1])
+        """Adds pictures to the metrics that take probabilities, all or some of them. labels: as `known` gives them."""
+        every = labels if self.several else ops.one_hot(labels, probabilities.shape[-1])
         for metric in self.metrics if taking is None else taking:
-            metric.update_state(_labels(metric, every), probabilities)
+            metric.update_state(self._labels(metric, every), probabilities)
+
+    def known(self, targets):
+        """What pictures are of shares (B, K): the class that each has most of, (B,); of several (B, K), 0 and 1."""
+        return ops.cast(targets > 0.5, "float32") if self.several else ops.argmax(targets, axis=-1)
+
+    def _labels(self, taker, targets):
+        return targets if self.several or _takes_shares(taker) else ops.argmax(targets, axis=-1)
 
     @property
     def variables(self):
@@ -96,7 +116,7 @@ def given(loss, metrics, classes, recipe):
     called, arguments = (said.name, said.options) if loss is None else (loss, {})
     if isinstance(called, str):
         loss = None if called == CROSS_ENTROPY else named_losses.make(called, **arguments)
-    found = Aim(loss, *_measured(recipe, metrics, classes))
+    found = Aim(loss, *_measured(recipe, metrics, classes), recipe.data.several)
     names = [metric.name for metric in found.metrics]
     for name in names:
         if name in TAKEN or name.startswith("val_") or names.count(name) > 1:
@@ -109,6 +129,9 @@ def given(loss, metrics, classes, recipe):
         _check(loss, "loss")
         if getattr(loss, "from_logits", True) is False:
             raise UsageError(f"loss: {_name(loss)} takes probabilities, and the model gives logits: from_logits=True.")
+    if found.several:
+        _check_several(found)
+    if loss is not None:
         shares = said.label_smoothing or any(mix.alpha for mix in (recipe.augment.mixup, recipe.augment.cutmix))
         if shares and not (_takes_shares(loss) and getattr(loss, "mixes", True)):
             raise UsageError(
@@ -126,13 +149,14 @@ def measured(recipe, probabilities, labels):
     Args:
         recipe: a `TrainSettings`.
         probabilities: (N, K) float32.
-        labels: (N,) int.
+        labels: (N,) int; of several classes (N, K), 0 and 1.
 
     Returns:
         {name: float}.
     """
     metrics, of_probabilities = _measured(recipe, (), probabilities.shape[-1])
-    found = Aim(None, tuple(metric for metric in metrics if metric.name in of_probabilities), of_probabilities)
+    taking = tuple(metric for metric in metrics if metric.name in of_probabilities)
+    found = Aim(None, taking, of_probabilities, recipe.data.several)
     if found.metrics:
         found.measure(ops.convert_to_tensor(labels), ops.convert_to_tensor(probabilities, "float32"))
     return found.results()
@@ -165,6 +189,9 @@ def _measured(recipe, metrics, classes):
         (_metric(options), False) if name is None else named_metrics.make(name, classes, column, **options)
         for name, column, options in every
     ]
+    for metric, _ in made if recipe.data.several else ():
+        if isinstance(metric, keras.metrics.FBetaScore) and metric.threshold is None:
+            metric.threshold = 0.5  # without one Keras takes the most probable class and no other
     return tuple(metric for metric, _ in made), frozenset(metric.name for metric, probable in made if probable)
 
 
@@ -184,6 +211,21 @@ def _check(each, kind):
         )
 
 
+def _check_several(aim):
+    """A UsageError where a loss or a metric takes one class a picture, and there are several."""
+    loss = getattr(aim.given, "activation", None) or _name(aim.given) if aim.given is not None else CROSS_ENTROPY
+    sigmoids = getattr(aim.given, "sigmoid", True) and not isinstance(aim.given, named_losses.Ordinal)
+    if not sigmoids or loss.startswith((CROSS_ENTROPY, "categorical", "sparse", "softmax")):
+        called = CROSS_ENTROPY if aim.given is None else _name(aim.given)
+        raise UsageError(
+            f"loss: {called} tells classes that exclude each other, and data.labels says "
+            "several: write loss: binary (or binary_crossentropy, or {name: focal, sigmoid: true})."
+        )
+    for metric in aim.metrics:
+        if type(metric).__name__.startswith(("Sparse", "Categorical", "TopK")):
+            raise UsageError(f"metrics: {metric.name} is of one class a picture: f1, auc or binary_accuracy say more.")
+
+
 def _try(aim, classes):
     """A UsageError where a loss or metric does not work on two pictures."""
     targets = ops.one_hot(ops.convert_to_tensor(np.array([0, classes - 1], "int32")), classes)
@@ -195,9 +237,9 @@ def _try(aim, classes):
         for metric in aim.metrics:
             what = f"metric {metric.name}"
             if metric.name in aim.of_probabilities:
-                aim.measure(ops.argmax(targets, axis=-1), ops.softmax(logits), [metric])
+                aim.measure(aim.known(targets), aim.probabilities(logits), [metric])
             else:
-                metric.update_state(_labels(metric, targets), logits)
+                metric.update_state(aim._labels(metric, targets), logits)
             if ops.size(metric.result()) != 1:
                 raise ValueError("expected one number, a mean over the classes say")
     except Exception as error:
@@ -205,10 +247,6 @@ def _try(aim, classes):
             f"{what}: tried on labels of 2 pictures and logits of {classes} classes, it fails: {one_line(error)}"
         ) from error
     aim.reset()
-
-
-def _labels(taker, targets):
-    return targets if _takes_shares(taker) else ops.argmax(targets, axis=-1)
 
 
 def _takes_shares(taker):
@@ -251,11 +289,12 @@ def compile_model(model, optimizer, classes, monitored=True, aim=None, own=True)
     loss = aim.given if aim else None
     if loss is None or not (own or type(loss).__module__.startswith("keras.")):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    shares = _takes_shares(loss)
+    shares, several = _takes_shares(loss), bool(aim and aim.several)
     accuracy = keras.metrics.CategoricalAccuracy if shares else keras.metrics.SparseCategoricalAccuracy
-    model.compile(optimizer, loss=loss, metrics=[accuracy(name="accuracy")])
+    measured = keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy") if several else accuracy(name="accuracy")
+    model.compile(optimizer, loss=loss, metrics=[measured])
     if monitored:
         # Keras makes its metrics when it first needs them, and callbacks look for "accuracy" among them.
-        truth = np.zeros((1, classes), "float32") if shares else np.zeros(1, "int32")
+        truth = np.zeros((1, classes), "float32") if shares or several else np.zeros(1, "int32")
         model.compute_metrics(None, truth, np.zeros((1, classes), "float32"))
         model.reset_metrics()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from kstyle.config import Closed, Switched
+from kstyle.config import Also, Closed, Switched
 from kstyle.errors import unknown
 from kstyle.open_names import Names
 
@@ -58,7 +58,9 @@ def _zoom(value):
 
 
 def _degrees(limit):
-    return BeforeValidator(lambda v: _span(v, 0, -limit, limit, f"degrees from 0 to {limit:g}"))
+    """A pair of degrees, or one number for both ways."""
+    check = BeforeValidator(lambda v: _span(v, 0, -limit, limit, f"degrees from 0 to {limit:g}"))
+    return Annotated[Pair, check, Also(type="number", minimum=0, maximum=limit)]
 
 
 def _fractions(value):
@@ -85,12 +87,20 @@ Off = (0.0, 0.0)
 Same = (1.0, 1.0)
 Pair = tuple[float, float]
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Flip = Annotated[Chance, BeforeValidator(_chance)]
-Factor = Annotated[Pair, BeforeValidator(_factor)]
+Flip = Annotated[Chance, BeforeValidator(_chance), Also(type="boolean")]
+Factor = Annotated[Pair, BeforeValidator(_factor), Also(type="number", minimum=0)]
+Zoom = Annotated[Pair, BeforeValidator(_zoom), Also(type="number", minimum=0, exclusiveMaximum=1)]
+Shift = Annotated[Pair, BeforeValidator(_fractions), Also(type="number", minimum=0, exclusiveMaximum=1)]
+Hue = Annotated[
+    Pair,
+    BeforeValidator(lambda v: _span(v, 0, -0.5, 0.5, "a fraction from 0 to 0.5")),
+    Also(type="number", minimum=0, maximum=0.5),
+]
+Number = Also(type="number")  # beside a section
 Level = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Alpha = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fill = Annotated[Any, BeforeValidator(_fill)]
+Fill = Annotated[Level | Literal["noise"], BeforeValidator(_fill)]
 
 
 def _ascending(high, what):
@@ -104,14 +114,25 @@ def _ascending(high, what):
 
 
 class ResizedCrop(Closed):
-    """`scale`: lowest and highest part of the picture's area; None: off. `ratio`: of width to height, likewise."""
+    """A part of the picture, of random size and shape, brought to the picture's size; `true`: of [0.08, 1] of the area.
+
+    Attributes:
+        scale: lowest and highest part of the picture's area; None: off.
+        ratio: lowest and highest ratio of width to height.
+    """
 
     scale: Annotated[Pair, _ascending(1, "part of the area, above 0 and at most 1")] | None = None
     ratio: Annotated[Pair, _ascending(math.inf, "ratio, above 0")] = (3 / 4, 4 / 3)
 
 
 class Cutout(Closed):
-    """`size`: side in pixels, 0: off. `fill`: a value in [0, 1] or `noise`."""
+    """A square is filled; the size alone may stand for it.
+
+    Attributes:
+        size: side in pixels; 0: off.
+        probability: that a picture has one.
+        fill: a value in [0, 1] or `noise`.
+    """
 
     size: Annotated[int, Field(ge=0)] = 0
     probability: Chance = 1.0
@@ -119,8 +140,14 @@ class Cutout(Closed):
 
 
 class Erasing(Closed):
-    """`probability`: 0: off. `area`: lowest and highest part of the picture; `ratio`: of height to width. `fill`: a
-    value in [0, 1] or `noise`."""
+    """A rectangle is filled; the probability alone may stand for it.
+
+    Attributes:
+        probability: that a picture has one; 0: off.
+        area: lowest and highest part of the picture.
+        ratio: lowest and highest ratio of height to width.
+        fill: a value in [0, 1] or `noise`.
+    """
 
     probability: Chance = 0.0
     area: Annotated[Pair, _ascending(1, "part of the area, above 0 and at most 1")] = (0.02, 0.33)
@@ -129,14 +156,24 @@ class Erasing(Closed):
 
 
 class Mix(Closed):
-    """`alpha`: of the distribution Beta(alpha, alpha); None: off. `probability`: that a sample is mixed at all."""
+    """Two pictures and their labels become one; alpha alone may stand for it.
+
+    Attributes:
+        alpha: of the distribution Beta(alpha, alpha) of their shares; None: off.
+        probability: that a sample is mixed at all.
+    """
 
     alpha: Alpha | None = None
     probability: Chance = 1.0
 
 
 class RandAugment(Closed):
-    """`ops`: operations a sample, 0: off. `magnitude`: 0 to 10, the paper's scale."""
+    """RandAugment (Cubuk et al. 2019, arXiv 1909.13719); the operations alone may stand for it.
+
+    Attributes:
+        ops: operations a sample; 0: off.
+        magnitude: on the paper's scale.
+    """
 
     ops: Annotated[int, Field(ge=0, le=10)] = 0
     magnitude: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 9.0
@@ -160,8 +197,9 @@ class AugmentSettings(Switched):
             up to 30°, shears up to 0.3, translations up to 0.45 of the side, colours as in `colour.randaugment`. The
             geometric ones act here, the colour ones after grayscale.
         autoaugment: `imagenet`, `cifar10` or `svhn`: a pair of operations of that policy for each sample (arXiv
-            1805.09501). trivialaugment: `true`: one operation at one level, both drawn (arXiv 2103.10158, the wide
-            space: rotation up to 135°, translations up to 32 pixels). In place of randaugment, and where it acts.
+            1805.09501), in place of randaugment, and where it acts.
+        trivialaugment: `true`: one operation at one level, both drawn (arXiv 2103.10158, the wide space: rotation up to
+            135°, translations up to 32 pixels), likewise.
         shift: fraction of width and height, below 1, real-valued; f: [-f, f] for both; [w, h]: each its own.
         pad_crop: whole pixels; the picture moves by -p to p each way, as if padded by p and cropped.
         brightness, contrast, saturation: factors; b: [1 - b, 1 + b], not below 0.
@@ -170,52 +208,50 @@ class AugmentSettings(Switched):
         cutout: `{size, probability, fill}`, pixels; or the size alone.
         erasing: `{probability, area, ratio, fill}`; or the probability alone.
         mixup, cutmix: `{alpha, probability}`; or alpha alone. With both, a sample has an even chance of either.
+        own: {name: arguments} of augmentations that were registered (`kstyle.augmentations.register`).
         fill_mode: how a picture goes on beyond its edges: `constant`, `nearest`, or `reflect` (mirrored, edge pixel
-            repeated). None: `constant`, with the keywords below `nearest`, as ImageDataGenerator has it. With flips and
-            `pad_crop` alone, pixels move whole and are not interpolated.
+            repeated). None: `constant`, with the keywords below (`…_range`) `nearest`, as ImageDataGenerator has it.
+            With flips and `pad_crop` alone, pixels move whole and are not interpolated.
         cval: value of `constant`, in [0, 1].
-
-    ImageDataGenerator's keywords, with its meanings:
-        rotation_range, shear_range: degrees.
+        rotation_range, shear_range: degrees; these and the following are ImageDataGenerator's, with its meanings.
         width_shift_range, height_shift_range: below 1 a fraction, else pixels.
         zoom_range: factor of the part that is seen, so above 1 makes things smaller; each axis its own.
         brightness_range: [lowest, highest] factor.
         channel_shift_range: added to all channels; up to 1 in units of [0, 1], above that of [0, 255].
-        horizontal_flip, vertical_flip, fill_mode, cval: as above.
     """
 
     truth_is_a_number: ClassVar[bool] = True
 
-    random_resized_crop: ResizedCrop = ResizedCrop()
+    random_resized_crop: Annotated[ResizedCrop, Also(type="boolean")] = ResizedCrop()
     horizontal_flip: Flip = 0.0
     vertical_flip: Flip = 0.0
-    zoom: Annotated[Pair, BeforeValidator(_zoom)] = Same
-    shear: Annotated[Pair, _degrees(89)] = Off
-    rotation: Annotated[Pair, _degrees(360)] = Off
-    randaugment: RandAugment = RandAugment()
+    zoom: Zoom = Same
+    shear: _degrees(89) = Off
+    rotation: _degrees(360) = Off
+    randaugment: Annotated[RandAugment, Number] = RandAugment()
     autoaugment: Literal["imagenet", "cifar10", "svhn"] | None = None
     trivialaugment: bool = False
-    shift: Annotated[Pair, BeforeValidator(_fractions)] = Off
+    shift: Shift = Off
     pad_crop: Annotated[int, Field(ge=0)] = 0
     brightness: Factor = Same
     contrast: Factor = Same
     saturation: Factor = Same
-    hue: Annotated[Pair, BeforeValidator(lambda v: _span(v, 0, -0.5, 0.5, "a fraction from 0 to 0.5"))] = Off
+    hue: Hue = Off
     grayscale: Chance = 0.0
-    cutout: Cutout = Cutout()
-    erasing: Erasing = Erasing()
-    mixup: Mix = Mix()
-    cutmix: Mix = Mix()
+    cutout: Annotated[Cutout, Number] = Cutout()
+    erasing: Annotated[Erasing, Number] = Erasing()
+    mixup: Annotated[Mix, Number] = Mix()
+    cutmix: Annotated[Mix, Number] = Mix()
     own: dict[str, dict[str, Any]] = Field(default={})
     fill_mode: Literal["constant", "nearest", "reflect"] | None = None
     cval: Level = 0.0
 
-    rotation_range: Annotated[Pair, _degrees(360)] = Off
+    rotation_range: _degrees(360) = Off
     width_shift_range: Pixels = 0.0
     height_shift_range: Pixels = 0.0
     brightness_range: Factor = Same
-    shear_range: Annotated[Pair, _degrees(89)] = Off
-    zoom_range: Annotated[Pair, BeforeValidator(_zoom)] = Same
+    shear_range: _degrees(89) = Off
+    zoom_range: Zoom = Same
     channel_shift_range: Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="before")

@@ -83,11 +83,12 @@ def parted(outputs, classes):
     return outputs[:, :classes], overlap.corners(outputs[:, classes:])
 
 
-def told(model, classes):
+def told(model, classes, several=False):
     """For `kstyle.training.loop.steps.Predictor`: a function of a network's output that gives (B, K) probabilities, or,
-    where it has a box head, (B, K + 4) with boxes beside them, cut at the picture's edges."""
+    where it has a box head, (B, K + 4) with boxes beside them, cut at the picture's edges. `several`: whether the
+    classes do not exclude each other."""
     if not has_box(model):
-        return ops.softmax
+        return ops.sigmoid if several else ops.softmax
 
     def probabilities(outputs):
         logits, boxes = parted(outputs, classes)

@@ -14,13 +14,15 @@ class Boxes(Closed):
     four sides of the smooth L1 loss, in parts of the picture's width and height. A box that augmentation has moved out
     of the picture adds nothing.
 
-    `giou`: weight of the first (Rezatofighi et al. 2019, arXiv 1902.09630); 0: without it.
-    `smooth_l1`: weight of the second (Girshick 2015, Fast R-CNN, arXiv 1504.08083); 0: without it.
-    `beta`: from which error on smooth L1 is linear, a part of the side; below it is quadratic.
-    `width`: numbers in the head's hidden layer.
-    `dropout`: share of them dropped in training.
+    Attributes:
+        giou: weight of the first (Rezatofighi et al. 2019, arXiv 1902.09630); 0: without it.
+        smooth_l1: weight of the second (Girshick 2015, Fast R-CNN, arXiv 1504.08083); 0: without it.
+        beta: from which error on smooth L1 is linear, a part of the side; below it is quadratic.
+        width: numbers in the head's hidden layer.
+        dropout: share of them dropped in training.
     """
 
+    short_forms = ({"const": True},)
     giou: NotNegative = 1.0
     smooth_l1: NotNegative = 1.0
     beta: Positive = 0.1

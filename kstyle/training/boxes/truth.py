@@ -1,5 +1,5 @@
-"""What a box head learns from: labels and boxes in one array, from the data to the step, and as augmentation moves
-them."""
+"""What a step learns from: labels, of one class or of several, and boxes in one array, from the data to the step, and
+as augmentation moves them."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,12 @@ import keras
 import numpy as np
 
 from kstyle import backend
+from kstyle.data.batches import decode
+from kstyle.data.photos.tree import Photos
 
 ops = keras.ops
+
+MOST_SEEN = 500  # photographs that are decoded for the mean box
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,34 @@ def packed(labels, boxes):
     return ops.concatenate([ops.cast(labels, "float32")[:, None], boxes], axis=1)
 
 
-def taught(split):
-    """A `Split` with boxes as a `Taught`."""
-    return Taught(split.images, np.concatenate([split.labels[:, None].astype("float32"), fractions(split)], axis=1))
+def taught(split, boxes=True):
+    """A `Split` with what a step learns from as its labels: with boxes as `packed` gives it; of several classes (N, K)
+    float32; else the split itself."""
+    if boxes:
+        return Taught(split.images, np.concatenate([split.labels[:, None].astype("float32"), fractions(split)], axis=1))
+    return split if split.several is None else Taught(split.images, split.several.astype("float32"))
+
+
+def mean_box(parts, workers=None):
+    """The mean of the boxes of the training pictures, of photographs as they are tested, a list of four: of a part of
+    them where there are many, and without those that are cut away.
+
+    Args:
+        parts: a `kstyle.data.parts.Parts`.
+        workers: processes that decode photographs.
+    """
+    split = parts.training
+    if isinstance(split, Photos):
+        some = split.part(np.unique(np.linspace(0, len(split) - 1, MOST_SEEN, dtype=int)))
+        split = decode.decode(some, parts.size, parts.resize, workers, resample=parts.resample)
+    boxes = fractions(split)
+    return boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)].mean(axis=0).tolist()
+
+
+def shares(labels, classes):
+    """(B, K) float32 shares of classes from labels (B,) of one class each, or (B, K) of several."""
+    labels = ops.convert_to_tensor(labels)
+    return backend.one_hot(labels, classes) if len(labels.shape) == 1 else ops.cast(labels, "float32")
 
 
 def opened(labels):

@@ -20,7 +20,7 @@ def of(parts, recipe, augmented, drop_last):
         drop_last: whether a last batch that is not full is left out.
     """
     if parts.size is None:
-        split = truth.taught(parts.training) if recipe.boxes else parts.training
+        split = truth.taught(parts.training, recipe.boxes)
         return ArrayBatches(split, recipe.batch, recipe.seed, drop_last)
     wanted = recipe.data.photographs
     workers = wanted.workers
@@ -64,7 +64,9 @@ class PhotoBatches(decode.FileBatches):
 
     def __call__(self, epoch, first=0):
         for images, labels in super().__call__(epoch, first):
-            yield distribute.rows_of_all(uploaded(images)), uploaded(labels)
+            labels = uploaded(labels)
+            shared = len(labels.shape) == 2  # each rank knows what its own pictures show
+            yield distribute.rows_of_all(uploaded(images)), distribute.rows_of_all(labels) if shared else labels
 
 
 class Views:

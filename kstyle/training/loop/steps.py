@@ -53,7 +53,8 @@ def to_unit(images):
 class TrainStep:
     """Callable: `step(images, labels, seed, strength, mix)` makes one step of the optimiser.
 
-    images: (B, H, W, C) uint8; labels: (B,) integer, or (B, 5) where there are boxes (`kstyle.training.boxes.truth`);
+    images: (B, H, W, C) uint8; labels: (B,) integer; or (B, 5) where there are boxes (`kstyle.training.boxes.truth`),
+        (B, K) where a picture may be of several classes;
     seed: integer that all random numbers of the step come from;
     strength, mix: see `kstyle.training.augment.policy`.
 
@@ -119,7 +120,7 @@ class TrainStep:
 
     def _step(self, images, labels, seed, strength, mix):
         labels, boxes = truth.opened(labels) if self.boxes else (ops.convert_to_tensor(labels), None)
-        targets = backend.one_hot(labels, self.classes)
+        targets = truth.shares(labels, self.classes)
         if self.augment is None:
             x = self.normalise(images)
         else:
@@ -187,7 +188,7 @@ class TrainStep:
             gain = self.teacher.gain(gain, logits, theirs)
         if self.boxes:
             gain = gain - lost
-        sums = ops.stack([-gain, backend.hits(logits, targets), backend.constant(count), *found])
+        sums = ops.stack([-gain, self.aim.hits(logits, targets), backend.constant(count), *found])
         return gain * (-1 / count), {"sums": sums, "logits": logits} if self.aim.metrics else {"sums": sums}
 
 

@@ -23,7 +23,7 @@ from kstyle.training.aims import aim
 from kstyle.training.boxes import heads, truth
 from kstyle.training.boxes import scores as of_boxes
 from kstyle.training.loop import ranks, steps
-from kstyle.training.results import metrics, mistakes, plots, pretrained
+from kstyle.training.results import metrics, mistakes, plots, pretrained, several
 from kstyle.training.results import tta as ttas
 from kstyle.training.setup import build, own_file, settings
 
@@ -70,7 +70,8 @@ def evaluate(
             taken from the square of the side that photographs are brought to before they are cut.
 
     Returns:
-        A `Scores`: `.count`, `.top1`, `.top5`, `.loss`, tables by class and of confusions.
+        A `Scores`: `.count`, `.top1`, `.top5`, `.loss`, tables by class and of confusions; of several classes a picture
+        a `kstyle.training.results.several.Scores`.
 
     Raises:
         DataError: it is no run, the data cannot be had or used, or have no class that the run has.
@@ -122,10 +123,16 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
         way: one of `kstyle.training.results.tta.WAYS`, or None.
 
     Returns:
-        `kstyle.training.results.metrics.Scores` with `data`: `{"name", "origin", "sha256", "own"`: whether they are the
-            run's own, `"file"`: the name of what was written, `"tta"`: where there is one`}`.
+        `kstyle.training.results.metrics.Scores` (of several classes a picture `several.Scores`) with `data`: `{"name",
+            "origin", "sha256", "own"`: whether they are the run's own, `"file"`: the name of what was written, `"tta"`:
+            where there is one`}`.
     """
-    classes = parts.classes if facts is None else facts["classes"]
+    classes, (ending, about) = parts.classes if facts is None else facts["classes"], _said_of(parts, own, way)
+    if recipe.data.several:
+        side = way, way and facts["shape"][0]
+        return several.score(
+            recipe, model, normalise, parts, folder, classes, numbers, about, ending, sheet, side
+        )  # fmt: skip
     labels, images = parts.test.labels if numbers is None else numbers[parts.test.labels], parts.test.images
     views = _views(model, way, way and facts["shape"][0])
     predictor = steps.Predictor(model, normalise, output=heads.told(model, len(classes)), views=views)
@@ -142,9 +149,6 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
         unknown[parts.classes[number]] = {"pictures": int(seen.sum()), "taken_for": taken}
     if unknown:
         probabilities, labels, images = probabilities[known], labels[known], images[known]
-    ending = ("" if own else _ending(parts.sha256)) + (f"-{way}" if way else "")
-    about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
-    about |= {"tta": way} if way else {}
     scores = metrics.scores(probabilities, labels, classes)
     scores = dataclasses.replace(scores, unknown=unknown, data=about, boxes=measured)
     if not distribute.first():
@@ -159,6 +163,13 @@ def score(recipe, model, normalise, parts, folder, facts=None, numbers=None, own
         mistakes.sheet(images, labels, probabilities, classes, sheet, title=folder.resolve().name, boxes=boxes)
     plots.confusion(scores.confusion, classes, folder / f"confusion{ending}.png")
     return scores
+
+
+def _said_of(parts, own, way):
+    """`(ending, about)`: what the names of files of scores end in, and their `data`, see `score`."""
+    ending = ("" if own else _ending(parts.sha256)) + (f"-{way}" if way else "")
+    about = {"origin": parts.origin, "sha256": parts.sha256, "own": own, "file": f"scores{ending}.json"}
+    return ending, about | ({"tta": way} if way else {})
 
 
 def _ending(sha256):
@@ -206,9 +217,10 @@ def predict(
     Returns:
         A list, for each path a dict of `path` (of an array "array" and its place, from 1) and either `predictions`
             (list of `{"class", "probability"}`, the most probable first) and `picture` ((H, W, C) uint8, as the network
-            saw it), or `error`. Of a run with boxes also `box`, [left, top, right, bottom] in pixels of the whole
-            picture; `picture_box`, the same in parts of the sides of `picture`; and `true_box`, as `picture_box`, of a
-            picture that lies in a data set of boxes.
+            saw it), or `error`. Of a run on several classes a picture also `present`, those with a probability of at
+            least a half, which need not be one, in the classes' order. Of a run with boxes also `box`, [left, top,
+            right, bottom] in pixels of the whole picture; `picture_box`, the same in parts of the sides of `picture`;
+            and `true_box`, as `picture_box`, of a picture that lies in a data set of boxes.
 
     Raises:
         DataError: it is no run, its weights are damaged, or a network's cannot be had. A picture that cannot be read is
@@ -227,7 +239,8 @@ def predict(
     facts, model, normalise = pretrained.load(row, progress) if row else load(expanded(folder))[1:]
     side, classes, found = ttas.side(tta, facts), len(facts["classes"]), []
     views = _views(model, tta, facts["shape"][0])
-    predictor = steps.Predictor(model, normalise, output=heads.told(model, classes), views=views)
+    output = heads.told(model, classes, facts.get("several"))
+    predictor = steps.Predictor(model, normalise, output=output, views=views)
     paths = [path if isinstance(path, np.ndarray) else expanded(path) for path in paths]
     given = [(f"array {n}" if isinstance(path, np.ndarray) else path, path) for n, path in enumerate(paths, 1)]
     for first in range(0, len(given), AT_ONCE):
@@ -246,6 +259,8 @@ def predict(
                 entry |= _boxes(path, p[classes:], facts, keep_pictures)
             best = np.argsort(-p[:classes], kind="stable")[:top]
             entry["predictions"] = [{"class": facts["classes"][k], "probability": float(p[k])} for k in best]
+            if facts.get("several"):
+                entry["present"] = [facts["classes"][k] for k in range(classes) if p[k] >= several.PRESENT]
             if not keep_pictures:
                 del entry["picture"]
     return found
@@ -263,14 +278,14 @@ def _boxes(path, told, facts, keep_pictures):
     Args:
         told: (4,) parts of the sides of what the network saw.
     """
-    left, top, side = opening.seen(path, facts["shape"][0], facts.get("resize"))
-    corner = np.array([left, top, left, top])
-    found = {"box": (corner + told * side).round(2).tolist()}
+    left, top, right, bottom = opening.seen(path, facts["shape"][0], facts.get("resize"))
+    corner, sides = np.array([left, top, left, top]), np.array([right - left, bottom - top] * 2)
+    found = {"box": (corner + told * sides).round(2).tolist()}
     if keep_pictures:
         found["picture_box"] = told.tolist()
         true = None if isinstance(path, np.ndarray) else datasets.true_box(facts["data"]["name"], path)
         if true is not None:
-            found["true_box"] = ((np.array(true) - corner) / side).tolist()
+            found["true_box"] = ((np.array(true) - corner) / sides).tolist()
     return found
 
 

@@ -63,7 +63,8 @@ class Network:
     def __call__(self, images):
         outputs = ops.cast(self.model(self.normalise(images), training=False), "float32")
         logits, boxes = keras_file.parted(outputs, self.model)
-        return (logits, ops.softmax(logits), boxes)[: len(self.outputs)]
+        probable = ops.sigmoid if self.facts.get("several") else ops.softmax
+        return (logits, probable(logits), boxes)[: len(self.outputs)]
 
     @property
     def outputs(self):
@@ -265,7 +266,7 @@ def _write_keras(network, path):
     """Returns whether layers of kstyle's are left in the file."""
     inner, images, outputs = keras_file.joined(network.model, network.normalise, network.facts["shape"])
     logits, boxes = keras_file.parted(outputs, network.model)
-    outputs = {"logits": logits, "probabilities": keras.layers.Softmax(name="probabilities")(logits)}
+    outputs = {"logits": logits, "probabilities": keras_file.probable(network.facts.get("several"))(logits)}
     if boxes is not None:
         outputs["boxes"] = boxes
     keras.Model(images, outputs, name=f"{inner.name}_pictures").save(path)

@@ -42,7 +42,7 @@ def joined(model, normalise, shape):
 
 
 @keras_private.without_tensorflow()
-def write(folder, model, normalise, shape):
+def write(folder, model, normalise, shape, several=False):
     """Writes `model.keras` of a run: (N, H, W, C) numbers from 0 to 255, bytes too, -> (N, K) probabilities; with a box
     head a dict of `probabilities` and `boxes`, (N, 4) parts of the picture's sides: left, top, right, bottom.
 
@@ -51,12 +51,13 @@ def write(folder, model, normalise, shape):
 
     Args: as for `joined`.
         folder: of the run.
+        several: whether a picture may be of several classes: each has a probability of its own.
     """
     path, noise = folder / runs.KERAS, ops.convert_to_tensor(pictures(shape))
     try:
         network, images, logits = joined(model, normalise, shape)
         logits, boxes = parted(logits, model)
-        outputs = keras.layers.Softmax(name="probabilities", dtype="float32")(logits)
+        outputs = probable(several)(logits)
         if boxes is not None:
             outputs = {"probabilities": outputs, "boxes": boxes}
         whole = keras.Model(images, outputs, name=f"{network.name}_of_pictures")
@@ -64,7 +65,9 @@ def write(folder, model, normalise, shape):
         if all(layer.compute_dtype == "float32" for layer in plain.flat(model)):
             wanted, there = parted(ops.cast(model(normalise(noise), training=False), "float32"), model)
             got = whole(ops.cast(noise, "float32"), training=False)
-            pairs = [(ops.softmax(wanted), got if boxes is None else got["probabilities"])]
+            pairs = [
+                ((ops.sigmoid if several else ops.softmax)(wanted), got if boxes is None else got["probabilities"])
+            ]
             pairs += [] if boxes is None else [(there, got["boxes"])]
             off = max(float(np.abs(ops.convert_to_numpy(a) - ops.convert_to_numpy(b)).max()) for a, b in pairs)
             if not off <= TOLERANCE:  # so that NaN counts
@@ -76,6 +79,12 @@ def write(folder, model, normalise, shape):
     except Exception as error:  # a layer of the user's may fail in any way, and the training is done
         path.unlink(missing_ok=True)
         log.warning("There is no %s: %s.", path, one_line(error))
+
+
+def probable(several):
+    """The layer from logits to probabilities."""
+    named = {"name": "probabilities", "dtype": "float32"}
+    return keras.layers.Activation("sigmoid", **named) if several else keras.layers.Softmax(**named)
 
 
 def parted(outputs, model):

@@ -48,6 +48,12 @@ class Scores:
     boxes: dict | None = None
     data: dict | None = None
 
+    @property
+    def headline(self) -> str:
+        """The one number that says most, in words."""
+        boxes = f", mean IoU {self.boxes['iou']:.4f}" if self.boxes else ""
+        return f"top-1 {100 * self.top1:.2f} %{boxes}"
+
     def most_confused(self, n: int = 10) -> pd.DataFrame:
         """The `n` most frequent mistakes: a DataFrame of true, predicted, count and share (of the true class), the
         most frequent first; fewer rows where there are fewer kinds of mistake."""

@@ -17,7 +17,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class MultiStep(Closed):
-    """`milestones`: rising epochs, at each of which the rate is multiplied by `gamma`."""
+    """The rate is multiplied at given epochs.
+
+    Attributes:
+        milestones: rising epochs.
+        gamma: what the rate is multiplied by at each.
+    """
 
     milestones: list[Positive]
     gamma: Positive = 0.1
@@ -31,7 +36,11 @@ class MultiStep(Closed):
 
 
 class Values(Closed):
-    """`values`: {first epoch: rate from there on}; one of them is epoch 0."""
+    """The rates themselves.
+
+    Attributes:
+        values: {first epoch: rate from there on}; one of them is epoch 0.
+    """
 
     values: dict[NotNegative, NotNegative]
 
@@ -44,7 +53,13 @@ class Values(Closed):
 
 
 class Step(Closed):
-    """The rate is multiplied by `gamma` every `size` epochs, and `passed` times before the first."""
+    """The rate is multiplied every so many epochs.
+
+    Attributes:
+        size: epochs.
+        gamma: what the rate is multiplied by after each `size` epochs.
+        passed: times that it is multiplied before the first epoch.
+    """
 
     size: Positive
     gamma: Positive = 0.1
@@ -52,20 +67,33 @@ class Step(Closed):
 
 
 class Exponential(Closed):
-    """The rate is multiplied by `gamma` every epoch; by step, by gamma^(1 / steps per epoch) every step."""
+    """The rate is multiplied every epoch; by step, by gamma^(1 / steps per epoch) every step.
+
+    Attributes:
+        gamma: what the rate is multiplied by.
+    """
 
     gamma: Positive
 
 
 class Cosine(Closed):
-    """`final`: what the rate falls to, as a fraction of the base."""
+    """The rate falls as half a cosine over the whole training.
+
+    Attributes:
+        final: what the rate falls to, as a fraction of the base.
+    """
 
     final: Fraction = 0.0
 
 
 class OneCycle(Closed):
-    """`pct_start`: share of the training in which the rate rises. It starts at base / div_factor and ends at
-    base / (div_factor * final_div_factor)."""
+    """The rate rises to the base, then falls, over the whole training.
+
+    Attributes:
+        pct_start: share of the training in which the rate rises.
+        div_factor: the rate starts at base / div_factor.
+        final_div_factor: it ends at base / (div_factor * final_div_factor).
+    """
 
     pct_start: Fraction = 0.3
     div_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 25.0
@@ -73,14 +101,19 @@ class OneCycle(Closed):
 
 
 class Polynomial(Closed):
-    """`power` of the fall; `final`: what the rate falls to, as a fraction of the base."""
+    """The rate falls as a power of what is left of the training.
+
+    Attributes:
+        power: of the fall; 1: linear.
+        final: what the rate falls to, as a fraction of the base.
+    """
 
     power: Positive = 1.0
     final: Fraction = 0.0
 
 
 class OnPlateau(Closed):
-    """Arguments of `Plateau`.
+    """The rate is lowered when the monitored value stops improving.
 
     Attributes:
         factor: what the rate is multiplied by.
@@ -88,8 +121,8 @@ class OnPlateau(Closed):
         min_rate: the rate below which it does not go.
         cooldown: epochs after a drop in which none is counted as bad.
         threshold: relative improvement below which an epoch is no better than the best.
-        monitor: column of the history. `mode`: which way is better; None: down for losses, errors and distances, by
-            their names, up for the rest.
+        monitor: column of the history.
+        mode: which way is better; None: down for losses, errors and distances, by their names, up for the rest.
     """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1

@@ -24,8 +24,9 @@ class Schedule(Closed):
     """A learning-rate schedule; every key that is not listed here is an argument of the schedule named.
 
     Attributes:
-        name: in `kstyle.training.schedules.rates.NAMES`. The name alone may stand for the section. In Python a function
-            of the epoch, a float counted from 0, or a schedule of Keras' may stand for either.
+        name: `constant`, `multi_step`, `values`, `step`, `exponential`, `cosine`, `one_cycle`, `polynomial`, `plateau`,
+            one of Keras', or one that was added. The name alone may stand for the section. In Python a function of the
+            epoch, a float counted from 0, or a schedule of Keras' may stand for either.
         by: `epoch`: the rate changes only where an epoch starts; `step`: at every step. None: by step for cosine,
             one_cycle, polynomial and Keras' own, by epoch for the others.
         warmup: epochs in which the rate rises linearly to what the schedule says.
@@ -34,6 +35,8 @@ class Schedule(Closed):
         note: what to write in a recipe that had a name of before; None: nothing.
     """
 
+    short_forms = ({"type": "string"},)
+    keys_by_name = ARGUMENTS
     # The arguments, which depend on the name, are checked below against that schedule's own closed model.
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -30,7 +30,7 @@ def find(recipe, folder=None, progress=None, others=False):
         name = datasets.layout(name, folder)
     return datasets.named(
         name, folder or wanted.path, wanted.photographs.test_fraction, recipe.seed,
-        workers=wanted.photographs.workers, progress=progress,
+        workers=wanted.photographs.workers, progress=progress, boxes=bool(recipe.boxes), several=wanted.several,
     )  # fmt: skip
 
 
@@ -50,7 +50,10 @@ def data(recipe, folder=None, progress=None, statistics=True):
     wanted, (size, resize) = recipe.data, sides(recipe)
     found = find(recipe, folder, progress)
     if recipe.boxes and getattr(found.train, "boxes", None) is None:
-        raise UsageError(f"boxes: the data set '{wanted.name}' has none; tiny_imagenet does. Leave the section out.")
+        raise UsageError(
+            f"boxes: the data set '{wanted.name}' has none; tiny_imagenet does, and csv by its columns "
+            "x1, y1, x2, y2. Leave the section out."
+        )
     return for_training(
         found, recipe.seed, size, resize, wanted.photographs.workers, progress, wanted.photographs.resample,
         train_limit=wanted.train_limit, test_limit=wanted.test_limit, validation=wanted.validation,
@@ -153,7 +156,8 @@ def facts(recipe, parts, model, normalise, precision):
         normalise: a `kstyle.training.loop.steps.Normalise`.
         precision: that of the network.
     """
-    mean = {"boxes": {"mean": truth.fractions(parts.training).mean(axis=0).tolist()}} if recipe.boxes else {}
+    more = {"boxes": {"mean": truth.mean_box(parts, recipe.data.photographs.workers)}} if recipe.boxes else {}
+    more |= {"several": True} if recipe.data.several else {}
     return {
         "classes": list(parts.classes),
         "shape": list(parts.shape),
@@ -176,5 +180,5 @@ def facts(recipe, parts, model, normalise, precision):
         "precision": precision,
         "tf32": backend.tf32(),
         "versions": backend.versions(),
-        **mean,
+        **more,
     }

@@ -19,6 +19,7 @@ ClassName = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int
 class Named(Closed):
     """What a name stands for, with its own arguments as further keys."""
 
+    short_forms = ({"type": "string"},)
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
@@ -34,12 +35,14 @@ class Named(Closed):
 
 
 class Loss(Named):
-    """`name`: `cross_entropy`, one of `kstyle.nn.aims.losses.OURS`, one of Keras', or one that was added; the name
-        alone may stand for the section. The rest are that loss' own arguments.
+    """What is made smaller. Every key but these is an argument of that loss.
 
-    `label_smoothing`: s: the true class' share is 1 − s, and all classes have s / K.
-    `class_weights`: a number for each class; or {class: number}, by its name or, where no class has that name, its
-        place from 0, the others 1; or `"balanced"`: N / (classes · N of the class).
+    Attributes:
+        name: `cross_entropy`, `binary`, `focal`, `ordinal`, one of Keras', or one that was added. The name alone may
+            stand for the section.
+        label_smoothing: s: the true class' share is 1 − s, and all classes have s / K.
+        class_weights: a number for each class; or {class: number}, by its name or, where no class has that name, its
+            place from 0, the others 1; or `balanced`: N / (classes · N of the class); None: all alike.
     """
 
     name: str = names.CROSS_ENTROPY
@@ -58,8 +61,12 @@ class Loss(Named):
 
 
 class Metric(Named):
-    """`name`: one of `kstyle.nn.aims.metrics.OURS`, one of Keras', or one that was added; `called`: what the history
-    calls it, None: as its name. The rest are that metric's own arguments."""
+    """What is measured beside loss and accuracy. Every key but these is an argument of that metric.
+
+    Attributes:
+        name: one of kstyle's or Keras', or one that was added. The name alone may stand for the section.
+        called: what the history calls it; None: as its name.
+    """
 
     called: str | None = None
 
@@ -79,7 +86,10 @@ class Distil(Closed):
     """Knowledge distillation (Hinton et al. 2015, arXiv 1503.02531): the loss is (1 − w) · the recipe's +
     w · T² · KL(teacher ‖ pupil), of the softmaxes at temperature T, of the same augmented pictures.
 
-    `teacher`: the folder of a run on the same classes and sizes; `temperature`: T; `weight`: w.
+    Attributes:
+        teacher: the folder of a run on the same classes and sizes.
+        temperature: T, which logits are divided by before their softmax.
+        weight: w, the teacher's share.
     """
 
     teacher: FilePath
@@ -89,33 +99,49 @@ class Distil(Closed):
 
 class Sam(Closed):
     """Sharpness-aware minimisation (Foret et al. 2020, arXiv 2010.01412): a step goes by the gradient at the worst
-    place within `rho` of the weights, about; two passes a step."""
+    place within `rho` of the weights, about; two passes a step.
+
+    Attributes:
+        rho: that distance.
+    """
 
     rho: Positive = 0.05
 
 
 class Lookahead(Closed):
     """Slow weights (Zhang et al. 2019, arXiv 1907.08610): every `k` steps they go `alpha` of the way to the weights,
-    which go back to them."""
+    which go back to them.
+
+    Attributes:
+        k: steps.
+        alpha: share of the way.
+    """
 
     k: Count = 6
     alpha: Share = 0.5
 
 
 class Average(Closed):
-    """Exponential average of the weights, which is then what is validated and kept. `decay`: per step."""
+    """Exponential average of the weights, which is then what is validated and kept.
+
+    Attributes:
+        decay: per step.
+    """
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
 
 
 class Checkpoint(Closed):
-    """`keep`: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
+    """Which weights are kept, and how often the state is saved.
 
-    `monitor`: what is validated: `val_accuracy`, `val_loss`, or `val_` and the name of one of the metrics.
-    `mode`: which way it is better, `min` or `max`; None: down for losses, errors and distances, by their names, up for
-        the rest.
     With `validation: test` the best epoch is chosen by the test pictures, and its score is too good: keep the last.
-    `every_seconds`, `every_steps`: how often the state is saved within an epoch; it is after each epoch.
+
+    Attributes:
+        keep: which weights are the result, those of the last epoch or of the epoch with the best `monitor`.
+        monitor: what is validated: `val_accuracy`, `val_loss`, or `val_` and the name of one of the metrics.
+        mode: which way it is better; None: down for losses, errors and distances, by their names, up for the rest.
+        every_seconds, every_steps: how often the state is saved within an epoch, as it is after each; None: not by
+            these.
     """
 
     keep: Literal["last", "best"] = "last"

@@ -19,14 +19,19 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sig
 
 
 class HeadLayer(Closed):
-    """One layer: `flatten`, `global_average_pooling`, `global_max_pooling` or `batch_normalization`, by its name alone;
-    or one of these:
+    """One layer, by one of these keys; `flatten` and the three after it by their name alone.
 
-    `dense`: so many units, with an `activation` or none; `l2` of its kernel as Keras' regulariser has it.
-    `dropout`: the share of numbers that become 0 in training.
-    `activation`: alone, as a layer.
+    Attributes:
+        flatten: a map becomes a vector.
+        global_average_pooling, global_max_pooling: mean, or largest value, of each channel of a map.
+        batch_normalization: batch normalisation.
+        dense: so many units.
+        dropout: the share of numbers that become 0 in training.
+        activation: of `dense`, or alone, as a layer.
+        l2: of the kernel of `dense`, as Keras' regulariser has it.
     """
 
+    short_forms = ({"enum": list(PLAIN)},)
     flatten: Literal[True] | None = None
     global_average_pooling: Literal[True] | None = None
     global_max_pooling: Literal[True] | None = None

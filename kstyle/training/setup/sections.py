@@ -29,13 +29,16 @@ SGD = ("torch-sgd", "keras-sgd")  # their momentum is a setting of its own
 
 
 class Model(Closed):
-    """`name`: one of `kstyle.models.registry.names("classifier")`, or `"auto"`: EfficientNet-Lite0 where its weights
-        are on this machine, else SqueezeNet 1.1 with a lean head; or `my_file.py:build`, a function in a Python file
-        beside the recipe, see `kstyle.training.setup.own_file`. The rest are that network's own options.
+    """The network that learns. Every key but these is an option of that network (`kstyle.networks.get(name).options`).
 
-    `weights`: what it starts from: a file, `"imagenet"` (found or downloaded), or random numbers if None.
+    Attributes:
+        name: one of `kstyle.networks.names("classifier")`, or `auto`: EfficientNet-Lite0 where its weights are on this
+            machine, else SqueezeNet 1.1 with a lean head; or `my_file.py:build`, a function in a Python file beside the
+            recipe. The name alone may stand for the section.
+        weights: what it starts from: a file, a run's folder, `imagenet` (found or downloaded); None: random numbers.
     """
 
+    short_forms = ({"type": "string"},)
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
@@ -55,7 +58,12 @@ class Model(Closed):
 
 
 class MeanAndDeviation(Closed):
-    """In [0, 1], a number for each channel."""
+    """What pixels in [0, 1] are normalised by.
+
+    Attributes:
+        mean: for each channel.
+        std: standard deviation, likewise.
+    """
 
     mean: list[float]
     std: list[Positive]
@@ -68,22 +76,28 @@ def _resize(value):
     return value
 
 
+Short = Annotated[int, Field(ge=8, le=4096)]
+
+
 class Photographs(Closed):
     """How files of pictures become squares of `size` pixels.
 
-    `size`, `resize`: the middle `size`×`size` of a picture whose short side was brought to `resize`; None: what the
-        network was made for. `resize: stretch` brings all of it to `size`×`size`, its shape lost, as Keras does.
-    `crop`: of training pictures: `"random"` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842) with
-        `scale`, part of the area, and `ratio`, width to height; `"center"` is what is tested on, and what is
-        meant where pictures are stretched and nothing is said.
-    `resample`: by which pixels are computed: `bilinear` or `bicubic` with antialiasing, or `nearest` without, which
-        Keras' `ImageDataGenerator` does.
-    `test_fraction`: of the pictures, where the folder has no test pictures of its own.
-    `workers`: processes that decode; None: one for each processor.
+    Attributes:
+        size: side in pixels of the middle of a picture that the network sees; None: what the network was made for.
+        resize: pixels that the picture's short side is brought to before; None: what the network was made for.
+            `stretch` brings all of it to `size`×`size`, its shape lost, as Keras does.
+        crop: of training pictures: `random` is the random resized crop of Szegedy et al. 2014 (arXiv 1409.4842);
+            `center` is what is tested on, and what is meant where pictures are stretched and nothing is said.
+        resample: by which pixels are computed: `bilinear` or `bicubic` with antialiasing, or `nearest` without, which
+            Keras' `ImageDataGenerator` does.
+        scale: lowest and highest part of the area that a random crop takes.
+        ratio: lowest and highest width of it, in heights.
+        test_fraction: of the pictures, where the folder has no test pictures of its own.
+        workers: processes that decode, 0: none beside this one; None: one for each processor.
     """
 
     size: Annotated[int, Field(ge=8, le=2048)] | None = None
-    resize: Annotated[int | Literal["stretch"], BeforeValidator(_resize)] | None = None
+    resize: Annotated[Short | Literal["stretch"], BeforeValidator(_resize)] | None = None
     crop: Literal["random", "center"] = "random"
     resample: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     scale: tuple[Share, Share] = (0.08, 1.0)
@@ -109,20 +123,27 @@ class Photographs(Closed):
 
 
 class Data(Closed):
-    """`name`: a key of `kstyle.data.DATASETS` (arrays) or `kstyle.data.PHOTOGRAPHS` (files).
+    """The pictures that it learns from.
 
-    `path`: where it is, if `--data` says nothing else.
-    `validation`: `"test"`, or the fraction of the training pictures held out, stratified.
-    `normalize`: pixels in [0, 1] as they are (`"unit"`), minus the training set's mean of each channel (`"mean"`),
-        also divided by its deviation (`"standard"`), as the network's ImageNet weights want them (`"pretrained"`), or
-        given numbers.
-    `size`: of arrays, pixels of the side that they are brought to; None: as they are.
-    `train_limit`, `test_limit`: so many pictures only, stratified: for a trial.
-    `photographs`: of data sets of files.
+    Attributes:
+        name: a published set (`kstyle data list`), or your own: `folder`, `list` or `csv`. The name alone may stand for
+            the section.
+        path: where it is, if `--data` says nothing else.
+        labels: `one` a picture; or `several`, of a table: a picture may be of several classes, or of none.
+        validation: `test`, or the fraction of the training pictures that is held out, stratified.
+        normalize: pixels in [0, 1] as they are (`unit`), minus the training set's mean of each channel (`mean`), also
+            divided by its deviation (`standard`), as the network's ImageNet weights want them (`pretrained`), or by
+            given numbers.
+        size: of arrays, pixels of the side that they are brought to; None: as they are.
+        train_limit, test_limit: so many pictures only, stratified: for a trial.
+        photographs: of data sets of files.
     """
+
+    short_forms = ({"type": "string"},)
 
     name: str
     path: FilePath | None = None
+    labels: Literal["one", "several"] = "one"
     validation: Literal["test"] | Annotated[float, Field(gt=0, lt=1)] = "test"
     normalize: Literal["unit", "mean", "standard", "pretrained"] | MeanAndDeviation = "standard"
     size: Annotated[int, Field(ge=8, le=512)] | None = None
@@ -130,19 +151,36 @@ class Data(Closed):
     test_limit: Count | None = None
     photographs: Photographs = Photographs()
 
+    @property
+    def several(self):
+        """Whether a picture may be of several classes."""
+        return self.labels == "several"
+
+    @model_validator(mode="after")
+    def _of_a_table(self):
+        if self.several and self.name != "csv":
+            raise ValueError(f"labels: several are read of a table: name: csv; got {self.name}")
+        return self
+
 
 class Optimizer(Closed):
-    """`name`: in `kstyle.nn.optimizers.NAMES`; `arguments`: more of its arguments. In Python one of Keras' optimisers
-    may stand for the section.
+    """What changes the weights. In Python one of Keras' optimisers may stand for the section.
 
-    `weight_decay` of the kernels is `coupled`, added to the gradient as in torch, or `decoupled`; with `decay_norms`
-        biases and normalisation decay too, as in torch where nobody has said otherwise.
-    `clip_norm`: the gradients' common norm is cut to it.
-    `multipliers`: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
-        a layer holds, 0 keeps its weights as they are.
-    `layer_decay`: of the rate: the network's parts, from its logits to the pictures, each learn so much slower than the
-        one after them; the head is at the full rate. 1: all alike. On top of `multipliers`.
-    `note`: what to write in a recipe that had a name of before; None: nothing.
+    Attributes:
+        name: `torch-sgd`, `adam`, `lion` or another of Keras', `keras-sgd`, `keras-adamw`, or one that was added.
+        learning_rate: highest rate, which the schedule then changes.
+        momentum: of `torch-sgd` and `keras-sgd`.
+        nesterov: Nesterov's, of these.
+        weight_decay: of the kernels.
+        decay: `coupled`: added to the gradient as in torch; or `decoupled`.
+        decay_norms: biases and normalisation decay too, as in torch where nobody has said otherwise.
+        clip_norm: what the gradients' common norm is cut to; None: it is not.
+        multipliers: {pattern of layer names: factor} of the learning rate, `block4_*` for instance; the first that fits
+            a layer holds, 0 keeps its weights as they are.
+        layer_decay: of the rate: the network's parts, from its logits to the pictures, each learn so much slower than
+            the one after them; the head is at the full rate. 1: all alike. On top of `multipliers`.
+        arguments: more of the optimiser's own: `{beta_1: 0.8}`.
+        note: what to write in a recipe that had a name of before; None: nothing.
     """
 
     name: str = "torch-sgd"
@@ -190,14 +228,17 @@ class Optimizer(Closed):
 class Stage(Closed):
     """A part of a training in which some layers are frozen, their normalisation's statistics with them.
 
-    `train`: from which part of the network up to its output weights change: `"head"`, `"all"`, or one of the parts in
-        its row of `kstyle.models.registry`.
-    `learning_rate`, `schedule`, `optimizer`: instead of the recipe's. A schedule runs over the stage.
-    `keep_optimizer`: its moments go on from the stage before, of the layers that were trained there.
-    `augment`: False: training pictures are cut as those for testing, and nothing of `augment` applies.
-    `cache_features`: what the frozen layers give is computed once, and the rest trains on that. `"auto"`: where
-        nothing is random before the rest: `augment` is False, or `views` says how many random views to take.
-    `views`: so many augmented views of each picture, computed once and taken in turn, one an epoch; 0: no such thing.
+    Attributes:
+        train: from which part of the network up to its output weights change: `head`, `all`, or one of the network's
+            parts (`kstyle.networks.get(name).parts`).
+        epochs: of this stage.
+        learning_rate, optimizer: instead of the recipe's; None: as there.
+        schedule: instead of the recipe's, over the stage; None: as there.
+        keep_optimizer: its moments go on from the stage before, of the layers that were trained there.
+        augment: `false`: training pictures are cut as those for testing, and nothing of `augment` applies.
+        cache_features: what the frozen layers give is computed once, and the rest trains on that. `auto`: where nothing
+            is random before the rest: `augment` is false, or `views` says how many random views to take.
+        views: so many augmented views of each picture, computed once and taken in turn, one an epoch; 0: no such thing.
     """
 
     train: str = "all"
@@ -231,17 +272,35 @@ class Stage(Closed):
 class TrainSettings(Closed):
     """All of a recipe.
 
-    `head`: layers in place of the network's own head, after which the classes' Dense comes by itself; empty: its own.
-    `epochs`, or `stages` with epochs of their own.
-    `batch`: pictures a step; with `accumulate` they are run in so many parts whose gradients are averaged.
-    `batch_norm`: on several devices: by the statistics of the whole batch, as on one (`"synchronised"`), or of each
-        device's part (`"local"`), the moving ones averaged.
-    `precision`: of activations: `"float32"`, `"bfloat16"` (weights stay float32) or `"auto"`.
-    `early_stop`: epochs without a better `checkpoint.monitor` after which it ends.
-    `distil`: a teacher; `sam`, `lookahead`: what is put around the optimiser; None: nothing.
-    `metrics`: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
-    `tensorboard`: also write event files (needs tensorboardX).
-    `boxes`: the network also tells a box around what it names, of data that have such.
+    Attributes:
+        description: what `kstyle recipes` says of it.
+        model: the network.
+        head: layers in place of the network's own head, after which the classes' Dense comes by itself; empty: its own.
+        data: the pictures.
+        augment: random changes of training pictures.
+        augment_schedule: how strong they are, over the epochs.
+        optimizer: what changes the weights.
+        schedule: the learning rate, over the epochs.
+        loss: what is made smaller.
+        boxes: the network also tells a box around what it names, of data that have such; None: it does not.
+        metrics: by name, beside loss and accuracy: columns of the history, and of what `evaluate` says.
+        epochs: times that all training pictures are seen; or `stages`.
+        stages: parts of the training with epochs of their own, one after the other; empty: `epochs` of all layers.
+        batch: pictures a step.
+        drop_last: leave out the last batch of an epoch where it is smaller.
+        accumulate: parts in which a batch is run, whose gradients are averaged.
+        batch_norm: on several devices: by the statistics of the whole batch, as on one (`synchronised`), or of each
+            device's part (`local`), the moving ones averaged.
+        average: an average of the weights over the steps, which is then the result; None: the weights as they are.
+        distil: a teacher; None: none.
+        sam: sharpness-aware minimisation around the optimiser; None: not.
+        lookahead: slow weights around the optimiser; None: none.
+        checkpoint: which weights are kept, and how often.
+        early_stop: epochs without a better `checkpoint.monitor` after which it ends; None: it goes on to the end.
+        precision: of activations: `float32`, `bfloat16` (weights stay float32), or what is faster (`auto`).
+        seed: of all random numbers.
+        deterministic: the same bits every time, more slowly.
+        tensorboard: also write event files (needs tensorboardX).
     """
 
     description: str = ""
@@ -294,6 +353,13 @@ class TrainSettings(Closed):
             raise ValueError("distil: a teacher sees the pictures of each step: leave views and cache_features out")
         for stage in self.plan:
             schedules.check(stage.schedule, stage.epochs)
+        if self.data.several:
+            said = {
+                "boxes": self.boxes, "distil": self.distil, "loss.label_smoothing": self.loss.label_smoothing,
+                "loss.class_weights": self.loss.class_weights,
+            }  # fmt: skip
+            for key in (key for key, value in said.items() if value):
+                raise ValueError(f"{key} is of pictures of one class each, and data.labels says several: leave it out")
         if self.boxes:
             check_augment(self.augment)
             if self.model.name == GIVEN.name:

@@ -66,9 +66,8 @@ def prepare(stage, recipe, model, parts, normalise, frozen=()):
     Returns:
         `Work`.
     """
-    chosen, validation = finetune.set_trainable(model, stage.train, frozen), parts.validation
-    if recipe.boxes:
-        validation = truth.taught(validation)
+    chosen = finetune.set_trainable(model, stage.train, frozen)
+    validation = truth.taught(parts.validation, recipe.boxes)
     cached = stage.cached and not recipe.distil  # a teacher sees the pictures of each step
     pieces = finetune.split(model, chosen) if cached else None
     augment = augmentation.build(recipe.augment) if stage.augment else None
@@ -97,8 +96,7 @@ def _views(stage, recipe, parts, body, normalise, augment):
         if isinstance(pictures, Photos):  # cut as those for testing are
             workers = recipe.data.photographs.workers
             pictures = decode.decode(pictures, parts.size, parts.resize, workers, resample=parts.resample)
-        if recipe.boxes:
-            pictures = truth.taught(pictures)
+        pictures = truth.taught(pictures, recipe.boxes)
         yield Features(steps.Predictor(body, normalise, output=steps.as_it_is)(pictures.images), pictures.labels)
         return
     every = batches.of(parts, recipe, stage.augment, drop_last=False)
