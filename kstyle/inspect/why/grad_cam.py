@@ -8,7 +8,6 @@ import numpy as np
 from kstyle import backend
 from kstyle.errors import UsageError
 from kstyle.inspect.subject import LOGITS
-from kstyle.inspect.why.gradients import variables
 from kstyle.pictures import images
 
 ops = keras.ops
@@ -68,7 +67,7 @@ class GradCam:
             seen = ops.cast(found["maps"][0], "float32")
             return ops.relu(ops.sum(seen * (sums / (seen.shape[0] * seen.shape[1])), axis=-1))
 
-        self._run = backend.compile(step, variables(subject))
+        self._run = backend.compile(step, subject.variables)
 
     def __call__(self, picture, number):
         return ops.convert_to_numpy(self._run(backend.uploaded(picture[None]), np.int32(number)))

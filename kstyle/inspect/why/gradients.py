@@ -23,12 +23,6 @@ def at_once(shape, count):
     return max(1, min(count, PIXELS // math.prod(shape[:2])))
 
 
-def variables(subject):
-    """All that the layers of a `kstyle.inspect.Subject` hold, a list."""
-    held = [v for node in subject.graph.nodes for v in getattr(node.operation, "variables", ())]
-    return list({id(v): v for v in held}.values())
-
-
 class Gradient:
     """Callable: `(pictures (N, H, W, C), number) -> (scores (N,), gradients (N, H, W, C))`, NumPy float32: the logit
     `number` of each picture, and how it changes with each of its values.
@@ -46,7 +40,7 @@ class Gradient:
             (_, found), gradients = backend.value_and_grad(total)(pictures)
             return found["scores"], gradients
 
-        self._run = backend.compile(step, variables(subject))
+        self._run = backend.compile(step, subject.variables)
 
     def __call__(self, pictures, number):
         size = at_once(pictures.shape[1:], len(pictures))

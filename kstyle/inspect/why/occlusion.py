@@ -5,7 +5,7 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.errors import UsageError
-from kstyle.inspect.why.gradients import at_once, variables
+from kstyle.inspect.why.gradients import at_once
 
 ops = keras.ops
 
@@ -24,7 +24,7 @@ class Occlusion:
         def step(pictures, number):
             return ops.take(subject.logits(subject.prepare(pictures)), number, axis=-1)
 
-        self._run = backend.compile(step, variables(subject))
+        self._run = backend.compile(step, subject.variables)
 
     def __call__(self, picture, number, window, stride, value=0.5, progress=None):
         """The values of a picture.
