@@ -19,12 +19,14 @@ from kstyle.style.learning.arbitrary import ArbitraryLearner
 from kstyle.style.learning.course import Course, Look
 from kstyle.style.learning.learner import Learner
 from kstyle.style.learning.photographs import Pairs, Photographs
+from kstyle.style.networks import shipped, style_facts, style_file
 from kstyle.style.networks.arbitrary_file import ArbitraryFile, load_extractor
 from kstyle.style.networks.style_file import StyleFile
 from kstyle.style.passes.styles import Styles
 
 KINDS = "style network", "arbitrary style network"  # what run.json calls them
 ARBITRARY = "arbitrary"  # name of the recipe, and of a run of it
+BEGUN_WITH = f"{shipped.PREFIX}night"  # where a recipe leaves it to kstyle
 SECONDS = 60.0  # between two states that are saved
 
 
@@ -131,11 +133,12 @@ def learn(
             raise DataError(f"{one_line(folder)}: the {kinds} are not those that this run began with.")
         backend.configure(record["deterministic"])
         backend.seed(record["seed"])
-        learner = (
-            _arbitrary_learner(record, learning, pictures.shown(), progress)
-            if arbitrary
-            else _learner(record, learning, losses, progress)
-        )
+        if arbitrary:
+            learner = _arbitrary_learner(record, learning, pictures.shown(), progress)
+        else:
+            learner = _learner(record, learning, losses, progress)
+            if resume is None and record["start"] is not None:
+                learner.begin_with(style_file.read(record["start"]["path"]))
         course = Course(folder, record, learner, pictures, save_seconds, extend)
         network, interrupted = course.go(callback, resume is not None)
         return Learned(network, course.rows, folder, interrupted)
@@ -179,7 +182,22 @@ def _record(learning, pictures, minutes, seed, precision, weights, deterministic
         "weights": None if weights is None else os.path.abspath(expanded(weights)),
         "deterministic": deterministic,
         "extended": 0,
+        "start": None if paintings else _start(learning),
     }
+
+
+def _start(learning):
+    """The file whose weights are begun with, or None."""
+    if learning.start is None:
+        return None
+    auto = learning.start == network_settings.AUTO
+    path = shipped.located(BEGUN_WITH if auto else learning.start)
+    width = style_facts.read(path)["width"]
+    if width == learning.width:
+        return {"path": os.path.abspath(path), "sha256": sha256(path)}
+    if auto:
+        return None
+    raise UsageError(f"start: {one_line(path)} has a width of {width:g}, the recipe of {learning.width:g}.")
 
 
 def _pictures(record, learning, workers):

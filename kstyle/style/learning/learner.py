@@ -39,6 +39,22 @@ class Learner(Trained):
             for number in range(count)
         ]
 
+    def begin_with(self, network):
+        """Begins with the weights of a `StyleFile` of the same width, each style with those of its first."""
+        for layer in self.model.layers:
+            if layer.weights:
+                known = network.model.get_layer(layer.name).get_weights()
+                layer.set_weights([self._of_each(*pair) for pair in zip(known, layer.get_weights())])
+        self.average.set_weights(self.model.get_weights())
+
+    def _of_each(self, known, own):
+        """A style's row of a normalisation for each of the own styles; other weights as they are."""
+        if own.ndim != 2:
+            return known
+        rows = np.zeros_like(own)
+        rows[: len(self._facts["styles"])] = known[0]
+        return rows
+
     def _brush_sizes(self):
         if self.learning.brush is None:
             return [1.0]

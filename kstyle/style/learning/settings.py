@@ -11,6 +11,7 @@ from kstyle.style import settings as style_settings
 from kstyle.style.losses import terms
 
 Side = Annotated[int, Field(ge=32, le=4096)]
+AUTO = "auto"
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -55,11 +56,15 @@ class Learning(Common):
         size: the style pictures too are shown at it, times the preset's `style.scale`: it is the size of the strokes.
         brush: (least, most) times `size` that the strokes may be asked for at, learned in one network, 0.25 to 4;
             None: `size` alone.
+        start: a style network whose weights it begins with, a file or `style:NAME`: that one has learned what
+            photographs show, and only the style is new. `auto`: one that comes with kstyle, where it has this width;
+            None: none.
     """
 
     preset: str = "kstyle"
     losses: dict[str, Any] = Field(default={})
     brush: tuple[Annotated[float, Field(ge=0.25, le=1)], Annotated[float, Field(ge=1, le=4)]] | None = None
+    start: str | None = AUTO
 
 
 class Arbitrary(Common):
