@@ -13,7 +13,6 @@ from kstyle.data.batches import decode, verdicts
 from kstyle.data.photos.photoset import Photos
 from kstyle.errors import DataError, UsageError
 from kstyle.inspect import subject as subjects
-from kstyle.inspect.why.gradients import variables
 from kstyle.io.files import listed, one_line
 from kstyle.pictures import folders
 
@@ -77,7 +76,7 @@ class Features:
             found = ops.cast(look(subject.prepare(pictures))[self.layer], "float32")
             return ops.mean(found, axis=tuple(range(1, len(shape) - 1))) if len(shape) > 2 else found
 
-        self._run = backend.compile(step, variables(subject))
+        self._run = backend.compile(step, subject.variables)
 
     def __call__(self, paths, workers=None, progress=None):
         """Features of picture files.

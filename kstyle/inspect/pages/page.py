@@ -84,9 +84,9 @@ def page(
     shown = _maps(subject, rgb, rows, chosen, most)
     _explain(subject, shown, chosen, paths, filters, progress)
     seen = rgb if None in subject.shape[:2] else image  # which is brought to the network's size once
+    called = Path(image).name if isinstance(image, (str, os.PathLike)) else "a picture"
     about = {
-        "model": subject.name, "image": Path(image).name if isinstance(image, (str, os.PathLike)) else "a picture",
-        "size": list(rgb.shape[:2]),
+        "model": Path(subject.name).name, "image": called, "size": list(rgb.shape[:2]),
         "picture": pictures.address(pictures.fitted(rgb, SHOWN)), "layers": rows, "shown": shown,
         "classes": _classes(subject, rgb, seen, top, methods) if subject.classes else [],
     }  # fmt: skip
