@@ -228,7 +228,7 @@ def test_onnx(tmp_path, monkeypatch):
     from kstyle.style.networks import onnx_file
 
     model = style_network(0.15)
-    model.get_layer("painting").set_weights([np.random.default_rng(0).normal(0, 0.05, (9, 9, 5, 3)), np.zeros(3)])
+    model.get_layer("change").set_weights([np.random.default_rng(0).normal(0, 0.05, (9, 9, 5, 3)), np.zeros(3)])
     facts = {"width": 0.15, "styles": ["noise"], "brush": None, "size": 64, "learned": {}}
     network = style_file.StyleFile(model, facts, (np.zeros((8, 8, 3), "float32"),))
     path, off = onnx_file.write(network.write(tmp_path / "noise.keras"))

@@ -28,7 +28,7 @@ def clip(place):
     """clip.mp4, 12 frames of 50×38 with sound, and noise.keras, a network with weights drawn at random."""
     ffmpeg("-f", "lavfi", "-i", "gradients=size=50x38:rate=30000/1001:duration=0.4", *SOUND, "-crf", "5", "clip.mp4")
     model, rng = style_network(0.15), np.random.default_rng(0)
-    model.get_layer("painting").set_weights([rng.normal(0, 0.005, (9, 9, 5, 3)), np.zeros(3)])
+    model.get_layer("change").set_weights([rng.normal(0, 0.005, (9, 9, 5, 3)), np.zeros(3)])
     facts = {"width": 0.15, "styles": ["noise"], "brush": None, "size": 64, "learned": {}}
     style_file.StyleFile(model, facts, (np.zeros((8, 8, 3), "float32"),)).write("noise.keras")
 

@@ -59,7 +59,7 @@ def _bytes(model, shape):
     """Bytes at the most of such a picture: looked at all at once; kept while it is looked at by rows; and for a row
     of these."""
     fine, middle, coarse = (model.get_layer(f"{name}_conv").filters for name in ("whole", "half", "quarter"))
-    size, pixels = 2 if model.get_layer("painting").compute_dtype == "bfloat16" else 4, shape[0] * shape[1]
+    size, pixels = 2 if model.get_layer("change").compute_dtype == "bfloat16" else 4, shape[0] * shape[1]
     # Keras holds what each layer gives until the last one has, and beside them there is the largest with its mirrored
     # edges, and what comes of it: numbers for a pixel.
     layers = 15 + 4 * fine + 2 * middle + (2 + 5 * BLOCKS + 4) * coarse / 16 + middle + fine
@@ -110,9 +110,11 @@ def paint(model, rgb, condition, rows):
     half_again.look(rows // 2)
     whole_again = layer("whole_again", _Doubled(half_again, *rgb.shape[:2]))
     whole_again.look(rows)
-    last, painted = layer("painting", whole_again), np.empty_like(rgb)
+    base, change, painted = _Base(model, "base", _Kept(rgb), told), layer("change", whole_again), np.empty_like(rgb)
+    base.look(rows)
     for band in _bands(len(rgb), rows):
-        painted[band] = backend.as_numpy(ops.sigmoid(ops.cast(last.raw(band.start, band.stop), "float32")))[0]
+        change_there = ops.cast(change.raw(band.start, band.stop), "float32")
+        painted[band] = backend.as_numpy(ops.sigmoid(base.rows(band.start, band.stop) + change_there))[0]
     return painted
 
 
@@ -197,3 +199,10 @@ class _Layer:
     def rows(self, start, stop):
         """Rows of the layer after its normalisation."""
         return self.normalised(self.raw(start, stop))
+
+
+class _Base(_Layer):
+    """What is added to the photograph's colours before they are normalised: a convolution of the same."""
+
+    def raw(self, start, stop):
+        return super().raw(start, stop) + self._below.rows(start, stop)
