@@ -19,8 +19,8 @@ from kstyle.style.networks.network import BLOCKS, LEAST_SIDE
 
 ops = keras.ops
 LEAST_ROWS, MOST_ROWS = 8, 256
-# Bytes that convolutions take beside what `_bytes` counts, whatever the picture: 70 million were measured in float32, 150
-# in bfloat16.
+# Bytes that convolutions take beside what `_bytes` counts, whatever the picture: measured were 70 million in float32,
+# 150 in bfloat16.
 BESIDE = 150e6
 
 
