@@ -53,9 +53,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 reference: $(VENV)/.dev
 	$(BIN)/python docs/reference.py
 
-# The documentation's site; a link that leads nowhere is an error.
+# The documentation's site; a link that leads nowhere is an error, and so is a file that a page would load from elsewhere.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	! grep -rnoE '<(script|img|link|iframe)[^>]+(src|href)="?https?://[^" >]*' out/site --include='*.html'
 
 # The wheel, painting in an environment of its own.
 wheel: $(VENV)/.dev
