@@ -9,7 +9,7 @@ RUN pip install --no-cache-dir hatchling==1.33.0 && pip wheel --no-cache-dir --n
 FROM python:3.11-slim
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=build /wheels /wheels
-# PyTorch's build without CUDA is a fifth of the size of the one on PyPI. Its index is named on pytorch.org, "Get started":
+# PyTorch's build without CUDA is a fifth of the size of the one on PyPI. PyTorch's page "Get started" names its index:
 #   docker build --build-arg TORCH_INDEX=https://… -t kstyle .
 ARG TORCH_INDEX=
 RUN wheel="$(echo /wheels/*.whl)" && pip install --no-cache-dir -c /tmp/constraints.txt \
