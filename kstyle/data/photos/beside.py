@@ -6,7 +6,7 @@ import re
 
 from kstyle.data.photos import tables
 from kstyle.errors import DataError
-from kstyle.io.files import listed, plain
+from kstyle.io.files import listed, one_line, plain
 
 # {side: what its column may be called}, edges of the box in pixels from the picture's upper left corner.
 SIDES = {
@@ -34,7 +34,7 @@ def add_box(boxes, file, path, number, row):
             f"{plain([row[side] for side in SIDES])}."
         )
     if boxes.setdefault(file, box) != box:
-        raise DataError(f"{path}: line {number}: {plain(file)} has another box already; a network tells one a picture.")
+        raise DataError(f"{path}: line {number}: {one_line(file)} has another box already; a network tells one a picture.")
 
 
 def _is_number(text):
