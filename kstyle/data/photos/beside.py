@@ -34,7 +34,9 @@ def add_box(boxes, file, path, number, row):
             f"{plain([row[side] for side in SIDES])}."
         )
     if boxes.setdefault(file, box) != box:
-        raise DataError(f"{path}: line {number}: {one_line(file)} has another box already; a network tells one a picture.")
+        raise DataError(
+            f"{path}: line {number}: {one_line(file)} has another box already; a network tells one a picture."
+        )
 
 
 def _is_number(text):
