@@ -29,6 +29,7 @@ from kstyle.style.objectives import objective, targets
 ops = keras.ops
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {"width": 0.15, "size": 48, "crop": 32, "batch": 2, "steps": 60, "look": 10, "held_out": 1, "warmup": 2}
+SMALL["losses"] = {"style": {"weight": 52}}  # as the preset has it
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,19 @@ def test_it_learns(learned, pictures):
     untouched = float(Lesson(extractor, settings, goal)(photograph, photograph)[0])
     assert last < first < untouched
     assert {path.name for path in learned.folder.iterdir()} >= {"network.keras", "sheet.png", "history.csv", "run.json"}
+
+
+def test_it_begins_with_what_another_learned(learned, pictures, tmp_path):
+    """Failure: a network begins with noise, or with one that has other layers."""
+    start = str(learned.network.write(tmp_path / "start.keras"))
+    given = {"precision": "float32", "workers": 0, **SMALL, "steps": 1, "warmup": 1000, "start": start}
+    folders = pictures / "style.png", pictures / "photos"
+    begun = kstyle.learn([folders[0], folders[0]], folders[1], run=tmp_path / "run", **given).network.model
+    for layer in learned.network.model.layers:
+        for wanted, got in zip(layer.get_weights(), begun.get_layer(layer.name).get_weights()):
+            np.testing.assert_allclose(got, np.broadcast_to(wanted, got.shape), atol=1e-4)  # of both styles
+    with pytest.raises(UsageError, match=r"start: .*has a width of 0\.15, the recipe of 0\.2"):
+        kstyle.learn(*folders, run=tmp_path / "other", **{**given, "width": 0.2})
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(learned, pictures):
