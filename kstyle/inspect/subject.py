@@ -179,10 +179,10 @@ def open(
 
     >>> import keras
     >>> from kstyle.inspect import subject
-    >>> layers = [keras.layers.Conv2D(4, 3, name="one"), keras.layers.Flatten(), keras.layers.Dense(2, name="two")]
+    >>> layers = [keras.layers.Flatten(name="flat"), keras.layers.Dense(2, name="two")]
     >>> mine = subject.open(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
     >>> mine.shape, list(mine.outputs), mine.classes
-    ((8, 8, 3), ['one', 'flatten', 'two', 'logits'], ('0', '1'))
+    ((8, 8, 3), ['flat', 'two', 'logits'], ('0', '1'))
     """
     if isinstance(source, Subject):
         return source

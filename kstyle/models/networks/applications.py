@@ -23,6 +23,8 @@ _THEIRS = {
     **{f"efficientnet_b{i}": getattr(keras.applications, f"EfficientNetB{i}") for i in range(8)},
     "xception": keras.applications.Xception,
 }
+# Of the averaged features, where it is not 0.2 (Tan & Le 2019).
+DROPOUT = {"efficientnet_b4": 0.4, "efficientnet_b5": 0.4, "efficientnet_b6": 0.5, "efficientnet_b7": 0.5}
 DROP_PATH = 0.2  # of the last of EfficientNet's blocks, as Keras builds them; of the first 0
 
 # Pixels a side of which every one of them can be built, to read a file of weights into.
@@ -74,7 +76,7 @@ def application(network, classes, size, channels=3, *, dtype="float32", l2=0.0, 
         l2: the kernels' penalty is l2 Σw², as Keras has it (gradient 2·l2·w).
         dropout: share of the averaged features dropped in training.
         drop_path: how often EfficientNet's last block is passed by in training, those before it in proportion to their
-            place (Huang et al. 2016, arXiv 1603.09382); the others have none.
+            place (Huang et al. 2016, arXiv 1603.09382). The functions of the others do not take it.
 
     Returns:
         A `keras.Model` from (B, H, W, channels) to logits (B, classes), float32.
@@ -163,8 +165,16 @@ def _parts(layer, name):
     return (f"{name}_depthwise", f"{name}_pointwise") if isinstance(layer, layers.SeparableConv2D) else (name,)
 
 
+def _without_drop_path(network, classes, size, channels=3, *, dtype="float32", l2=0.0, dropout=0.2):
+    return application(network, classes, size, channels, dtype=dtype, l2=l2, dropout=dropout)
+
+
 # A function for each network, by its name, which rows refer to.
-globals().update({network: functools.partial(application, network) for network in _THEIRS})
+for _name in _THEIRS:
+    if _name.startswith("efficientnet"):
+        globals()[_name] = functools.partial(application, _name, dropout=DROPOUT.get(_name, 0.2))
+    else:
+        globals()[_name] = functools.partial(_without_drop_path, _name)
 
 
 def _theirs(network, input_shape, weights=None):
