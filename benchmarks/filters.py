@@ -9,7 +9,6 @@ import time
 
 import click
 import numpy as np
-from keras import ops
 
 import kstyle
 from kstyle import backend
@@ -31,7 +30,7 @@ def main(photos, layers, channels, size, steps):
     for picture in folders.pictures(photos).pictures[:PHOTOS]:
         rgb = images.resize_picture(images.read(picture.path), (size, size)).rgb[None]
         for layer in layers:
-            found = channel_pictures.mean_activation(looked, layer, ops.convert_to_tensor(rgb))
+            found = channel_pictures.mean_activation(looked, layer, backend.uploaded(rgb))
             best[layer] = np.maximum(best[layer], backend.as_numpy(found)[0])
     for layer in layers:
         begun, count = time.process_time(), len(best[layer])
