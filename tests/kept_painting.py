@@ -3,15 +3,15 @@
 Each life is a fork, which has all modules loaded already; what it does is told by its argument, JSON.
 """
 
+import functools
 import json
 import os
 import random
-import signal
 import sys
 
+import killing
 import pandas  # noqa: F401 - before the first fork, as all that takes long to load
 
-import kstyle
 from kstyle.pictures import images
 from kstyle.style.engine import memory
 from kstyle.style.keeping import checkpoint
@@ -20,34 +20,21 @@ from kstyle.style.stylize import resume, stylize
 
 def live(preset, name, deadly):
     """Paints, or goes on, until the moment number `deadly`; 0: to the end. Exits."""
-    left = [deadly]
-
-    def moment(*_):
-        left[0] -= 1
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    replace = os.replace
-
-    def struck(source, target):
-        moment()  # what is written is not in its place yet
-        replace(source, target)
-
-    os.replace = struck
+    moment = killing.fate(deadly)
+    killing.before_names(moment)
     checkpoint.SHARE = 1e9  # saved after each step
     if preset == "tiled":
         memory._ways = lambda now, network: iter([now.divided(48)])
     options = {"save_seconds": 0, "callback": moment}
-    try:
+
+    def work():
         if os.path.exists(f"{name}/painting.json"):
             resume(name, **options)
         else:
             stylize("chelsea.png", "wave.png", f"{preset}.yaml", 128, run=name, precision="float32",
                     deterministic=True, seed=3, **options)  # fmt: skip
-    except kstyle.KStyleError as error:
-        print(error, flush=True)
-        os._exit(1)
-    os._exit(0)
+
+    killing.to_the_end(work)
 
 
 def main():
@@ -56,12 +43,8 @@ def main():
     images.read("wave.png")
     for preset, ended in lives.items():
         for name, kills in (("whole", 0), ("killed", task["kills"])):
-            for number in range(kills + 1):
-                deadly = moments.randint(1, 5) if number < kills else 0
-                child = os.fork()
-                if not child:
-                    live(preset, f"{preset}-{name}", deadly)
-                ended.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            one = functools.partial(live, preset, f"{preset}-{name}")
+            ended += killing.lives(one, kills, lambda: moments.randint(1, 5))
     print(json.dumps(lives))
 
 
