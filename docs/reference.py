@@ -7,20 +7,17 @@ import json
 import re
 from pathlib import Path
 
+from kstyle.cli.schema import model_of
 from kstyle.schema import schema
-from kstyle.style.learning.settings import Arbitrary, Learning
-from kstyle.style.settings import StyleSettings
-from kstyle.training.setup.sections import TrainSettings
 
 HERE = Path(__file__).parent
 KINDS = (
-    ("preset", "Presets", StyleSettings, "`kstyle stylize --preset FILE`, [presets.md](presets.md)"),
-    ("recipe", "Recipes", TrainSettings, "`kstyle train FILE`, [recipes.md](recipes.md)"),
-    ("network", "Network recipes", Learning, "`kstyle learn --recipe FILE`, [networks.md](networks.md)"),
+    ("preset", "Presets", "`kstyle stylize --preset FILE`, [presets.md](presets.md)"),
+    ("recipe", "Recipes", "`kstyle train FILE`, [recipes.md](recipes.md)"),
+    ("network", "Network recipes", "`kstyle learn --recipe FILE`, [networks.md](networks.md)"),
     (
         "arbitrary",
         "Recipes of a network for any style",
-        Arbitrary,
         "`kstyle learn --arbitrary --recipe FILE`, [networks.md](networks.md)",
     ),
 )
@@ -43,8 +40,8 @@ def page():
     return "\n".join([HEAD, *(chapter for kind in KINDS for chapter in _chapter(*kind))])
 
 
-def _chapter(name, title, model, where):
-    made = schema(model, name)
+def _chapter(name, title, where):
+    made = schema(model_of(name), name)
     yield f"## {title}\n\n{where}. {made['description']}\n"
     yield _table(made, made, name)
     for reference, paths in _places(made).items():

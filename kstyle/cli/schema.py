@@ -1,12 +1,28 @@
 """`kstyle schema`: what a preset or a recipe may say, for editors."""
 
+import importlib
+
 import click
 
 from kstyle.io.files import json_text
 
+# {kind of settings: (module, class)} of its model, imported when it is asked for: `--help` is to be there at once.
+MODELS = {
+    "preset": ("kstyle.style.settings", "StyleSettings"),
+    "recipe": ("kstyle.training.setup.sections", "TrainSettings"),
+    "network": ("kstyle.style.learning.settings", "Learning"),
+    "arbitrary": ("kstyle.style.learning.settings", "Arbitrary"),
+}
+
+
+def model_of(kind):
+    """The pydantic model of a kind of settings."""
+    module, name = MODELS[kind]
+    return getattr(importlib.import_module(module), name)
+
 
 @click.command()
-@click.argument("kind", type=click.Choice(["preset", "recipe", "network", "arbitrary"]))
+@click.argument("kind", type=click.Choice([*MODELS]))
 def schema(kind):
     """Print the JSON Schema of a preset, of a recipe to train by, or of a style network's, or of one for any style.
 
@@ -19,12 +35,4 @@ def schema(kind):
     """
     from kstyle import schema
 
-    if kind == "preset":
-        from kstyle.style.settings import StyleSettings as model
-    elif kind == "recipe":
-        from kstyle.training.setup.sections import TrainSettings as model
-    elif kind == "network":
-        from kstyle.style.learning.settings import Learning as model
-    else:
-        from kstyle.style.learning.settings import Arbitrary as model
-    click.echo(json_text(schema.schema(model, f"kstyle {kind}"), indent=2))
+    click.echo(json_text(schema.schema(model_of(kind), f"kstyle {kind}"), indent=2))
