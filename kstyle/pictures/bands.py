@@ -38,6 +38,11 @@ def floats(values: np.ndarray) -> np.ndarray:
     return mapped(unit, values, channels=values.shape[2]) if values.dtype == np.uint8 else values
 
 
+def levels(values: np.ndarray) -> np.ndarray:
+    """The reverse: float values of any shape, clipped to [0, 1] and rounded to the 256 levels, as bytes."""
+    return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
 def mapped(function, *arrays, channels=3):
     """`function` of arrays (H, W, …), a band of rows of each at a time: (H, W, `channels`) float32, or (H, W) for None.
 

@@ -87,8 +87,7 @@ class Told:
 
     def paint_bytes(self, frames, blend=None, brush=1.0, limit=None):
         """As `StyleFile.paint_bytes`, one after the other."""
-        painted = (self.paint(bands.floats(frame), blend, brush) for frame in frames)
-        return np.stack([np.rint(255 * each).astype(np.uint8) for each in painted])
+        return np.stack([bands.levels(self.paint(bands.floats(each), blend, brush)) for each in frames])
 
     def _moments(self, shape, brush):
         shown = settings.Style(scale=brush, layers=dict.fromkeys(self.facts["layers"], 1.0))

@@ -131,7 +131,7 @@ class NetworkPainter:
         if self._colour == "none" and self._strength == 1:
             return painted
         done = (self._finished(*map(bands.floats, pair)) for pair in zip(frames, painted))
-        return np.stack([np.rint(255 * np.clip(each, 0, 1)).astype(np.uint8) for each in done])
+        return np.stack([bands.levels(each) for each in done])
 
     def _finished(self, photograph, rgb, where=None):
         """A painting in the colours, and as strong, as was asked for."""

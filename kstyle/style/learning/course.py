@@ -6,13 +6,11 @@ import signal
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from kstyle import backend
 from kstyle.errors import DataError
 from kstyle.io import runs, signals
 from kstyle.io.files import one_line
-from kstyle.pictures import sheet
+from kstyle.pictures import bands, sheet
 
 log = logging.getLogger("kstyle")
 
@@ -122,7 +120,7 @@ class Course:
         self.held_out = self.learner.score([shown for _, shown in self._shown])
         network, entries = self._network(), []
         for name, shown in self._shown[:ON_SHEET]:
-            entries.append((np.rint(self.learner.beside(network, shown) * 255).astype(np.uint8), [name], None))
+            entries.append((bands.levels(self.learner.beside(network, shown)), [name], None))
         said = f"{self.learner.step_number} steps, loss {self.held_out['loss']:.4g} on {len(self._shown)} held out"
         sheet.sheet(entries, self.folder / SHEET, size=320, title=said)
 

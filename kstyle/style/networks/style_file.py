@@ -85,8 +85,7 @@ class StyleFile:
         count, *shape, _ = frames.shape
         # Together they take as much as a picture of all their rows; by rows each is painted by itself.
         if by_rows.planned(self.model, (count * shape[0], shape[1]), limit) is not None:
-            painted = (self.paint(bands.floats(frame), blend, brush, limit) for frame in frames)
-            return np.stack([np.rint(255 * each).astype(np.uint8) for each in painted])
+            return np.stack([bands.levels(self.paint(bands.floats(each), blend, brush, limit)) for each in frames])
         told = ops.convert_to_tensor(style_facts.condition(self.facts, blend, brush))
         return backend.as_numpy(self._look_at_bytes(backend.uploaded(frames), told))
 
