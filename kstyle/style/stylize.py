@@ -14,7 +14,7 @@ from kstyle.style.by_arbitrary import ArbitraryPainter
 from kstyle.style.engine import loop
 from kstyle.style.keeping.checkpoint import SECONDS
 from kstyle.style.keeping.folder import Folder
-from kstyle.style.keeping.sources import Sources
+from kstyle.style.keeping.sources import Found, Sources
 from kstyle.style.result import Result
 from kstyle.style.settings import StyleSettings
 from kstyle.style.transfer import Painter
@@ -176,15 +176,25 @@ def resume(
     """
     folder = run if isinstance(run, Folder) else Folder(run, save_seconds)
 
-    def painter(record, pictures):
-        made = record["made_with"]
-        settings = {key: made[key] for key in StyleSettings.model_fields if key in made}
-        painter = Painter(
-            pictures.styles, settings, precision=made["precision"], style_masks=pictures.style_masks,
-            blend=made["blend"], weights=record["weights"], deterministic=made["deterministic"], progress=progress,
-            max_memory=record.get("max_memory"),
-        )  # fmt: skip
-        painter.preset = made["preset"]
-        return painter
+    return folder.go_on(lambda record, pictures: painter_of(record, pictures, progress), extend, callback)
 
-    return folder.go_on(painter, extend, callback)
+
+def painter_of(record: Mapping[str, Any], pictures: Found, progress: Callable[[int, int], Any] | None = None) -> Painter:
+    """The `Painter` of a painting that goes on.
+
+    Args:
+        record: of its `Folder`.
+        pictures: that the record names.
+        progress: as for `stylize`.
+
+    Raises: as `Painter`.
+    """
+    made = record["made_with"]
+    settings = {key: made[key] for key in StyleSettings.model_fields if key in made}
+    painter = Painter(
+        pictures.styles, settings, precision=made["precision"], style_masks=pictures.style_masks,
+        blend=made["blend"], weights=record["weights"], deterministic=made["deterministic"], progress=progress,
+        max_memory=record.get("max_memory"),
+    )  # fmt: skip
+    painter.preset = made["preset"]
+    return painter
