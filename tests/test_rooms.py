@@ -16,7 +16,7 @@ GROUND_UP = (
     *("kstyle.errors", "kstyle.startup", "kstyle", "kstyle.open_names"),
     *("kstyle.io", "kstyle.io.crew", "kstyle.plugins", "kstyle.strict_yaml", "kstyle.config"),
     *("kstyle.schema", "kstyle.settings"),
-    *("kstyle.net", "kstyle.pictures", "kstyle.pictures.films"),
+    *("kstyle.net", "kstyle.pictures", "kstyle.pages", "kstyle.pictures.films"),
     *("kstyle.backend.base", "kstyle.backend", "kstyle.backend.by_torch"),
     *("kstyle.nn", "kstyle.nn.aims", "kstyle.optimizers", "kstyle.aims"),
     *("kstyle.models.networks", "kstyle.models.networks.mobile", "kstyle.models.networks.small"),

@@ -48,7 +48,7 @@ class Links(html.parser.HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
-        self.links += [attributes["href"]] if "href" in attributes else []
+        self.links += [attributes["href"]] if tag == "a" else []
         self.sources += [attributes["src"]] if "src" in attributes else []
 
     def handle_data(self, data):

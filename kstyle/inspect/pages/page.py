@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-import kstyle
 from kstyle.errors import UsageError
 from kstyle.inspect import driving, maps, sheets, table
 from kstyle.inspect import subject as subjects
 from kstyle.inspect.ascent import channel_pictures
-from kstyle.inspect.pages import pictures
+from kstyle.inspect.pages.strips import TILE, strip
 from kstyle.inspect.why.attribution import attribution
-from kstyle.io import files, names
+from kstyle.io import names
 from kstyle.io.files import expanded, one_line
+from kstyle.pages import pictures, render
 from kstyle.pictures import folders, images
 
-TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TEMPLATE = "inspect/pages/page.html.jinja"
 SHOWN = 384  # pixels of the picture's long side on the page
 PATCHES = 6  # parts of photographs a channel
 FILTER = 96  # pixels a side of the picture that is made for a channel
@@ -90,9 +90,7 @@ def page(
         "picture": pictures.address(pictures.fitted(rgb, SHOWN)), "layers": rows, "shown": shown,
         "classes": _classes(subject, rgb, seen, top, methods) if subject.classes else [],
     }  # fmt: skip
-    with files.replacing(path) as beside:
-        beside.write_text(files.legible(_filled(about)), "utf-8")
-    return path
+    return render.write(path, TEMPLATE, about=about)
 
 
 def _maps(subject, rgb, rows, chosen, most):
@@ -102,15 +100,15 @@ def _maps(subject, rgb, rows, chosen, most):
     shown = {}
     # In parts, so that of a network with many layers the maps of a few are in memory.
     for first in range(0, len(flat), 8):
-        for name, found in maps.of_picture(subject, rgb, flat[first : first + 8], pictures.TILE).items():
+        for name, found in maps.of_picture(subject, rgb, flat[first : first + 8], TILE).items():
             channels = sheets.strongest(found, most)
-            strip = pictures.strip(found.maps, channels)
+            side_by_side = strip(found.maps, channels)
             figures = found.channels.loc[channels, ["strength", "highest"]].astype(float)
             told = [
                 {"channel": channel, "strength": float(f"{strength:.3g}"), "highest": float(f"{highest:.3g}")}
                 for channel, strength, highest in zip(channels, figures["strength"], figures["highest"])
             ]
-            shown[name] = {**strip, "channels": told, "of": found.maps.shape[-1]}
+            shown[name] = {**side_by_side, "channels": told, "of": found.maps.shape[-1]}
     return shown
 
 
@@ -121,7 +119,7 @@ def _explain(subject, shown, chosen, paths, filters, progress):
     for layer, channels in driven.items():
         for each in shown[layer]["channels"]:
             parts = channels[each["channel"]]
-            each["patches"] = [pictures.address(pictures.fitted(part.picture)) for part in parts]
+            each["patches"] = [pictures.address(pictures.fitted(part.picture, TILE)) for part in parts]
     for number, layer in enumerate(chosen if filters else ()):
         some = wanted[layer][:filters]
         made = channel_pictures.filters(subject, layer, some, size=FILTER if None in subject.shape[:2] else None)
@@ -148,11 +146,3 @@ def _classes(subject, rgb, seen, top, methods):
             ],
         })  # fmt: skip
     return classes
-
-
-def _filled(about):
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = TEMPLATE.read_text("utf-8")
-    return environment.from_string(text).render(about=about, version=kstyle.__version__)

@@ -1,0 +1,40 @@
+"""Pictures as a page has them: WebP at the size they are shown, as text in it."""
+
+import base64
+import io
+
+import numpy as np
+
+from kstyle.pictures import images
+
+QUALITY = 80
+
+
+def webp(picture, exact=False, quality=QUALITY):
+    """A picture's bytes as WebP.
+
+    Args:
+        picture: (h, w, 3) uint8.
+        exact: without loss, for maps of few places, each of which is to stay a square.
+        quality: 1 to 100, with loss.
+    """
+    from PIL import Image
+
+    stream = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.save(stream, "WEBP", lossless=exact, quality=100 if exact else quality, method=4)
+    return stream.getvalue()
+
+
+def address(picture, exact=False, quality=QUALITY):
+    """A picture as a `data:` address of a WebP, see `webp`."""
+    return f"data:image/webp;base64,{base64.b64encode(webp(picture, exact, quality)).decode()}"
+
+
+def fitted(picture, side):
+    """(h, w, 3), uint8 or floats in [0, 1], as uint8 of at most `side` pixels on its long side."""
+    if picture.dtype == np.uint8:
+        picture = picture / np.float32(255)
+    if max(picture.shape[:2]) > side:
+        picture = images.resize(picture, images.fit(picture.shape[:2], side))
+    return (np.clip(picture, 0, 1) * 255).round().astype("uint8")
