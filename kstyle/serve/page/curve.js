@@ -5,6 +5,8 @@ import { figure } from "./dom.js";
 const HEIGHT = 132;
 const colour = (place, name) => getComputedStyle(place).getPropertyValue(name).trim();
 
+const said = (self, value) => (value === null || value === undefined ? "–" : figure(value));
+
 /** `draw(history)` puts [[step, loss], …] on the place. */
 export function begin(place) {
   let plot = null, seen = [[], []];
@@ -16,7 +18,7 @@ export function begin(place) {
       { ...axis, size: 24, gap: 2, space: 60 },
       { ...axis, size: 44, gap: 4, values: (self, splits) => splits.map(value => (value === null ? "" : figure(value))), filter: (self, splits) => (splits.length > 5 ? splits.map((value, at) => (at % Math.ceil(splits.length / 4) ? null : value)) : splits) },
     ],
-    series: [{ label: "Step" }, { label: "Loss", stroke: () => colour(place, "--mark"), width: 2, points: { show: false }, value: (self, value) => (value === null || value === undefined ? "–" : figure(value)) }],
+    series: [{ label: "Step", value: said }, { label: "Loss", stroke: () => colour(place, "--mark"), width: 2, points: { show: false }, value: said }],
   }, seen, place);
   new ResizeObserver(() => { if (plot && place.clientWidth) plot.setSize({ width: place.clientWidth, height: HEIGHT }); }).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot?.redraw());

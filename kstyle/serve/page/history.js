@@ -1,7 +1,7 @@
 // What was painted in this folder, newest first.
 
 import { $, complain, copyButton, make, say, show } from "./dom.js";
-import { remove, settingsList } from "./painting.js";
+import { opened, remove, settingsList } from "./painting.js";
 import { active, address, jobs } from "./server.js";
 
 const EVERY = 5000; // milliseconds between two looks while something is painted
@@ -49,6 +49,15 @@ function card(job, use) {
   );
 }
 
+/** The card of the job that is on the stage is the current one. */
+export function mark() {
+  for (const [id, { item }] of cards) {
+    const link = item.querySelector("a");
+    if (opened()?.id === id) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
 /** Reads the list again. Cards of jobs that did not change stay as they are, open ones open. */
 export async function refresh(use) {
   clearTimeout(timer);
@@ -72,5 +81,6 @@ export async function refresh(use) {
   if (items.length !== list.children.length || items.some((item, number) => item !== list.children[number])) list.replaceChildren(...items);
   $("count").textContent = all.length || "";
   show($("history-none"), !all.length);
+  mark();
   if (all.some(active)) timer = setTimeout(() => refresh(use), EVERY);
 }

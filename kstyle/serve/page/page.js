@@ -1,7 +1,7 @@
 // kstyle serve: the page's parts put together.
 
 import { $, complain, say, show } from "./dom.js";
-import { refresh } from "./history.js";
+import { mark, refresh } from "./history.js";
 import * as masks from "./masks.js";
 import * as painting from "./painting.js";
 import * as pictures from "./pictures.js";
@@ -24,10 +24,11 @@ const viewed = () => VIEWS.find(each => !$(`view-${each}`).hidden);
 function chosenChanged() {
   const { photo, styles } = pictures.chosen, large = $("photo-large");
   show($("empty"), !photo);
-  show(large, photo);
+  show($("photo-paper"), photo);
   $("photo-caption").textContent = photo ? `${photo.name} · ${photo.width} × ${photo.height}` : "";
   if (photo && large.dataset.id !== photo.id) {
     large.dataset.id = photo.id;
+    $("photo-paper").style.setProperty("--ratio", photo.width / photo.height);
     large.alt = `The photograph: ${photo.name}`;
     large.onerror = () => { large.onerror = null; large.src = address.thumbnail(photo.id); }; // TIFF, HEIC: no browser shows them
     large.src = address.picture(photo.id);
@@ -130,7 +131,8 @@ drops();
 for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => view(button.dataset.view));
 $("settings").addEventListener("submit", submit);
 addEventListener("hashchange", follow);
-document.addEventListener("job-told", event => { if (event.detail.turned) refresh(reuse); });
+document.addEventListener("job-told", event => { mark(); if (event.detail.turned) refresh(reuse); });
+document.addEventListener("job-closed", mark);
 document.addEventListener("server-back", () => refresh(reuse));
 
 /** A reload comes back to the job, and to what it was made of. */
