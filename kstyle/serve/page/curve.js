@@ -16,7 +16,7 @@ export function begin(place) {
     scales: { x: { time: false }, y: { distr: 3 } },
     axes: [
       { ...axis, size: 24, gap: 2, space: 60 },
-      { ...axis, size: 44, gap: 4, values: (self, splits) => splits.map(value => (value === null ? "" : figure(value))), filter: (self, splits) => (splits.length > 5 ? splits.map((value, at) => (at % Math.ceil(splits.length / 4) ? null : value)) : splits) },
+      { ...axis, size: 44, gap: 4, values: (self, splits) => splits.map(value => (value === null ? "" : figure(value))) },
     ],
     series: [{ label: "Step", value: said }, { label: "Loss", stroke: () => colour(place, "--mark"), width: 2, points: { show: false }, value: said }],
   }, seen, place);

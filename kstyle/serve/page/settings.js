@@ -25,7 +25,7 @@ const moved = { strength: false, brush: false };
 
 function drawSlider(key) {
   const { input, value, text } = SLIDERS[key], row = $(input).closest(".slider");
-  row.querySelector("output").textContent = moved[key] ? text(value(Number($(input).value))) : "as the preset has it";
+  row.querySelector("output").textContent = moved[key] ? text(value(Number($(input).value))) : byNetwork() ? "as it was learned" : "as the preset has it";
   row.classList.toggle("moved", moved[key]);
   row.querySelector("button").disabled = !moved[key];
 }
@@ -50,6 +50,7 @@ function about() {
 /** What a style network has no use for is not shown. */
 function fit() {
   for (const part of document.querySelectorAll("#settings .optimised")) show(part, !byNetwork());
+  for (const key of Object.keys(SLIDERS)) drawSlider(key);
 }
 
 /** What the form says, in the server's words. */
@@ -95,7 +96,7 @@ export function begin({ presets, colours, defaults }) {
   for (const [key, { input }] of Object.entries(SLIDERS)) {
     const row = $(input).closest(".slider"), label = row.querySelector("label").textContent;
     const reset = make("button", { type: "button", className: "reset", textContent: "Reset" });
-    reset.setAttribute("aria-label", `${label}: as the preset has it`);
+    reset.setAttribute("aria-label", `${label}: as it was`);
     reset.addEventListener("click", () => { setSlider(key, null); $(input).focus(); });
     row.querySelector("output").after(reset);
     $(input).addEventListener("input", () => { moved[key] = true; drawSlider(key); });
