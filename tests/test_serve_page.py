@@ -159,7 +159,7 @@ def test_painted(served, tmp_path):
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
         page.mouse.up()
-        assert find("#cut").input_value() == "25"
+        assert 23 <= float(find("#cut").input_value()) <= 27
         assert find("#before").evaluate("each => getComputedStyle(each).clipPath") != whole
 
         find("#continue").click()

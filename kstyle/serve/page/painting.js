@@ -34,7 +34,6 @@ async function picture() {
     const { id, version, content } = current;
     const image = new Image();
     image.alt = `Painting of ${content.name}`;
-    image.draggable = false;
     image.src = address.painted(id, version);
     const fine = await image.decode().then(() => true, () => false);
     if (current?.id !== id) continue;
@@ -111,27 +110,10 @@ export function settingsList(job) {
   return list;
 }
 
-/** How much of the photograph is laid over the painting, in hundredths of the width. */
+/** How much of the photograph is laid over the painting, in hundredths of the width; slider.js does the rest. */
 function cut(part) {
   $("cut").value = part;
-  $("compare").style.setProperty("--cut", `${part}%`);
-  $("compare").classList.toggle("cut", part > 0);
-  $("cut").setAttribute("aria-valuetext", `${Math.round(part)} % photograph`);
-}
-
-function slider() {
-  $("cut").addEventListener("input", () => cut(Number($("cut").value)));
-  const compare = $("compare");
-  const follow = event => {
-    const box = compare.getBoundingClientRect();
-    cut(Math.min(Math.max(100 * (event.clientX - box.left) / box.width, 0), 100));
-  };
-  compare.addEventListener("pointerdown", event => {
-    if (event.button) return;
-    compare.setPointerCapture(event.pointerId);
-    follow(event);
-  });
-  compare.addEventListener("pointermove", event => { if (compare.hasPointerCapture(event.pointerId)) follow(event); });
+  $("cut").dispatchEvent(new Event("input"));
 }
 
 /** Shows a job and follows it. */
@@ -179,7 +161,6 @@ export async function remove(id) {
 
 /** `paintedLarger(job)` and `reuse(job)` are the page's. */
 export function begin(paintedLarger, reuse) {
-  slider();
   const follow = async id => { open(id); await read(id); };
   $("stop").addEventListener("click", () => act($("stop"), stop));
   $("continue").addEventListener("click", () => act($("continue"), async id => { await go(id); await follow(id); }));
