@@ -70,12 +70,13 @@ function draws(job) {
   else $("progress").value = job.state === "finished" ? $("progress").max : job.step;
   $("progress").className = job.state;
   complain($("job-error"), job.error);
-  const done = job.state === "finished", network = isNetwork(job);
+  const { state: is } = job, whole = is === "finished" || (is === "stopped" && job.version > 0);
   show($("stop"), active(job));
-  show($("continue"), job.state === "stopped");
-  show($("more"), done && !network);
-  show($("larger"), done);
-  show($("download"), done);
+  show($("continue"), is === "stopped" || is === "failed");
+  $("continue").textContent = is === "failed" ? "Try again" : "Continue";
+  show($("more"), is === "finished" && !isNetwork(job));
+  show($("larger"), whole);
+  show($("download"), whole);
   $("download").href = address.download(job.id);
   losses(job);
   document.title = job.state === "painting" && job.step ? `${Math.floor(100 * job.step / job.total)} % · kstyle` : "kstyle";
