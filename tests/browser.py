@@ -83,3 +83,16 @@ def opened(page, size=DESK, scheme="light"):
             yield seen
         finally:
             browser.close()
+
+
+def findings(seen):
+    """What axe-core finds wrong with a page as it is now, of what it calls serious or critical: a line each, with the
+    elements. Skips where `axe-playwright-python` is not installed."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(seen.page).response["violations"]
+    return [
+        f"{each['id']}: {each['help']}: {node['html'][:200]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
