@@ -79,7 +79,8 @@ def one_line_errors(label):
         raise DataError(f"{label}: cannot be read as a picture ({reason}).") from error
 
 
-def _limit():
+def most_pixels():
+    """Width × height that a file may claim."""
     text = os.environ.get("KSTYLE_MAX_PIXELS", MAX_PIXELS)
     with contextlib.suppress(ValueError):
         if (limit := int(text)) > 0:
@@ -90,7 +91,7 @@ def _limit():
 def check_pixels(size, label):
     """Refuse a picture of `size` (width, height) above the limit. `(n, None)` says n pixels of unknown shape."""
     width, height = size
-    pixels, limit = width * (height or 1), _limit()
+    pixels, limit = width * (height or 1), most_pixels()
     if pixels > limit:
         shape = f"{width}×{height} is " if height else ""
         way = f"if the file is to be trusted, set KSTYLE_MAX_PIXELS={pixels}"
@@ -113,7 +114,7 @@ def pillow_limit(off=False):
     """Pillow's own limit, a module global, set to ours or off for the block: one thread at a time, put back after."""
     with _pillow:
         theirs = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None if off else _Limit(_limit())
+        Image.MAX_IMAGE_PIXELS = None if off else _Limit(most_pixels())
         try:
             yield
         finally:

@@ -148,7 +148,7 @@ class Routes:
     async def painted(self, request):
         job = self._of(request)
         if "download" in request.query_params:
-            path, found = job.whole(), None
+            path = job.whole()
             if path is None:
                 raise HTTPException(404, "It is not painted yet.")
             return FileResponse(path, media_type="image/png", filename=_file_name(job))
@@ -206,7 +206,8 @@ def _error(line, status):
 async def _body(request, most):
     """The body in parts. 413: it is, or says that it is, larger than `most` bytes; the rest is not read."""
     line = f"At most {most / 1e6:g} MB are taken."
-    if int(request.headers.get("content-length", 0)) > most:
+    said = request.headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > most:
         raise HTTPException(413, line)
     taken = 0
     async for chunk in request.stream():

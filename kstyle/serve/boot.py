@@ -1,9 +1,7 @@
 """What the page is told as it is opened: all that there is to choose from."""
 
-import os
-
 from kstyle import config
-from kstyle.pictures.formats import MAX_PIXELS
+from kstyle.pictures.formats import most_pixels
 from kstyle.serve.pictures import MOST_BYTES
 from kstyle.style.colour.modes import MODES
 from kstyle.style.networks import shipped
@@ -19,12 +17,11 @@ def told(pictures, jobs):
         {"name": name, "description": said, "group": groups.get(name, "As published elsewhere")}
         for name, said in config.descriptions("stylize").items()
     ]
-    pixels = int(os.environ.get("KSTYLE_MAX_PIXELS", MAX_PIXELS))
     return {
         "presets": sorted(presets, key=lambda preset: preset["name"] != "kstyle"),
         "styles": [{"name": f"{shipped.PREFIX}{name}", "description": described[name]} for name in shipped.names()],
         "examples": pictures.examples(),
         "colours": list(MODES),
-        "limits": {"bytes": MOST_BYTES, "pixels": pixels, "jobs": jobs},
+        "limits": {"bytes": MOST_BYTES, "pixels": most_pixels(), "jobs": jobs},
         "defaults": DEFAULTS,
     }

@@ -97,6 +97,8 @@ class Pictures:
                 with open(part, "rb") as stream:
                     kind = formats.open_image(stream, name).format
                 number = files.sha256(part)[:32]
+                if number in self._own:
+                    return self.about(number)
                 self._shrink(picture, self.folder / f"{number}-small.webp")
         except DataError as error:
             raise DataError(str(error).replace(one_line(part), name)) from error

@@ -258,5 +258,5 @@ def _log(job):
     said = f": {job.error}" if job.error else ""
     log.info(
         "%s, %d×%d, %d steps in %.1f s: %s%s",
-        " × ".join(job.names.values()), job.width, job.height, job.step, job.seconds, job.state, said,
+        " × ".join(job.names.get(number, number) for number in (job.asked.content, *job.asked.styles)), job.width, job.height, job.step, job.seconds, job.state, said,
     )  # fmt: skip

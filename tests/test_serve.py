@@ -1,0 +1,150 @@
+"""`kstyle serve` as the program that it is: painted, stopped, gone on with, killed, begun again."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+from waiting import until
+
+pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+
+from serving import ROOT, Program, chunks, opened, png
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    program = Program(tmp_path_factory.mktemp("serve") / "painted")
+    yield program
+    if program.process.poll() is None:
+        program.end(signal.SIGKILL)
+
+
+def _cli(command, place):
+    """What a job's command paints."""
+    words = shlex.split(command)
+    assert words[0] == "kstyle"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "-o", str(place), "-q"], capture_output=True, text=True, env=environment
+    )
+    assert not done.returncode, done.stderr
+    return place.read_bytes()
+
+
+def test_a_painting_is_the_command_lines(server, tmp_path):
+    """Failure: the page paints another picture than the command that it shows, with a mask, weights and settings."""
+    mask = png(seed=5)
+    settings = {
+        "steps": 5, "strength": 0.4, "brush": 0.75, "colour": "luminance", "weights": [1, 2.5], "seed": 3,
+        "masks": [server.send(mask), None], "styles": [server.send(png(seed=1)), server.send(png(seed=2))],
+    }  # fmt: skip
+    job = server.begin(**settings)
+    versions = set()
+    with server.client.stream("GET", f"/api/jobs/{job['id']}/events") as events:
+        for line in events.iter_lines():
+            if line:
+                versions.add(int(line.partition('"version": ')[2].partition(",")[0]))
+    assert len(versions) > 1  # it was seen as it came about
+    done = server.ended(job)
+    assert (done["state"], done["step"], done["width"], done["height"]) == ("finished", 5, 64, 48), done
+    answer = server.client.get(f"/api/jobs/{job['id']}/picture?download")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    ours, theirs = chunks(answer.content), chunks(_cli(done["command"], tmp_path / "cli.png"))
+    assert ours.keys() == theirs.keys()
+    assert {kind for kind in ours if ours[kind] != theirs[kind]} <= {b"tEXt", b"iTXt", b"zTXt"}
+    before = server.client.get(f"/api/jobs/{job['id']}/content")
+    assert opened(before.content).shape == opened(answer.content).shape
+
+
+def test_a_style_network_paints(server):
+    """Failure: a style that comes with kstyle cannot be chosen, or is painted at another size."""
+    job = server.ended(server.begin(styles=["style:night"], preset="kstyle"))
+    assert job["state"] == "finished", job
+    picture = server.client.get(f"/api/jobs/{job['id']}/picture?download").content
+    assert opened(picture).shape == (48, 64, 3)
+    server.post(job, "continue", status=409)
+
+
+def test_stop_continue_and_more(server):
+    """Failure: a painting that was stopped begins anew, or ends elsewhere; one that is finished takes no more steps."""
+    job = server.begin(steps=1500)
+    server.wait(job, lambda job: job["step"] > 20)
+    server.post(job, "stop")
+    stopped = server.ended(job)
+    assert stopped["state"] == "stopped" and 20 < stopped["step"] < 1500, stopped
+    assert opened(server.client.get(f"/api/jobs/{job['id']}/picture?download").content).shape == (48, 64, 3)
+    server.post(job, "continue")
+    going = server.wait(job, lambda job: job["state"] == "painting" and job["step"] > stopped["step"])
+    assert going["history"][0][0] == 1  # the curve goes on, too
+    done = server.ended(job)
+    assert (done["state"], done["step"]) == ("finished", 1500), done
+    assert server.post(job, "continue", {"steps": 7})["total"] == 1507
+    assert server.ended(job)["step"] == 1507
+    server.post(job, "continue", status=409)
+
+
+def test_larger(server):
+    """Failure: 'paint larger' gives the same size, another picture, or one that takes more memory than there is."""
+    job = server.ended(server.begin(steps=3, seed=9))
+    larger = server.post(job, "larger", status=201)
+    assert (larger["width"], larger["height"], larger["settings"]["seed"]) == (128, 96, 9)
+    assert server.ended(larger)["state"] == "finished"
+
+
+def test_what_waits_and_what_is_deleted(server):
+    """Failure: a job that waits cannot be stopped; one that is deleted in work paints on, or leaves its folder."""
+    painted, waiting, last = (server.begin(steps=steps) for steps in (100_000, 5, 6))
+    assert server.job(last)["place"] == 2
+    assert server.post(waiting, "stop")["state"] == "stopped"
+    server.wait(painted, lambda job: job["step"] > 3)
+    folder = server.folder / "jobs" / painted["id"]
+    assert server.client.delete(f"/api/jobs/{painted['id']}").status_code == 204
+    assert server.client.get(f"/api/jobs/{painted['id']}").status_code == 404
+    assert server.ended(last)["state"] == "finished"
+    until(lambda: not folder.exists())
+
+
+def test_the_process_that_paints_is_killed(server):
+    """Failure: memory runs out, and with the process the queue ends; or the painting has to begin anew."""
+    job, after = server.begin(steps=3000), server.begin(steps=4)
+    before = server.wait(job, lambda job: job["step"] > 50)
+    os.kill(server.worker(), signal.SIGKILL)
+    failed = server.ended(job)
+    assert failed["state"] == "failed" and "memory" in failed["error"], failed
+    assert server.ended(after)["state"] == "finished"
+    server.post(job, "continue")
+    first = server.wait(job, lambda job: job["state"] == "painting" and job["step"] != failed["step"])
+    assert first["step"] > before["step"] // 2
+    server.post(job, "stop")
+    assert server.ended(job)["state"] == "stopped"
+
+
+def test_a_second_server(server, command):
+    """Failure: two servers paint in one folder, and each undoes what the other keeps."""
+    code, _, said = command("serve", server.folder, "--port", "0", "--no-open")
+    assert code == 2 and "in use" in said
+
+
+def test_the_server_is_killed(tmp_path):
+    """Failure: what was painted when the server was killed, or ended by Ctrl-C, is lost, or has to be begun by hand."""
+    folder = tmp_path / "painted"
+    first = Program(folder)
+    job, waiting = first.begin(steps=3000), first.begin(steps=4)
+    before = first.wait(job, lambda job: job["step"] > 50)
+    first.end(signal.SIGKILL)
+    second = Program(folder)
+    now = second.wait(job, lambda job: job["step"] > before["step"])
+    assert now["state"] == "painting"
+    assert "going on after step" in (folder / "log.txt").read_text()
+    code, said = second.end()
+    assert code == 0 and "Traceback" not in said, said
+    third = Program(folder)
+    assert third.job(waiting)["state"] == "waiting"
+    third.wait(job, lambda job: job["step"] >= now["step"])
+    third.post(job, "stop")
+    assert third.ended(job)["state"] == "stopped"
+    assert third.ended(waiting)["state"] == "finished"
+    assert third.end(signal.SIGTERM)[0] == 0
