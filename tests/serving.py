@@ -12,12 +12,12 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 import uvicorn
 import yaml
-from PIL import Image
 from pictures import SHALLOW, smooth
+from PIL import Image
 
 from kstyle.pictures import images
 from kstyle.serve.app import app

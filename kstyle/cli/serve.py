@@ -15,9 +15,7 @@ from kstyle.errors import UsageError
     "--host", default="127.0.0.1", show_default=True,
     help="Where it listens. On another address than this machine's own, the link has a token, which others need.",
 )  # fmt: skip
-@click.option(
-    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free."
-)
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
 @click.option("--open/--no-open", "opened", default=True, help="Open the browser, from a terminal.  [default: open]")
 @click.option(
     "--jobs-at-most", "most", default=20, show_default=True, type=click.IntRange(1, 1000), metavar="N",

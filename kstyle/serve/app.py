@@ -101,7 +101,7 @@ class Routes:
                     await run_in_threadpool(file.write, chunk)
             about = await run_in_threadpool(self._pictures.take, part, request.query_params.get("name"))
         except OSError as error:
-            raise HTTPException(507, f"The picture cannot be kept ({files.reason(error)}).") from error
+            raise DataError(files.reason(error)) from error
         finally:
             part.unlink(missing_ok=True)
         return JSONResponse(about, 201)
@@ -162,7 +162,9 @@ class Routes:
         job = self._of(request)
         path = job.folder / CONTENT
         if not path.is_file():
-            await run_in_threadpool(_write_content, self._pictures.path(job.asked.content), (job.height, job.width), path)
+            await run_in_threadpool(
+                _write_content, self._pictures.path(job.asked.content), (job.height, job.width), path
+            )
         return FileResponse(path, media_type="image/webp")
 
     async def stop(self, request):
@@ -196,6 +198,13 @@ _STATUS = {Full: 429, Conflict: 409, UsageError: 400, DataError: 400, KStyleErro
 
 
 def _told(status, request, error):
+    cause = error
+    while cause is not None:
+        if (
+            isinstance(cause, OSError) and cause.errno is not None
+        ):  # a full disk; of a damaged picture there is no number
+            return _error(f"That cannot be kept ({files.reason(cause)}).", 507)
+        cause = cause.__cause__
     return _error(str(error), status)
 
 

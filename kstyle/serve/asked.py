@@ -1,5 +1,5 @@
-"""What a page asks for, checked before anything is done: which pictures, which preset, which settings. What is asked for
-by a name is one of the names that there are; nothing of it is ever a path."""
+"""What a page asks for, checked before anything is done: which pictures, which preset, which settings. What is asked
+for by a name is one of the names that there are; nothing of it is ever a path."""
 
 import itertools
 from typing import Annotated

@@ -76,7 +76,7 @@ class Guard:
     def _let_in(self, scope):
         """None, or what is answered instead."""
         headers = Headers(scope=scope)
-        if self._token is None and not is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or ""):
+        if self._token is None and not is_loopback(_named(headers)[0]):
             return _refused("This server answers to 127.0.0.1 and localhost only.")
         first = scope["path"] == "/" and scope["method"] == "GET"
         if self._token is not None:
@@ -101,12 +101,21 @@ class Guard:
 
     def _cookie(self, headers):
         """Cookies are a host's, whatever the port: two servers of one machine are told apart by their names."""
-        return f"kstyle-{urlsplit('//' + headers.get('host', '')).port or 80}"
+        return f"kstyle-{_named(headers)[1]}"
 
     def _welcome(self, headers):
         answer = RedirectResponse("/", 303)
         answer.set_cookie(self._cookie(headers), self._token, httponly=True, samesite="strict")
         return answer
+
+
+def _named(headers):
+    """(host, port) that a request is for, as its `Host` says; what is none has no name."""
+    try:
+        said = urlsplit(f"//{headers.get('host', '')}")
+        return said.hostname or "", said.port or 80
+    except ValueError:
+        return "", 0
 
 
 def _refused(line):

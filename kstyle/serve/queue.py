@@ -255,8 +255,6 @@ def _task(job, pictures):
 
 
 def _log(job):
-    said = f": {job.error}" if job.error else ""
-    log.info(
-        "%s, %d×%d, %d steps in %.1f s: %s%s",
-        " × ".join(job.names.get(number, number) for number in (job.asked.content, *job.asked.styles)), job.width, job.height, job.step, job.seconds, job.state, said,
-    )  # fmt: skip
+    names = " × ".join(job.names.get(number, number) for number in (job.asked.content, *job.asked.styles))
+    ended = f"{job.state}: {job.error}" if job.error else job.state
+    log.info("%s, %d×%d, %d steps in %.1f s: %s", names, job.width, job.height, job.step, job.seconds, ended)

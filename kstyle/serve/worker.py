@@ -6,6 +6,7 @@ It ends when its input does, because the server has ended, however that was: wha
 
 import _thread
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -257,8 +258,7 @@ def main():
     given = json.loads(told.readline())
     try:
         plugins.load(given["plugins"])
-        import kstyle.style.stylize  # with the framework: seconds, in which nothing is painted yet
-
+        importlib.import_module("kstyle.style.stylize")  # with the framework: seconds, in which nothing is painted yet
         if given["max_memory"] is not None:
             from kstyle.style.engine import memory
 

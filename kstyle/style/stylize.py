@@ -179,7 +179,9 @@ def resume(
     return folder.go_on(lambda record, pictures: painter_of(record, pictures, progress), extend, callback)
 
 
-def painter_of(record: Mapping[str, Any], pictures: Found, progress: Callable[[int, int], Any] | None = None) -> Painter:
+def painter_of(
+    record: Mapping[str, Any], pictures: Found, progress: Callable[[int, int], Any] | None = None
+) -> Painter:
     """The `Painter` of a painting that goes on.
 
     Args:
