@@ -88,7 +88,9 @@ def main(size, steps, rounds, as_json):
     if as_json:
         click.echo(json.dumps(told))
         return
-    click.echo(f"by command {told['command']:.4f} s a step, through the page {told['page']:.4f} s, {seen} pictures seen")
+    click.echo(
+        f"by command {told['command']:.4f} s a step, through the page {told['page']:.4f} s, {seen} pictures seen"
+    )
     click.echo(f"ratio {told['ratio']:.3f}; of rounds {', '.join(f'{each:.3f}' for each in told['rounds'])}")
 
 

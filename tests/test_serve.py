@@ -1,5 +1,6 @@
 """`kstyle serve` as the program that it is: painted, stopped, gone on with, killed, begun again."""
 
+import io
 import json
 import os
 import re
@@ -7,8 +8,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
+from PIL import Image
 from waiting import until
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
@@ -130,6 +134,34 @@ def test_the_process_that_paints_is_killed(server):
     assert server.ended(job)["state"] == "stopped"
 
 
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="files cannot be limited here")
+def test_the_disk_fills_while_it_paints(server):
+    """Failure: a painting that cannot be written is told as finished, takes the queue along, or is lost for good."""
+    job = server.begin(steps=6)
+    server.ended(job)
+    painter = psutil.Process(server.worker())
+    before = painter.rlimit(psutil.RLIMIT_FSIZE)
+    painter.rlimit(
+        psutil.RLIMIT_FSIZE, (500, before[1])
+    )  # bytes of a file: a longer one is an error, as on a full disk
+    server.post(job, "continue", {"steps": 5})
+    failed = server.ended(job)
+    assert failed["state"] == "failed" and "cannot be written" in failed["error"], failed
+    painter.rlimit(psutil.RLIMIT_FSIZE, before)
+    server.post(job, "continue")
+    done = server.ended(job)
+    assert (done["state"], done["step"], done["error"]) == ("finished", 11, None), done
+    assert painter.is_running()
+
+
+def test_a_mask_that_is_black(server):
+    """Failure: what the painter refuses is a job that never ends, or an error without a word."""
+    black = io.BytesIO()
+    Image.new("L", (64, 48)).save(black, "PNG")
+    failed = server.ended(server.begin(masks=[server.send(black.getvalue())]))
+    assert failed["state"] == "failed" and "black everywhere" in failed["error"], failed
+
+
 def test_a_second_server(server, command):
     """Failure: two servers paint in one folder, and each undoes what the other keeps."""
     code, _, said = command("serve", server.folder, "--port", "0", "--no-open")
@@ -143,7 +175,9 @@ def test_the_server_is_killed(tmp_path):
     job, waiting = first.begin(steps=100_000), first.begin(steps=4)
     until((folder / "jobs" / job["id"] / "run" / "state.safetensors").exists)
     before = first.wait(job, lambda job: job["step"] > 0)
+    painter = first.worker()
     first.end(signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(painter))  # it ends by itself
     second = Program(folder)
     now = second.wait(job, lambda job: job["step"] > before["step"])
     assert now["state"] == "painting"
@@ -153,3 +187,16 @@ def test_the_server_is_killed(tmp_path):
     kept = {each["id"]: json.loads((folder / "jobs" / each["id"] / "job.json").read_text()) for each in (job, waiting)}
     assert (kept[job["id"]]["state"], kept[waiting["id"]]["state"]) == ("painting", "waiting")
     assert kept[job["id"]]["step"] >= now["step"]  # saved after the step at hand
+
+
+def test_a_second_ctrl_c(tmp_path):
+    """Failure: a server whose painter does not answer cannot be ended but by SIGKILL."""
+    program = Program(tmp_path / "painted")
+    job = program.begin(steps=100_000)
+    program.wait(job, lambda job: job["step"] > 0)
+    os.kill(program.worker(), signal.SIGSTOP)
+    program.process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert program.process.poll() is None  # it waits for the step at hand
+    code, said = program.end()
+    assert code == 0 and "Traceback" not in said, said

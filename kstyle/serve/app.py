@@ -117,7 +117,8 @@ class Routes:
         return FileResponse(path, media_type=media, headers=_KEPT)
 
     async def jobs(self, request):
-        return JSONResponse([self._queue.told(job) for job in reversed(self._queue.jobs.values())])
+        # Without the curves, which are most of it, and which the page shows of one alone.
+        return JSONResponse([{**self._queue.told(job), "history": []} for job in reversed(self._queue.jobs.values())])
 
     async def begin(self, request):
         asked = asking.checked(await _json(request), self._pictures)

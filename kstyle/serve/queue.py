@@ -1,7 +1,6 @@
 """The queue of paintings: who is painted now, who waits, what is kept of all of them."""
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 
@@ -141,8 +140,10 @@ class Queue:
 
     async def _run(self):
         # Begun before there is anything to paint, so that the first to ask does not wait for a framework to load.
-        with contextlib.suppress(DataError):
+        try:
             await self._process.begin()
+        except DataError as error:
+            log.warning("%s", error)
         while not self.closing:
             if not self._line:
                 self._wake.clear()

@@ -129,8 +129,8 @@ class Worker:
             result = folder.begin(
                 given, lambda: self._painter(given.styles, task), asked["size"], asked["steps"], asked["seed"], callback
             )
-        if folder.fault:
-            raise folder.fault
+        if folder.fault:  # of a checkpoint, or of the picture, which is then what fails here
+            result.write(run / PICTURE)
         return result
 
     def _alone(self, work):
