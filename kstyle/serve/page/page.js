@@ -131,6 +131,14 @@ drops();
 for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => view(button.dataset.view));
 $("settings").addEventListener("submit", submit);
 addEventListener("hashchange", follow);
+$("jobs").addEventListener("click", event => {
+  if (!event.target.closest("a.open")) return;
+  setTimeout(() => { // after the address has changed, or has not: it may be the one that is shown
+    follow();
+    $("stage").focus({ preventScroll: true });
+    $("stage").scrollIntoView({ block: "start" });
+  });
+});
 document.addEventListener("job-told", event => { mark(); if (event.detail.turned) refresh(reuse); });
 document.addEventListener("job-closed", mark);
 document.addEventListener("server-back", () => refresh(reuse));

@@ -2,7 +2,7 @@
 
 import { begin as curve } from "./curve.js";
 import { $, complain, copyButton, duration, figure, make, say, show } from "./dom.js";
-import { active, address, forget, go, job as read, larger, stop, watch } from "./server.js";
+import { active, address, forget, go, larger, stop, watch } from "./server.js";
 
 const STATES = { waiting: "Waiting", painting: "Painting", stopped: "Stopped", finished: "Finished", failed: "Failed" };
 
@@ -162,11 +162,11 @@ export async function remove(id) {
 
 /** `paintedLarger(job)` and `reuse(job)` are the page's. */
 export function begin(paintedLarger, reuse) {
-  const follow = async id => { open(id); await read(id); };
+  const goOn = async (id, steps) => { await go(id, steps); open(id); };
   $("stop").addEventListener("click", () => act($("stop"), stop));
-  $("continue").addEventListener("click", () => act($("continue"), async id => { await go(id); await follow(id); }));
+  $("continue").addEventListener("click", () => act($("continue"), goOn));
   $("more-go").addEventListener("click", () => {
-    if ($("more-steps").reportValidity()) act($("more-go"), async id => { await go(id, Number($("more-steps").value)); await follow(id); });
+    if ($("more-steps").reportValidity()) act($("more-go"), id => goOn(id, Number($("more-steps").value)));
   });
   $("larger").addEventListener("click", () => act($("larger"), async id => paintedLarger(await larger(id))));
   $("reuse").addEventListener("click", () => act($("reuse"), () => reuse(current)));
