@@ -6,7 +6,7 @@ import { byNetwork } from "./pictures.js";
 const SIZES = [256, 512, 768, 1024, 1536];
 /** What colour modes are called here, and what they do. Others go by their own names. */
 const COLOURS = {
-  none: ["The painting's", "Nothing is done: colours come with the style."],
+  none: ["The painting's", "Colours come with the painting."],
   luminance: ["The photograph's", "Painted in grey; the photograph's colours go under the result."],
   "luminance-matched": ["The photograph's, brightness matched", "The same, the painting's brightness first brought to the photograph's."],
   "luminance-after": ["The photograph's, under a painting in colour", "Painted in colour, then given the photograph's."],
