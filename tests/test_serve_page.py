@@ -2,28 +2,25 @@
 
 import base64
 import contextlib
-import json
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
-import urllib.parse
-import urllib.request
 
 import browser
 import numpy as np
-import pictures
 import pytest
 from PIL import Image
 
-pytest.importorskip("starlette", reason="the extra serve is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-EVIL = "<img src=x onerror=alert(1)>.png"  # no slash, which no file's name has
-# Files that a page is given as if they were dropped: what a browser does with those of a desktop.
+from serving import ROOT, Program, png
+
+EVIL = "<img src=x onerror=alert(1)>.png"
+STEPS = 150
+# A file that the page is given as a browser gives one that is dropped.
 DROP = """([place, name, data]) => {
   const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0)), all = new DataTransfer();
   all.items.add(new File([bytes], name, { type: "image/png" }));
@@ -38,118 +35,79 @@ WATCH = """() => {
     if (seen.size > 2) document.body.classList.add("changed-twice");
   }).observe(place, { childList: true });
 }"""
-ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 
 @contextlib.contextmanager
-def serving(folder, port=0):
-    """A server on this folder: (process, address)."""
-    command = [sys.executable, "-m", "kstyle", "serve", str(folder), "--port", str(port), "--no-open"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT, cwd=folder.parent
-    ) as server:
-        try:
-            found = None
-            while not found:
-                line = server.stdout.readline()
-                assert line, "the server ended before it said its address"
-                found = re.search(r"http://\S+?:\d+/", line)
-            yield server, found[0]
-        finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(20)
-            finally:
-                server.kill()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A server for the tests of this file, and the folder that it paints in."""
+def serving(folder, *options):
+    """A `Program` on a folder, killed at the end."""
     browser.executable()
-    folder = tmp_path_factory.mktemp("serve") / "painted"
-    with serving(folder) as (_, address):
-        yield address, folder
+    program = Program(folder, *options)
+    try:
+        yield program
+    finally:
+        program.end(signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
-def painted(served, tmp_path_factory):
-    """The name of a photograph that was painted before the page is opened."""
-    address, _ = served
-    folder = tmp_path_factory.mktemp("pictures")
-
-    def ask(path, method="GET", data=None):
-        request = urllib.request.Request(address + path, data, {"X-Kstyle": "1"}, method=method)
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
-
-    ids = []
-    for name, example in ((EVIL, "rocket"), ("wave.png", "wave")):
-        data = saved(folder, name, example, 64).read_bytes()
-        ids.append(ask(f"api/pictures?name={urllib.parse.quote(name)}", "PUT", data)["id"])
-    settings = {"content": ids[0], "styles": ids[1:], "preset": "kstyle", "size": 48, "steps": 3}
-    job = ask("api/jobs", "POST", json.dumps(settings).encode())
-    while job["state"] in ("waiting", "painting"):
-        time.sleep(0.1)
-        job = ask(f"api/jobs/{job['id']}")
-    assert job["state"] == "finished", job["error"]
-    return EVIL
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("serve") / "painted") as program:
+        yield program
 
 
-def drop(seen, place, path):
-    seen.page.evaluate(DROP, [place, path.name, base64.b64encode(path.read_bytes()).decode()])
+def drop(seen, place, name, data):
+    seen.page.evaluate(DROP, [place, name, base64.b64encode(data).decode()])
 
 
-def saved(folder, name, example, size):
-    rgb = np.round(pictures.example(example, size) * 255).astype("uint8")
-    Image.fromarray(rgb).save(folder / name)
-    return folder / name
+def opened(path):
+    """A PNG's pixels, and the texts in it."""
+    with Image.open(path) as image:
+        return np.asarray(image), image.text
 
 
-def state(seen, word, seconds=60):
+def state(seen, word):
     """Waits until the job on the stage says so."""
-    seen.page.locator("#state", has_text=re.compile(f"^{word}")).wait_for(timeout=1000 * seconds)
+    seen.page.locator("#state", has_text=re.compile(f"^{word}")).wait_for(timeout=120_000)
 
 
-def test_painted(served, tmp_path):
-    """Failure: one of the page's parts does nothing or the wrong thing, on the way from two dropped files to a PNG."""
-    address, folder = served
-    with browser.opened(address) as seen:
+def test_painted(server, tmp_path):
+    """Failure: a part of the page does nothing, or something else, on the way from two dropped files to a PNG."""
+    with browser.opened(server.link) as seen:
         page, find = seen.page, seen.page.locator
         page.evaluate(WATCH)
         assert find("#paint").is_disabled()
-        drop(seen, "#view-photograph", saved(tmp_path, EVIL, "chelsea", 96))
-        find("#photo b").wait_for()
-        assert find("#photo b").inner_text() == EVIL and find("#photo img").count() == 1
-        drop(seen, "#styles-drop", saved(tmp_path, "night.png", "night", 96))
+        drop(seen, "#view-photograph", EVIL, png())
+        find("#photo b").get_by_text(EVIL).wait_for()
+        drop(seen, "#styles-drop", "painting.png", png(seed=1))
         find("#styles li").wait_for()
 
-        # A mask: all but what is to the right of the middle.
+        # A mask by the pointer: a broad line from top to bottom; and by a key, at the middle.
         find("[data-view=masks]").click()
-        find("#brush-size").fill("40")
+        find("#brush-size").fill("30")
         box = find("#mask").bounding_box()
         page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 2)
         page.mouse.down()
         page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + box["height"] - 2, steps=5)
         page.mouse.up()
-        painted = find("#mask-styles small").inner_text()
-        assert 30 < int(painted.split()[0]) < 70
+        masked = find("#mask-styles small").inner_text()
+        assert 20 < int(masked.removesuffix(" %")) < 45
         find("#mask").focus()
-        page.keyboard.press("Space")  # at the middle
-        assert find("#mask-styles small").inner_text() != painted
+        page.keyboard.press("Space")
+        assert find("#mask-styles small").inner_text() != masked
         find("#undo").click()
-        assert find("#mask-styles small").inner_text() == painted
+        assert find("#mask-styles small").inner_text() == masked
 
+        find("#preset").select_option("shallow")
         find("#size").fill("64")
         find("#settings summary").click()
-        find("#steps").fill("400")
+        find("#steps").fill(str(STEPS))
         find("#strength").fill("0.6")
         find("#paint").click()
-        find("body.changed-twice").wait_for(timeout=60000)
+        find("#after img").wait_for(timeout=120_000)
         find("#stop").click()
         state(seen, "Stopped")
-        stopped = int(find("#state").inner_text().split()[3])
-        assert 0 < stopped < 400 and find("#losses .u-over").is_visible()
+        stopped = int(find("#state").inner_text().split()[3].replace(",", ""))
+        assert 0 < stopped < STEPS and find("#losses .u-over").is_visible()
 
         find("#cut").focus()
         page.keyboard.press("End")
@@ -163,40 +121,43 @@ def test_painted(served, tmp_path):
         assert find("#before").evaluate("each => getComputedStyle(each).clipPath") != whole
 
         find("#continue").click()
-        state(seen, "Painting")
+        find("body.changed-twice").wait_for(timeout=120_000)
         page.reload()
         state(seen, "(Painting|Finished)")
         find("#after img").wait_for()
-        assert find("#photo b").inner_text() == EVIL and find("#steps").input_value() == "400"
-        assert find("#mask-styles small").text_content() == painted
+        assert find("#photo b").inner_text() == EVIL and find("#steps").input_value() == str(STEPS)
+        assert find("#mask-styles small").text_content() == masked
         state(seen, "Finished")
         with page.expect_download() as download:
             find("#download").click()
-        got = tmp_path / "got.png"
-        download.value.save_as(got)
-
+        download.value.save_as(tmp_path / "page.png")
         find("#recipe summary").click()
         command = find("#recipe code").inner_text()
-        assert not seen.errors and all(asked.startswith(address) for asked in seen.requests)
-    ours = tmp_path / "ours.png"
-    words = [sys.executable, "-m", *shlex.split(command)]
-    assert words[2:4] == ["kstyle", "stylize"] and "--strength" in words and "--mask" in words
-    subprocess.run([*words, "-o", ours, "-q"], check=True, env=ENVIRONMENT, cwd=folder.parent)
-    assert Image.open(got).size == (64, 43)
-    np.testing.assert_array_equal(np.asarray(Image.open(got)), np.asarray(Image.open(ours)))
-    assert Image.open(got).info.keys() >= Image.open(ours).info.keys() - {"dpi"}
+        assert not seen.errors and all(asked.startswith(server.link) for asked in seen.requests)
+
+    words = shlex.split(command)
+    assert words[:2] == ["kstyle", "stylize"] and {"--strength", "--mask", "--steps"} < set(words)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-m", *words, "-o", tmp_path / "command.png", "-q"], text=True, capture_output=True,
+        env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (pixels, text), (expected, told) = opened(tmp_path / "page.png"), opened(tmp_path / "command.png")
+    assert pixels.shape == (48, 64, 3) and text.keys() == told.keys()
+    np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize(
     ("size", "scheme"), [(browser.DESK, "dark"), ((360, 740), "light")], ids=["desk, dark", "phone"]
 )
-def test_for_all(served, painted, size, scheme):
+def test_for_all(server, size, scheme):
     """Failure: who uses a phone, a keyboard or a screen reader, or reads in the dark, cannot do something."""
-    address, _ = served
-    with browser.opened(address, size, scheme) as seen:
-        find, press = seen.page.locator, seen.page.keyboard.press
-        wide = "() => document.documentElement.scrollWidth <= innerWidth"
-        assert not browser.findings(seen) and seen.page.evaluate(wide)
+    settings = {"content": server.send(png(seed=7), EVIL), "styles": [server.send(png(seed=8), "wave.png")]}
+    assert server.ended(server.begin(**settings, steps=3))["state"] == "finished"
+    with browser.opened(server.link, size, scheme) as seen:
+        find, press, fits = seen.page.locator, seen.page.keyboard.press, seen.page.evaluate
+        assert not browser.findings(seen) and fits(FITS)
         for shelf in ("#photo-shelf", "#styles-shelf"):
             find(f"{shelf} button").first.focus()
             press("Enter")
@@ -208,35 +169,31 @@ def test_for_all(served, painted, size, scheme):
         find("#mask").focus()
         press("Space")
         find("#rest").click()
-        assert not browser.findings(seen) and seen.page.evaluate(wide)
+        assert not browser.findings(seen) and fits(FITS)
         find("#jobs a").first.click()
         find("#after img").wait_for()
         find("#jobs summary").first.click()
         find("#recipe summary").click()
-        assert not browser.findings(seen) and seen.page.evaluate(wide)
+        assert not browser.findings(seen) and fits(FITS)
         find("#jobs button", has_text="Use these").first.click()
-        find("#photo b").get_by_text(painted).wait_for()
-        assert not seen.errors and all(asked.startswith(address) for asked in seen.requests)
+        find("#photo b").get_by_text(EVIL).wait_for()
+        assert not seen.errors and all(asked.startswith(server.link) for asked in seen.requests)
 
 
 def test_server_goes_away(tmp_path):
     """Failure: a page whose server is killed says nothing of it, or does not come back to its painting by itself."""
-    folder = tmp_path / "painted"
     with contextlib.ExitStack() as stack:
-        with serving(folder) as (server, address):
-            seen = stack.enter_context(browser.opened(address))
+        with serving(tmp_path / "painted") as first:
+            seen = stack.enter_context(browser.opened(first.link))
             find = seen.page.locator
             find("#photo-shelf button").first.click()
             find("#styles-shelf button").last.click()
-            find("#size").fill("64")
-            find("#settings summary").click()
-            find("#steps").fill("3")
             find("#paint").click()
             state(seen, "(Waiting|Painting)")
-            server.kill()
+            first.process.kill()
             find("#away").wait_for()
-        with serving(folder, int(address.split(":")[2].strip("/"))):
+        with serving(tmp_path / "painted", "--port", first.link.split(":")[2].strip("/")):
             find("#away").wait_for(state="hidden")
-            state(seen, "Finished")
-            find("#after img").wait_for()
-            assert all(asked.startswith(address) for asked in seen.requests)
+            find("#stop").click()
+            state(seen, "Stopped")
+            assert find("#job-error").is_hidden()

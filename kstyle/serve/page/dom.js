@@ -2,7 +2,10 @@
 
 export const $ = id => document.getElementById(id);
 
-/** An element of this kind with these properties and children. Text is only ever text: names of files come from strangers. */
+/**
+ * An element of this kind with these properties and children. Text is only ever text: names of files come from
+ * strangers.
+ */
 export function make(kind, properties = {}, ...children) {
   const made = document.createElement(kind);
   for (const [key, value] of Object.entries(properties)) {
@@ -13,7 +16,9 @@ export function make(kind, properties = {}, ...children) {
   return made;
 }
 
-export const show = (element, yes) => { element.hidden = !yes; };
+export const show = (element, yes) => {
+  element.hidden = !yes;
+};
 
 /** Says a line to screen readers. */
 export function say(line) {
@@ -44,14 +49,20 @@ export function copyButton(text) {
     const copied = await copy(text);
     button.textContent = copied ? "Copied" : "Could not be copied";
     say(button.textContent);
-    setTimeout(() => { button.textContent = "Copy command"; }, 1500);
+    setTimeout(() => {
+      button.textContent = "Copy command";
+    }, 1500);
   });
   return button;
 }
 
 /** The clipboard is there on secure addresses only: loopback is one, another host without TLS is not. */
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  if (navigator.clipboard)
+    return navigator.clipboard.writeText(text).then(
+      () => true,
+      () => false,
+    );
   const area = make("textarea", { value: text, className: "unseen" });
   document.body.append(area);
   area.select();

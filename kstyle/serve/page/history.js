@@ -14,19 +14,31 @@ const stem = name => name.replace(/^style:/, "").replace(/\.[^.]*$/, "");
 function card(job, use) {
   const title = `${stem(job.content.name)} × ${job.styles.map(style => stem(style.name)).join(" + ")}`;
   const link = make("a", { href: `#job=${job.id}`, className: "open" });
-  link.append(job.version ? make("img", { src: address.small(job.id, job.version), alt: "", loading: "lazy" }) : make("i", { className: "blank" }));
+  link.append(
+    job.version
+      ? make("img", { src: address.small(job.id, job.version), alt: "", loading: "lazy" })
+      : make("i", { className: "blank" }),
+  );
   link.append(make("b", { textContent: title }));
-  const facts = [job.settings.styles[0].startsWith("style:") ? null : job.settings.preset, `${job.width} × ${job.height}`, job.state === "finished" ? null : job.state];
+  const facts = [
+    job.settings.styles[0].startsWith("style:") ? null : job.settings.preset,
+    `${job.width} × ${job.height}`,
+    job.state === "finished" ? null : job.state,
+  ];
   const again = make("button", { type: "button", className: "small", textContent: "Use these settings" });
   again.addEventListener("click", () => use(job));
   const away = make("button", { type: "button", className: "small", textContent: "Delete" });
   const error = make("p", { className: "error", hidden: true });
   error.setAttribute("role", "alert");
   away.addEventListener("click", async () => {
-    if (!away.classList.contains("sure")) { // a second press, so that a slip loses nothing
+    if (!away.classList.contains("sure")) {
+      // a second press, so that a slip loses nothing
       away.classList.add("sure");
       away.textContent = "Delete for good?";
-      setTimeout(() => { away.classList.remove("sure"); away.textContent = "Delete"; }, 4000);
+      setTimeout(() => {
+        away.classList.remove("sure");
+        away.textContent = "Delete";
+      }, 4000);
       return;
     }
     try {
@@ -43,9 +55,19 @@ function card(job, use) {
   const summary = make("summary", { textContent: "Settings" });
   summary.setAttribute("aria-label", `Settings of ${title}`);
   return make(
-    "li", {},
-    link, make("p", { className: "about", textContent: facts.filter(Boolean).join(" · ") }),
-    make("details", {}, summary, settingsList(job), command, make("div", { className: "buttons" }, copyButton(job.command), again, away), error),
+    "li",
+    {},
+    link,
+    make("p", { className: "about", textContent: facts.filter(Boolean).join(" · ") }),
+    make(
+      "details",
+      {},
+      summary,
+      settingsList(job),
+      command,
+      make("div", { className: "buttons" }, copyButton(job.command), again, away),
+      error,
+    ),
   );
 }
 
@@ -70,15 +92,22 @@ export async function refresh(use) {
   const ids = new Set(all.map(job => job.id));
   for (const id of cards.keys()) if (!ids.has(id)) cards.delete(id);
   for (const job of all) {
-    const made = JSON.stringify([job.state, job.state === "painting" ? Boolean(job.version) : job.version, job.total, job.command]);
+    const made = JSON.stringify([
+      job.state,
+      job.state === "painting" ? Boolean(job.version) : job.version,
+      job.total,
+      job.command,
+    ]);
     const old = cards.get(job.id);
     if (old?.made === made) continue;
     const fresh = card(job, use);
     if (old?.item.querySelector("details").open) fresh.querySelector("details").open = true;
     cards.set(job.id, { made, item: fresh });
   }
-  const items = all.map(job => cards.get(job.id).item), list = $("jobs");
-  if (items.length !== list.children.length || items.some((item, number) => item !== list.children[number])) list.replaceChildren(...items);
+  const items = all.map(job => cards.get(job.id).item),
+    list = $("jobs");
+  if (items.length !== list.children.length || items.some((item, number) => item !== list.children[number]))
+    list.replaceChildren(...items);
   $("count").textContent = all.length || "";
   show($("history-none"), !all.length);
   mark();

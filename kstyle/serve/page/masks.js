@@ -1,5 +1,5 @@
-// Masks: where each painting goes, painted over the photograph with the pointer or the keyboard. Each place has one colour
-// at most. What was done is kept as a list, so that it can be undone, and painted again in any size.
+// Masks: where each painting goes, painted over the photograph with the pointer or the keyboard. Each place has one
+// colour at most. What was done is kept as a list, so that it can be undone, and painted again in any size.
 
 import { $, make, say, show } from "./dom.js";
 import { chosen, byNetwork } from "./pictures.js";
@@ -8,8 +8,10 @@ import { address, send } from "./server.js";
 const LONG = 1024; // pixels of a mask's long side, at most
 const STEP = 0.02; // of the long side: an arrow key's
 
-/** Each {kind: "stroke", style, width, points}, {kind: "rest", style} or {kind: "picture", style, picture}; style: an id,
- * null takes colour away. Widths and places are parts of the long side. */
+/**
+ * Each {kind: "stroke", style, width, points}, {kind: "rest", style} or {kind: "picture", style, picture}; style: an
+ * id, null takes colour away. Widths and places are parts of the long side.
+ */
 let done = [];
 let stroke = null; // the one that is being painted
 let brush = null; // which painting it stands for: an id
@@ -44,7 +46,8 @@ function paint(context, deed, colour, painted = context) {
     for (const [x, y] of others.length ? others : [first]) context.lineTo(x * scale, y * scale);
     context.stroke();
   } else if (deed.kind === "rest") {
-    if (colour) { // where nothing was painted so far; it takes nothing away from the others
+    if (colour) {
+      // where nothing was painted so far; it takes nothing away from the others
       const rest = blank();
       rest.fillStyle = colour;
       rest.fillRect(0, 0, ...size);
@@ -73,7 +76,8 @@ function drawAll() {
 
 /** One painting's region: white where it goes, clear elsewhere. */
 function layer(id) {
-  const own = blank(), all = blank();
+  const own = blank(),
+    all = blank();
   for (const deed of done) {
     paint(own, deed, deed.style === id ? "#fff" : null, all);
     paint(all, deed, colourOf(deed.style) ? "#fff" : null);
@@ -84,7 +88,8 @@ function layer(id) {
 /** Which part of the picture a region covers, 0 to 1. */
 function share(context) {
   const { data } = context.getImageData(0, 0, ...size);
-  let sum = 0, count = 0;
+  let sum = 0,
+    count = 0;
   for (let place = 3; place < data.length; place += 4 * 7, count++) sum += data[place];
   return sum / count / 255;
 }
@@ -125,9 +130,16 @@ function placeOf(event) {
 }
 
 function showBrush(place) {
-  const box = canvas.getBoundingClientRect(), scale = Math.max(box.width, box.height), mark = $("brush");
+  const box = canvas.getBoundingClientRect(),
+    scale = Math.max(box.width, box.height),
+    mark = $("brush");
   const side = width() * scale;
-  Object.assign(mark.style, { width: `${side}px`, height: `${side}px`, left: `${place[0] * scale}px`, top: `${place[1] * scale}px` });
+  Object.assign(mark.style, {
+    width: `${side}px`,
+    height: `${side}px`,
+    left: `${place[0] * scale}px`,
+    top: `${place[1] * scale}px`,
+  });
   mark.style.borderColor = erasing ? "" : colourOf(brush) || "";
   show(mark, true);
 }
@@ -147,7 +159,9 @@ function pointer() {
     for (const each of all.length ? all : [event]) further(placeOf(each));
   });
   for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(name, end);
-  canvas.addEventListener("pointerleave", () => { if (!stroke) show($("brush"), false); });
+  canvas.addEventListener("pointerleave", () => {
+    if (!stroke) show($("brush"), false);
+  });
 }
 
 function keyboard() {
@@ -164,9 +178,16 @@ function keyboard() {
     event.preventDefault();
     showBrush(at);
   });
-  canvas.addEventListener("keyup", event => { if (event.key === " " || event.key === "Enter") end(); });
-  canvas.addEventListener("focus", () => { if (canvas.matches(":focus-visible")) showBrush(at); });
-  canvas.addEventListener("blur", () => { end(); show($("brush"), false); });
+  canvas.addEventListener("keyup", event => {
+    if (event.key === " " || event.key === "Enter") end();
+  });
+  canvas.addEventListener("focus", () => {
+    if (canvas.matches(":focus-visible")) showBrush(at);
+  });
+  canvas.addEventListener("blur", () => {
+    end();
+    show($("brush"), false);
+  });
 }
 
 function undo() {
@@ -195,15 +216,20 @@ function refresh() {
     done = [];
   }
   if (!styles.some(style => style.id === brush)) brush = styles[0]?.id ?? null;
-  $("mask-styles").replaceChildren(...styles.map(style => {
-    const radio = make("input", { type: "radio", name: "mask-style", value: style.id, checked: style.id === brush });
-    radio.addEventListener("change", () => { brush = style.id; erase(false); });
-    const chip = make("i", { className: "chip" });
-    chip.style.backgroundColor = style.colour;
-    const label = make("label", {}, radio, chip, make("span", { textContent: style.name }), make("small"));
-    label.dataset.id = style.id;
-    return label;
-  }));
+  $("mask-styles").replaceChildren(
+    ...styles.map(style => {
+      const radio = make("input", { type: "radio", name: "mask-style", value: style.id, checked: style.id === brush });
+      radio.addEventListener("change", () => {
+        brush = style.id;
+        erase(false);
+      });
+      const chip = make("i", { className: "chip" });
+      chip.style.backgroundColor = style.colour;
+      const label = make("label", {}, radio, chip, make("span", { textContent: style.name }), make("small"));
+      label.dataset.id = style.id;
+      return label;
+    }),
+  );
   $("rest").disabled = !styles.length;
   drawAll();
 }
@@ -252,7 +278,11 @@ export function begin() {
   pointer();
   keyboard();
   $("undo").addEventListener("click", undo);
-  $("clear").addEventListener("click", () => { done = []; drawAll(); say("Masks cleared"); });
+  $("clear").addEventListener("click", () => {
+    done = [];
+    drawAll();
+    say("Masks cleared");
+  });
   $("eraser").addEventListener("click", () => erase(!erasing));
   $("rest").addEventListener("click", () => {
     done.push({ kind: "rest", style: brush });

@@ -22,7 +22,8 @@ const viewed = () => VIEWS.find(each => !$(`view-${each}`).hidden);
 
 /** The stage and the button as the pictures are that were chosen. */
 function chosenChanged() {
-  const { photo, styles } = pictures.chosen, large = $("photo-large");
+  const { photo, styles } = pictures.chosen,
+    large = $("photo-large");
   show($("empty"), !photo);
   show($("photo-paper"), photo);
   $("photo-caption").textContent = photo ? `${photo.name} · ${photo.width} × ${photo.height}` : "";
@@ -30,7 +31,10 @@ function chosenChanged() {
     large.dataset.id = photo.id;
     $("photo-paper").style.setProperty("--ratio", photo.width / photo.height);
     large.alt = `The photograph: ${photo.name}`;
-    large.onerror = () => { large.onerror = null; large.src = address.thumbnail(photo.id); }; // TIFF, HEIC: no browser shows them
+    large.onerror = () => {
+      large.onerror = null;
+      large.src = address.thumbnail(photo.id);
+    }; // TIFF, HEIC: no browser shows them
     large.src = address.picture(photo.id);
     view("photograph");
   }
@@ -59,10 +63,13 @@ async function fill(job) {
   const picture = each => ({ width: 0, height: 0, ...boot.examples.find(known => known.id === each.id), ...each });
   const photo = picture(job.content);
   if (!photo.width) Object.assign(photo, await sizeOf(photo.id, job));
-  const styles = await Promise.all(job.styles.map(async (style, number) => {
-    const id = job.settings.styles[number], given = picture({ ...style, id });
-    return given.width || pictures.isNetwork(id) ? given : { ...given, ...(await sizeOf(id)) };
-  }));
+  const styles = await Promise.all(
+    job.styles.map(async (style, number) => {
+      const id = job.settings.styles[number],
+        given = picture({ ...style, id });
+      return given.width || pictures.isNetwork(id) ? given : { ...given, ...(await sizeOf(id)) };
+    }),
+  );
   pictures.take(photo, styles, job.settings.weights);
   settings.take(job.settings);
   await masks.take(job.settings.masks);
@@ -80,8 +87,13 @@ async function reuse(job) {
 async function sizeOf(id, otherwise = { width: 0, height: 0 }) {
   const image = new Image();
   image.src = address.picture(id);
-  const fine = await image.decode().then(() => true, () => false);
-  return fine ? { width: image.naturalWidth, height: image.naturalHeight } : { width: otherwise.width, height: otherwise.height };
+  const fine = await image.decode().then(
+    () => true,
+    () => false,
+  );
+  return fine
+    ? { width: image.naturalWidth, height: image.naturalHeight }
+    : { width: otherwise.width, height: otherwise.height };
 }
 
 async function submit(event) {
@@ -91,7 +103,12 @@ async function submit(event) {
   $("paint").disabled = true;
   try {
     const { photo, styles } = pictures.chosen;
-    const asked = { content: photo.id, styles: styles.map(style => style.id), ...settings.values(), weights: pictures.weights() };
+    const asked = {
+      content: photo.id,
+      styles: styles.map(style => style.id),
+      ...settings.values(),
+      weights: pictures.weights(),
+    };
     go(await paint({ ...asked, masks: await masks.sent() }));
     if (matchMedia("(max-width: 60rem)").matches) $("stage").scrollIntoView({ block: "start" });
   } catch (refusal) {
@@ -103,14 +120,21 @@ async function submit(event) {
 
 /** Files may be dropped anywhere, and pasted: over the paintings they are paintings, over the stage the photograph. */
 function drops() {
-  const placeOf = target => (target.closest?.("#styles, #styles-drop, #styles-shelf, #styles-title") ? "style" : target.closest?.("#view-photograph, #photo") ? "photo" : "");
+  const placeOf = target =>
+    target.closest?.("#styles, #styles-drop, #styles-shelf, #styles-title")
+      ? "style"
+      : target.closest?.("#view-photograph, #photo")
+        ? "photo"
+        : "";
   const over = yes => document.body.classList.toggle("over", yes);
   addEventListener("dragover", event => {
     if (![...event.dataTransfer.types].includes("Files")) return;
     event.preventDefault();
     over(true);
   });
-  addEventListener("dragleave", event => { if (!event.relatedTarget) over(false); });
+  addEventListener("dragleave", event => {
+    if (!event.relatedTarget) over(false);
+  });
   addEventListener("drop", event => {
     event.preventDefault();
     over(false);
@@ -128,18 +152,43 @@ pictures.begin(boot);
 painting.begin(go, reuse);
 chosenChanged();
 drops();
-for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => view(button.dataset.view));
+for (const button of document.querySelectorAll("[data-view]"))
+  button.addEventListener("click", () => view(button.dataset.view));
 $("settings").addEventListener("submit", submit);
 addEventListener("hashchange", follow);
-document.addEventListener("job-told", event => { mark(); if (event.detail.turned) refresh(reuse); });
+$("jobs").addEventListener("click", event => {
+  if (!event.target.closest("a.open")) return;
+  setTimeout(() => {
+    // after the address has changed, or has not: it may be the one that is shown
+    follow();
+    $("stage").focus({ preventScroll: true });
+    $("stage").scrollIntoView({ block: "start" });
+  });
+});
+document.addEventListener("job-told", event => {
+  mark();
+  if (event.detail.turned) refresh(reuse);
+});
 document.addEventListener("job-closed", mark);
 document.addEventListener("server-back", () => refresh(reuse));
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) refresh(reuse);
+});
 
 /** A reload comes back to the job, and to what it was made of. */
-const id = new URLSearchParams(location.hash.slice(1)).get("job");
-if (id) {
-  const known = await read(id).catch(() => null);
-  if (known) await fill(known).catch(() => {}); // its pictures may have been taken away
+async function comeBack() {
+  const id = new URLSearchParams(location.hash.slice(1)).get("job");
+  if (!id) return;
+  try {
+    await fill(await read(id));
+  } catch (refusal) {
+    if (refusal.status === 404) {
+      painting.close(painting.GONE);
+      view("painting");
+      return;
+    } // else its pictures are no longer there, or the server is away for a moment
+  }
   follow();
 }
+comeBack();
 refresh(reuse);

@@ -2,8 +2,9 @@
 
 import { begin as curve } from "./curve.js";
 import { $, complain, copyButton, duration, figure, make, say, show } from "./dom.js";
-import { active, address, forget, go, job as read, larger, stop, watch } from "./server.js";
+import { active, address, forget, go, larger, stop, watch } from "./server.js";
 
+export const GONE = "That painting is no longer here.";
 const STATES = { waiting: "Waiting", painting: "Painting", stopped: "Stopped", finished: "Finished", failed: "Failed" };
 
 let current = null; // the job that is shown, as it was told last
@@ -22,11 +23,12 @@ function state(job) {
     if (!job.step) return "Painting: making ready";
     return [`Painting: ${steps}`, job.left === null ? "" : `${duration(job.left)} left`].filter(Boolean).join(" · ");
   }
-  if (job.state === "finished") return ["Finished", `${job.width} × ${job.height}`, `in ${duration(job.seconds)}`].join(" · ");
+  if (job.state === "finished")
+    return ["Finished", `${job.width} × ${job.height}`, `in ${duration(job.seconds)}`].join(" · ");
   return [STATES[job.state], steps].filter(Boolean).join(" at ");
 }
 
-/** Puts the newest picture on the page once it is decoded, so that nothing flickers; those that came meanwhile are left out. */
+/** Puts the newest picture on the page once it is decoded, so that nothing flickers; those before it are left out. */
 async function picture() {
   if (loading) return;
   loading = true;
@@ -35,7 +37,10 @@ async function picture() {
     const image = new Image();
     image.alt = `Painting of ${content.name}`;
     image.src = address.painted(id, version);
-    const fine = await image.decode().then(() => true, () => false);
+    const fine = await image.decode().then(
+      () => true,
+      () => false,
+    );
     if (current?.id !== id) continue;
     if (!fine) break; // the next version asks again
     $("after").replaceChildren(image);
@@ -70,7 +75,8 @@ function draws(job) {
   else $("progress").value = job.state === "finished" ? $("progress").max : job.step;
   $("progress").className = job.state;
   complain($("job-error"), job.error);
-  const { state: is } = job, whole = is === "finished" || (is === "stopped" && job.version > 0);
+  const { state: is } = job,
+    whole = is === "finished" || (is === "stopped" && job.version > 0);
   show($("stop"), active(job));
   show($("continue"), is === "stopped" || is === "failed");
   $("continue").textContent = is === "failed" ? "Try again" : "Continue";
@@ -79,19 +85,31 @@ function draws(job) {
   show($("download"), whole);
   $("download").href = address.download(job.id);
   losses(job);
-  document.title = job.state === "painting" && job.step ? `${Math.floor(100 * job.step / job.total)} % · kstyle` : "kstyle";
+  document.title =
+    job.state === "painting" && job.step ? `${Math.floor((100 * job.step) / job.total)} % · kstyle` : "kstyle";
   if (before?.id !== job.id || before?.state !== job.state) say(state(job));
-  document.dispatchEvent(new CustomEvent("job-told", { detail: { job, turned: before?.id !== job.id || before.state !== job.state } }));
+  document.dispatchEvent(
+    new CustomEvent("job-told", { detail: { job, turned: before?.id !== job.id || before.state !== job.state } }),
+  );
 }
 
 function losses(job) {
   show($("losses"), job.history.length > 1);
   if (job.history.length > 1) draw(job.history);
-  $("terms").replaceChildren(...Object.entries(job.losses).flatMap(([name, value]) => [make("dt", { textContent: name }), make("dd", { textContent: figure(value) })]));
+  $("terms").replaceChildren(
+    ...Object.entries(job.losses).flatMap(([name, value]) => [
+      make("dt", { textContent: name }),
+      make("dd", { textContent: figure(value) }),
+    ]),
+  );
 }
 
 function recipe(job) {
-  $("recipe-body").replaceChildren(settingsList(job), make("pre", { tabIndex: 0 }, make("code", { textContent: job.command })), copyButton(job.command));
+  $("recipe-body").replaceChildren(
+    settingsList(job),
+    make("pre", { tabIndex: 0 }, make("code", { textContent: job.command })),
+    copyButton(job.command),
+  );
   $("recipe-body").querySelector("pre").setAttribute("aria-label", "Command");
 }
 
@@ -99,14 +117,23 @@ function recipe(job) {
 export function settingsList(job) {
   const { settings } = job;
   const said = {
-    photograph: job.content.name, paintings: job.styles.map(style => style.name).join(", "),
-    preset: isNetwork(job) ? null : settings.preset, size: `${job.width} × ${job.height}`, steps: isNetwork(job) ? null : job.total, strength: settings.strength,
-    "brush size": settings.brush, colours: settings.colour, weights: settings.weights?.join(", "), masks: settings.masks ? "painted" : null, seed: settings.seed,
+    photograph: job.content.name,
+    paintings: job.styles.map(style => style.name).join(", "),
+    preset: isNetwork(job) ? null : settings.preset,
+    size: `${job.width} × ${job.height}`,
+    steps: isNetwork(job) ? null : job.total,
+    strength: settings.strength,
+    "brush size": settings.brush,
+    colours: settings.colour,
+    weights: settings.weights?.join(", "),
+    masks: settings.masks ? "painted" : null,
+    seed: settings.seed,
     begun: new Date(job.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }),
   };
   const list = make("dl", { className: "settings" });
   for (const [name, value] of Object.entries(said)) {
-    if (value !== null && value !== undefined) list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
+    if (value !== null && value !== undefined)
+      list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
   }
   return list;
 }
@@ -121,7 +148,7 @@ function cut(part) {
 export function open(id) {
   unwatch();
   complain($("job-error"), "");
-  unwatch = watch(id, draws, () => close("That painting is no longer here."));
+  unwatch = watch(id, draws, () => close(GONE));
 }
 
 /** Shows none. */
@@ -162,11 +189,14 @@ export async function remove(id) {
 
 /** `paintedLarger(job)` and `reuse(job)` are the page's. */
 export function begin(paintedLarger, reuse) {
-  const follow = async id => { open(id); await read(id); };
+  const goOn = async (id, steps) => {
+    await go(id, steps);
+    open(id);
+  };
   $("stop").addEventListener("click", () => act($("stop"), stop));
-  $("continue").addEventListener("click", () => act($("continue"), async id => { await go(id); await follow(id); }));
+  $("continue").addEventListener("click", () => act($("continue"), goOn));
   $("more-go").addEventListener("click", () => {
-    if ($("more-steps").reportValidity()) act($("more-go"), async id => { await go(id, Number($("more-steps").value)); await follow(id); });
+    if ($("more-steps").reportValidity()) act($("more-go"), id => goOn(id, Number($("more-steps").value)));
   });
   $("larger").addEventListener("click", () => act($("larger"), async id => paintedLarger(await larger(id))));
   $("reuse").addEventListener("click", () => act($("reuse"), () => reuse(current)));

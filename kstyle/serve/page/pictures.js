@@ -8,8 +8,8 @@ import { address, send } from "./server.js";
 export const COLOURS = ["#ff8a00", "#00b3e6", "#e0409a", "#8bc400", "#7d5fff", "#ffd21f", "#00c9a7", "#ff5a4f"];
 
 /**
- * photo: {id, name, width, height} or null. styles: of {id, name, weight, colour}; a style network's id is style:NAME, and
- * it stands alone.
+ * photo: {id, name, width, height} or null. styles: of {id, name, weight, colour}; a style network's id is style:NAME,
+ * and it stands alone.
  */
 export const chosen = { photo: null, styles: [] };
 
@@ -70,12 +70,15 @@ export function weights() {
   return all.every(weight => weight === all[0]) ? null : all;
 }
 
-/** Sends files; `use` gets each picture. Files that are no pictures, or too large, are said in the form's error line. */
+/** Sends files; `use` gets each picture. What is no picture, or too large, is said in the form's error line. */
 export async function upload(files, use) {
   complain($("refusal"), "");
   for (const file of files) {
     if (file.size > boot.limits.bytes) {
-      complain($("refusal"), `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${Math.floor(boot.limits.bytes / 1e6)} are taken.`);
+      complain(
+        $("refusal"),
+        `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${Math.floor(boot.limits.bytes / 1e6)} are taken.`,
+      );
       continue;
     }
     document.body.classList.add("sending");
@@ -90,9 +93,10 @@ export async function upload(files, use) {
   }
 }
 
-/** Files that were dropped or pasted anywhere: the first is the photograph if there is none, the others are paintings. */
+/** Files that were dropped or pasted anywhere: the first is the photograph if there is none, others are paintings. */
 export function arrived(files, place) {
-  if (place === "photo") return upload([...files].slice(0, 1), setPhoto).then(() => upload([...files].slice(1), addStyle));
+  if (place === "photo")
+    return upload([...files].slice(0, 1), setPhoto).then(() => upload([...files].slice(1), addStyle));
   if (place === "style") return upload(files, addStyle);
   return upload(files, picture => (chosen.photo ? addStyle(picture) : setPhoto(picture)));
 }
@@ -104,7 +108,12 @@ function draw() {
   if (photo) {
     $("photo").replaceChildren(
       make("img", { src: address.thumbnail(photo.id), alt: "" }),
-      make("p", {}, make("b", { textContent: photo.name }), make("small", { textContent: `${photo.width} × ${photo.height}` })),
+      make(
+        "p",
+        {},
+        make("b", { textContent: photo.name }),
+        make("small", { textContent: `${photo.width} × ${photo.height}` }),
+      ),
     );
   }
   $("styles").replaceChildren(...styles.map(row));
@@ -123,16 +132,25 @@ function row(style, number) {
   remove.addEventListener("click", () => removeStyle(style.id));
   const source = thumbnail(style);
   const item = make(
-    "li", { className: "chosen" },
+    "li",
+    { className: "chosen" },
     source ? make("img", { src: source, alt: "" }) : make("i", { className: "blank" }),
-    make("p", {}, make("b", { textContent: stem(style.name) === stem(style.id) ? stem(style.id) : style.name }), make("small", { className: "share" })),
+    make(
+      "p",
+      {},
+      make("b", { textContent: stem(style.name) === stem(style.id) ? stem(style.id) : style.name }),
+      make("small", { className: "share" }),
+    ),
     remove,
   );
   if (chosen.styles.length > 1) {
     item.prepend(chip);
     const weight = make("input", { type: "range", min: 0, max: 10, step: 0.5, value: style.weight });
     weight.setAttribute("aria-label", `Weight of painting ${number + 1}, ${style.name}`);
-    weight.addEventListener("input", () => { style.weight = Number(weight.value); shares(); });
+    weight.addEventListener("input", () => {
+      style.weight = Number(weight.value);
+      shares();
+    });
     item.append(weight);
   }
   return item;
@@ -143,21 +161,31 @@ function shares() {
   const total = chosen.styles.reduce((sum, style) => sum + style.weight, 0);
   document.querySelectorAll("#styles .share").forEach((place, number) => {
     const style = chosen.styles[number];
-    if (chosen.styles.length > 1) place.textContent = total ? `${Math.round(100 * style.weight / total)} %` : "weight 0";
+    if (chosen.styles.length > 1)
+      place.textContent = total ? `${Math.round((100 * style.weight) / total)} %` : "weight 0";
     else place.textContent = isNetwork(style.id) ? "a style network" : `${style.width} × ${style.height}`;
   });
 }
 
 function shelf(place, pictures, role, use) {
-  place.replaceChildren(...pictures.map(picture => {
-    const source = thumbnail(picture);
-    const button = make("button", { type: "button", title: picture.description || picture.name });
-    button.setAttribute("aria-label", picture.description ? `${stem(picture.name)}: ${picture.description}` : picture.name);
-    Object.assign(button.dataset, { id: picture.id, role });
-    button.append(source ? make("img", { src: source, alt: "", loading: "lazy" }) : make("span", { textContent: stem(picture.name) }));
-    button.addEventListener("click", () => use(picture));
-    return button;
-  }));
+  place.replaceChildren(
+    ...pictures.map(picture => {
+      const source = thumbnail(picture);
+      const button = make("button", { type: "button", title: picture.description || picture.name });
+      button.setAttribute(
+        "aria-label",
+        picture.description ? `${stem(picture.name)}: ${picture.description}` : picture.name,
+      );
+      Object.assign(button.dataset, { id: picture.id, role });
+      button.append(
+        source
+          ? make("img", { src: source, alt: "", loading: "lazy" })
+          : make("span", { textContent: stem(picture.name) }),
+      );
+      button.addEventListener("click", () => use(picture));
+      return button;
+    }),
+  );
 }
 
 /** Fills the shelves with what comes with kstyle. A press on a painting that is chosen takes it away. */
@@ -170,12 +198,18 @@ export function begin(data) {
   };
   shelf($("photo-shelf"), of("photograph"), "photo", setPhoto);
   shelf($("styles-shelf"), of("painting"), "style", toggle);
-  shelf($("networks-shelf"), data.styles.map(style => ({ id: style.name, ...style })), "style", toggle);
+  shelf(
+    $("networks-shelf"),
+    data.styles.map(style => ({ id: style.name, ...style })),
+    "style",
+    toggle,
+  );
   show($("networks-title"), data.styles.length);
-  const files = (input, place) => input.addEventListener("change", () => {
-    arrived([...input.files], place);
-    input.value = "";
-  });
+  const files = (input, place) =>
+    input.addEventListener("change", () => {
+      arrived([...input.files], place);
+      input.value = "";
+    });
   files($("photo-file"), "photo");
   files($("first-file"), "photo");
   files($("styles-file"), "style");

@@ -1,5 +1,5 @@
-// The server: questions to it, pictures sent, what a job tells of itself while it is painted. A server that goes away is
-// asked until it is back; "server-back" is then sent to the document.
+// The server: questions to it, pictures sent, what a job tells of itself while it is painted. A server that goes away
+// is asked until it is back; "server-back" is then sent to the document.
 
 import { $, show } from "./dom.js";
 
@@ -85,8 +85,13 @@ export const active = job => job.state === "waiting" || job.state === "painting"
  * @returns {() => void} stops it.
  */
 export function watch(id, tell, fail) {
-  let source = null, ended = false, timer = 0;
-  const close = () => { source?.close(); source = null; };
+  let source = null,
+    ended = false,
+    timer = 0;
+  const close = () => {
+    source?.close();
+    source = null;
+  };
   const open = () => {
     close();
     source = new EventSource(of(id, "/events"));
@@ -108,7 +113,9 @@ export function watch(id, tell, fail) {
       }
     };
   };
-  const back = () => { if (!source) open(); };
+  const back = () => {
+    if (!source) open();
+  };
   document.addEventListener("server-back", back);
   open();
   return () => {

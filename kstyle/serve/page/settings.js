@@ -6,26 +6,50 @@ import { byNetwork } from "./pictures.js";
 const SIZES = [256, 512, 768, 1024, 1536];
 /** What colour modes are called here, and what they do. Others go by their own names. */
 const COLOURS = {
-  none: ["The painting's", "Nothing is done: colours come with the style."],
+  none: ["The painting's", "Colours come with the painting."],
   luminance: ["The photograph's", "Painted in grey; the photograph's colours go under the result."],
-  "luminance-matched": ["The photograph's, brightness matched", "The same, the painting's brightness first brought to the photograph's."],
-  "luminance-after": ["The photograph's, under a painting in colour", "Painted in colour, then given the photograph's."],
-  "match-symmetric": ["The painting recoloured", "The painting is first given the photograph's palette, moving its colours as little as can be."],
+  "luminance-matched": [
+    "The photograph's, brightness matched",
+    "The same, the painting's brightness first brought to the photograph's.",
+  ],
+  "luminance-after": [
+    "The photograph's, under a painting in colour",
+    "Painted in colour, then given the photograph's.",
+  ],
+  "match-symmetric": [
+    "The painting recoloured",
+    "The painting is first given the photograph's palette, moving its colours as little as can be.",
+  ],
   histogram: ["The painting recoloured, tone by tone", "As above, quantile by quantile; it can tear smooth areas."],
 };
 
-/** Sliders: the key that is sent, its value of the slider's place and back, what is said of it. null: as the preset has it. */
+/** Sliders: of the key that is sent, its value from the slider's place and back, what is said of it, where it rests. */
 const SLIDERS = {
-  strength: { input: "strength", value: place => place, place: value => value, text: value => value.toFixed(2), rest: 0.5 },
+  strength: {
+    input: "strength",
+    value: place => place,
+    place: value => value,
+    text: value => value.toFixed(2),
+    rest: 0.5,
+  },
   brush: {
-    input: "scale", value: place => Number((2 ** place).toFixed(3)), place: value => Math.log2(value), text: value => `× ${value.toFixed(2)}`, rest: 0,
+    input: "scale",
+    value: place => Number((2 ** place).toFixed(3)),
+    place: value => Math.log2(value),
+    text: value => `× ${value.toFixed(2)}`,
+    rest: 0,
   },
 };
 const moved = { strength: false, brush: false };
 
 function drawSlider(key) {
-  const { input, value, text } = SLIDERS[key], row = $(input).closest(".slider");
-  row.querySelector("output").textContent = moved[key] ? text(value(Number($(input).value))) : byNetwork() ? "as it was learned" : "as the preset has it";
+  const { input, value, text } = SLIDERS[key],
+    row = $(input).closest(".slider");
+  row.querySelector("output").textContent = moved[key]
+    ? text(value(Number($(input).value)))
+    : byNetwork()
+      ? "as it was learned"
+      : "as the preset has it";
   row.classList.toggle("moved", moved[key]);
   row.querySelector("button").disabled = !moved[key];
 }
@@ -58,8 +82,13 @@ export function values() {
   const number = id => ($(id).value === "" ? null : Number($(id).value));
   const slider = key => (moved[key] ? SLIDERS[key].value(Number($(SLIDERS[key].input).value)) : null);
   return {
-    preset: $("preset").value, size: number("size"), steps: byNetwork() ? null : number("steps"), seed: number("seed") ?? 0,
-    strength: slider("strength"), brush: slider("brush"), colour: $("colour").value === "none" ? null : $("colour").value,
+    preset: $("preset").value,
+    size: number("size"),
+    steps: byNetwork() ? null : number("steps"),
+    seed: number("seed") ?? 0,
+    strength: slider("strength"),
+    brush: slider("brush"),
+    colour: $("colour").value === "none" ? null : $("colour").value,
   };
 }
 
@@ -85,21 +114,32 @@ export function begin({ presets, colours, defaults }) {
   $("preset").append(...groups.values());
   const known = Object.keys(COLOURS).filter(name => colours.includes(name));
   const others = make("optgroup", { label: "Others, by name" });
-  others.append(...colours.filter(name => !COLOURS[name]).map(name => make("option", { value: name, textContent: name })));
+  others.append(
+    ...colours.filter(name => !COLOURS[name]).map(name => make("option", { value: name, textContent: name })),
+  );
   $("colour").append(...known.map(name => make("option", { value: name, textContent: COLOURS[name][0] })), others);
-  $("sizes").append(...SIZES.map(size => {
-    const button = make("button", { type: "button", textContent: size });
-    button.addEventListener("click", () => setSize(size));
-    return button;
-  }));
+  $("sizes").append(
+    ...SIZES.map(size => {
+      const button = make("button", { type: "button", textContent: size });
+      button.addEventListener("click", () => setSize(size));
+      return button;
+    }),
+  );
   $("size").addEventListener("input", () => setSize($("size").value));
   for (const [key, { input }] of Object.entries(SLIDERS)) {
-    const row = $(input).closest(".slider"), label = row.querySelector("label").textContent;
+    const row = $(input).closest(".slider"),
+      label = row.querySelector("label").textContent;
     const reset = make("button", { type: "button", className: "reset", textContent: "Reset" });
     reset.setAttribute("aria-label", `${label}: as it was`);
-    reset.addEventListener("click", () => { setSlider(key, null); $(input).focus(); });
+    reset.addEventListener("click", () => {
+      setSlider(key, null);
+      $(input).focus();
+    });
     row.querySelector("output").after(reset);
-    $(input).addEventListener("input", () => { moved[key] = true; drawSlider(key); });
+    $(input).addEventListener("input", () => {
+      moved[key] = true;
+      drawSlider(key);
+    });
   }
   for (const id of ["preset", "colour"]) $(id).addEventListener("change", about);
   document.addEventListener("pictures-changed", fit);
