@@ -14,6 +14,7 @@ from kstyle.cli.completion import completion
 from kstyle.cli.dream import dream
 from kstyle.cli.info import info
 from kstyle.cli.inspect.group import inspect
+from kstyle.cli.report import report
 from kstyle.cli.schema import schema
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
@@ -43,7 +44,7 @@ def cli(debug):
 for command in (
     *(stylize, learn, styles, batch, sweep, presets, compare),
     *(train, evaluate, predict, export, recipes, data),
-    *(inspect, dream, schema, completion, info),
+    *(report, inspect, dream, schema, completion, info),
 ):
     cli.add_command(command)
 

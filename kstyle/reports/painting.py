@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from kstyle.errors import DataError, KStyleError, UsageError
-from kstyle.io.files import one_line
+from kstyle.io.files import amount, one_line
 from kstyle.pages import charts, pictures
 from kstyle.pictures import formats, images
-from kstyle.style.engine.memory import said as bytes_said
+from kstyle.reports.words import clock, yaml_text
 from kstyle.style.jobs import again
 from kstyle.style.keeping import folder as folders
 from kstyle.style.keeping.sources import digest
@@ -19,7 +19,6 @@ TEMPLATE = "painting.html.jinja"
 SIDE, STYLE, SIZE = 1280, 320, 360  # long sides in pixels: of the painting and its photograph, of a style, of a size
 MOST = 2_500_000, 700_000, 500_000  # characters that these may take, so that a page is below 5 MB
 ABOUT = ("preset", "precision", "device", "backend")  # of the recipe, at the top
-UNKNOWN = "not known"
 
 
 def of_run(folder, compare=True, progress=None):
@@ -43,20 +42,24 @@ def of_run(folder, compare=True, progress=None):
         for word, key in (("mask", "mask"), ("style-mask", "style_mask"))
     }
     styles = [(_path(given[name]), read[name]) for name in names[1:]]
-    values = _values(
-        folder.resolve().name, painted, (_path(given.get("content")), read["content"]), styles, made, notes
-    )
-    line = again.line(made, _path(given.get("content")), [path for path, _ in styles], numbers, masks)
+    content = _path(given.get("content")), read["content"]
+    values = _values(folder.resolve().name, painted, content, styles, made, notes)
+    line = again.line(made, content[0], [path for path, _ in styles], numbers, masks)
     if record.get("extended"):
         notes.append(f"{record['extended']} steps were added to it later, which the command does not say.")
     recipe = {**made, **{key: record.get(key) for key in ("size", "steps", "seed", "extended", "plugins")}}
     figures = values["figures"] = [("steps", f"{len(history):,}"), *values["figures"]]
     if len(history):
-        figures.append(("time", _clock(float(history["seconds"].iloc[-1]))))
+        figures.append(("time", clock(float(history["seconds"].iloc[-1]))))
         figures.append(("loss", f"{history['loss'].iloc[-1]:.4g}"))
     if isinstance(record.get("peak"), int):
-        figures.append(("memory, at most", bytes_said(record["peak"])))
-    values |= {"sizes": _sizes(folder, history), "charts": _curves(history), "recipe": _yaml(recipe), "command": line}
+        figures.append(("memory, at most", amount(record["peak"])))
+    values |= {
+        "sizes": _sizes(folder, history),
+        "charts": _curves(history),
+        "recipe": yaml_text(recipe),
+        "command": line,
+    }
     if compare:
         values["compared"] = _compared(painted, read["content"], styles, notes, progress)
     return values
@@ -85,7 +88,7 @@ def of_picture(path, content=None, styles=(), compare=True, progress=None):
     line = again.line(made, str(content or "CONTENT.jpg"), words, numbers, {}) if "style" in made else ""
     if made.get("steps"):
         values["figures"] = [("steps", str(made["steps"])), *values["figures"]]
-    values |= {"recipe": _yaml(made), "command": line}
+    values |= {"recipe": yaml_text(made), "command": line}
     if compare:
         values["compared"] = _compared(painted, read, shown, notes, progress)
     return values
@@ -256,14 +259,3 @@ def compared_table(table, of=""):
     judge = f", judged by {table.attrs['extractor']} ({table.attrs['origin']})" if "extractor" in table.attrs else ""
     about = f"at a long side of {table.attrs['size']} pixels{judge}"
     return {"of": of, "about": about, "columns": ["measure", *columns, "better"], "rows": rows}
-
-
-def _yaml(recipe):
-    import yaml
-
-    return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _clock(seconds):
-    minutes, rest = divmod(seconds, 60)
-    return f"{rest:.1f} s" if not minutes else f"{minutes:.0f} min {rest:.0f} s"
