@@ -94,6 +94,22 @@ def of_picture(path, content=None, styles=(), compare=True, progress=None):
     return values
 
 
+def begun(content, styles):
+    """What the page of a painting that has just begun is filled with, of a content and styles: paths, or None."""
+    notes, read = [], []
+    for source in (content, *styles):
+        try:
+            read.append(None if source is None else images.read(source))
+        except KStyleError as error:
+            notes.append(f"Not shown: {one_line(error)}")
+            read.append(None)
+    shown = [(str(path), picture) for path, picture in zip(styles, read[1:]) if path is not None]
+    values = _values("Painting", read[0], (str(content), read[0]), shown, {}, notes)
+    if read[0] is None:
+        values["painted"] = {"after": pictures.address(np.full((2, 3, 3), 128, "uint8")), "width": 3, "height": 2}
+    return {**values, "recipe": "", "command": ""}
+
+
 def recipe_in(path):
     """The recipe in a PNG's text, a dict. DataError: there is none."""
     label = one_line(path)
@@ -200,12 +216,19 @@ def _history(path):
 def _curves(history):
     if not len(history):
         return []
-    terms = [name for name in history if name not in ("scale", "step", "loss", "seconds")]
-    lines = {name: history[name].tolist() for name in ("loss", *terms)}
-    first = history.drop_duplicates("scale")
-    marks = [(int(step), f"{scale} px") for step, scale in zip(first["step"], first["scale"])]
-    made = [charts.chart("Loss, by term", "step", history["step"].tolist(), lines, log=True, marks=marks)]
-    return [*made, charts.chart("Seconds", "step", history["step"].tolist(), {"seconds": history["seconds"].tolist()})]
+    seconds = charts.chart("Seconds", "step", history["step"].tolist(), {"seconds": history["seconds"].tolist()})
+    return [loss_chart(history.to_dict("records")), seconds]
+
+
+def loss_chart(rows):
+    """The plot of losses by term: rows of `scale`, `step`, `loss` and the terms, at least one."""
+    terms = dict.fromkeys(name for row in rows for name in row if name not in ("scale", "step", "loss", "seconds"))
+    lines = {name: [row.get(name) for row in rows] for name in ("loss", *terms)}
+    marks = {}
+    for row in rows:
+        marks.setdefault(row["scale"], int(row["step"]))
+    named = [(step, f"{scale} px") for scale, step in marks.items()]
+    return charts.chart("Loss, by term", "step", [row["step"] for row in rows], lines, log=True, marks=named)
 
 
 def _sizes(folder, history):

@@ -41,7 +41,7 @@ def of_run(folder, evaluate=False, data=None, progress=None):
         told = training.evaluate(folder, data, progress, sheet=examples.extend)
         ending = told.data["file"].removeprefix("scores").removesuffix(".json")  # of other data than the run's own
         notes += [] if told.data["own"] else [f"The scores are of {told.data['origin']}, not of the run's own data."]
-    recipe = _recipe(folder)
+    recipe = recipe_of(folder)
     history, scores = _table(folder / "history.csv"), _json(folder / f"scores{ending}.json")
     if scores is None:
         notes.append("It has no scores yet: it goes on, or was stopped before its end.")
@@ -67,6 +67,17 @@ def of_run(folder, evaluate=False, data=None, progress=None):
         rows = [{**row, "share": percent(row.get("share"))} for row in pairs if isinstance(row, dict)]
         values["pairs"] = {"columns": ["true", "predicted", "count", "share"], "rows": rows}
     return values
+
+
+def begun(recipe):
+    """What the page of a training that has just begun is filled with."""
+    data = recipe.get("data")
+    title = f"Training on {data.get('name', '')}" if isinstance(data, dict) else "Training"
+    empty = dict.fromkeys(("confusion", "per_class", "pairs", "made_with"))
+    return {
+        "title": title, "description": recipe.get("description") or "", "notes": [], "figures": [], "charts": [],
+        "examples": [], "recipe": yaml_text(recipe), "command": "", **empty,
+    }  # fmt: skip
 
 
 def curves(history, marks=()):
@@ -170,7 +181,8 @@ def _enlarged(picture):
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def _recipe(folder):
+def recipe_of(folder):
+    """recipe.yaml of a run, a dict. DataError: it cannot be read."""
     try:
         found = strict_yaml.parse(files.read_bytes(folder / "recipe.yaml", LARGEST).decode("utf-8"))
     except (OSError, ValueError, KStyleError) as error:
