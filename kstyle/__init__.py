@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     from kstyle.config import presets
     from kstyle.data import download
     from kstyle.models.features import Extractor
+    from kstyle.reports.report import report
     from kstyle.style.jobs.batch import stylize_all as batch
     from kstyle.style.jobs.film import film
     from kstyle.style.jobs.sweep import sweep
@@ -71,6 +72,7 @@ __all__ = [
     "plugins",
     "predict",
     "presets",
+    "report",
     "resume",
     "schedules",
     "settings",
@@ -105,6 +107,7 @@ _LAZY = {
     "plugins": ("kstyle.plugins", ""),
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
+    "report": ("kstyle.reports.report", "report"),
     "resume": ("kstyle.style.stylize", "resume"),
     "schedules": ("kstyle.schedules", ""),
     "settings": ("kstyle.settings", ""),
@@ -114,7 +117,18 @@ _LAZY = {
     "train": ("kstyle.training.train", "train"),
 }
 # Without a framework, or not before they need one.
-_LIGHT = ("compare", "download", "inspect", "networks", "plugins", "presets", "schedules", "settings", "styles")
+_LIGHT = (
+    "compare",
+    "download",
+    "inspect",
+    "networks",
+    "plugins",
+    "presets",
+    "report",
+    "schedules",
+    "settings",
+    "styles",
+)
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 

@@ -14,6 +14,7 @@ from kstyle.cli.completion import completion
 from kstyle.cli.dream import dream
 from kstyle.cli.info import info
 from kstyle.cli.inspect.group import inspect
+from kstyle.cli.report import report
 from kstyle.cli.schema import schema
 from kstyle.cli.serve import serve
 from kstyle.cli.style.batch import batch
@@ -44,7 +45,7 @@ def cli(debug):
 for command in (
     *(stylize, learn, styles, batch, sweep, presets, compare),
     *(train, evaluate, predict, export, recipes, data),
-    *(inspect, dream, serve, schema, completion, info),
+    *(report, inspect, dream, serve, schema, completion, info),
 ):
     cli.add_command(command)
 

@@ -49,6 +49,11 @@ def shown(value, length=120):
         return "a number of thousands of digits"
 
 
+def amount(count):
+    """Bytes in words: `"6.2 GB"`, `"732 MB"`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
 def reason(error):
     """What an OSError says without the path, or any error, as one line."""
     return one_line(getattr(error, "strerror", None) or error) or type(error).__name__

@@ -29,6 +29,7 @@ from kstyle.io.files import claim_folder, cut, json_text, one_line, reason, repl
 
 STATE, BEST, RESULT = "state.safetensors", "best.safetensors", "weights.safetensors"
 KERAS, ARCHITECTURE = "model.keras", "architecture.json"
+STUDY, SUMMARY = "study.csv", "summary.csv"  # of a folder of several runs
 
 
 @contextlib.contextmanager

@@ -38,3 +38,23 @@ def fitted(picture, side):
     if max(picture.shape[:2]) > side:
         picture = images.resize(picture, images.fit(picture.shape[:2], side))
     return (np.clip(picture, 0, 1) * 255).round().astype("uint8")
+
+
+def within(pictures, side, most):
+    """The addresses of several pictures, in as many pixels as fit.
+
+    Args:
+        pictures: a list of (h, w, 3), as for `fitted`.
+        side: pixels of their long sides at most.
+        most: characters of all addresses together.
+
+    Returns:
+        A list of `(address, width, height)`.
+    """
+    while True:
+        small = [fitted(picture, side) for picture in pictures]
+        found = [(address(each), each.shape[1], each.shape[0]) for each in small]
+        length = sum(len(text) for text, _, _ in found)
+        if length <= most or side <= 32:
+            return found
+        side = max(32, int(side * min(0.9, (most / length) ** 0.5)))

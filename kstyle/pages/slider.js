@@ -1,6 +1,5 @@
 // Before and after: each `.compare` has an input of type range over its pictures, which is what pointer, touch and keys
 // move; the first picture is clipped there. See templates/parts.html.jinja for its markup, base.css for its look.
-"use strict";
 for (const place of document.querySelectorAll(".compare")) {
   const input = place.querySelector("input");
   const [left, right] = place.querySelectorAll(".said");

@@ -1,6 +1,5 @@
 // Tables that sort: a click on a head of `table.sorts` sorts its rows by that column, by number where a cell has
 // `data-value`, empty cells last; a second click turns them around.
-"use strict";
 for (const table of document.querySelectorAll("table.sorts")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   const value = (row, at) => {

@@ -97,11 +97,13 @@ class Worker:
             told["end"], fit = ("finished", True) if done else ("stopped", False)
         except KStyleError as error:
             told["error"] = str(error)
+        except MemoryError:
+            told["error"] = "This takes more memory than there is: choose a smaller size."
         except Exception as error:
             traceback.print_exc()
             told["error"] = f"unexpected {type(error).__name__}: {one_line(error)[:300]} (log.txt has more)"
         with contextlib.suppress(KStyleError, MemoryError):
-            if told["end"] != "failed":
+            if told["end"] != "failed" and fit and not self._over:
                 told["larger"] = self._larger(task)
         self._say({**told, "fit": fit})
         return fit

@@ -27,7 +27,7 @@ from kstyle.training.setup import settings
 
 log = logging.getLogger("kstyle")
 
-TABLE, SUMMARY, PLOT = "study.csv", "summary.csv", "study.png"
+TABLE, SUMMARY, PLOT = runs.STUDY, runs.SUMMARY, "study.png"
 
 
 @dataclass

@@ -17,26 +17,34 @@ ARROWS = {"higher": "↑", "lower": "↓"}
     "--extractor", metavar="NAME", help="The network that judges.  [default: one whose weights are here, VGG19 last]"
 )
 @click.option("--weights", type=PATH, metavar="FILE", help="Its weights: .h5, .npz, .pth or .safetensors.")
+@click.option("--html", type=PATH, metavar="FILE", help="Also write a page: the pictures beside each other, the table.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @device
-def compare(pictures, as_json, **options):
+def compare(pictures, html, as_json, **options):
     """Measure two or more PICTUREs: faults, and with --content and --style how much of each is in them.
 
     A folder stands for the pictures in it.
     """
     from kstyle.cli.common.progress import Progress
     from kstyle.errors import DataError
+    from kstyle.io import names
     from kstyle.pictures import folders
 
     found = [folders.pictures(path) for path in pictures]
     if fault := next((left for each in found for left in each.left if left.fault), None):
         raise DataError(f"{fault.path}: {fault.why}.")
     pictures = [picture.path for each in found for picture in each.pictures]
+    names.check_spares([html], [*pictures, options["content"], options["style"]])
 
     with Progress(quiet=as_json) as progress:
         from kstyle.style.judge import compare as comparing
 
         table = comparing.compare(pictures, progress=progress.download, **options)
+    if html:
+        from kstyle.pages import render
+        from kstyle.reports import tables
+
+        render.write(html, tables.TABLES, **tables.of_comparison(table, pictures, options["content"], options["style"]))
     better = table.pop("better")
     if as_json:
         # Column by column: DataFrame.to_dict copies .attrs, and names of pictures are free to be anything.

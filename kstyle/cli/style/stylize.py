@@ -7,6 +7,7 @@ import click
 from kstyle.cli.common import options as painting
 from kstyle.cli.common import ranks
 from kstyle.cli.common.sectioned import Sectioned
+from kstyle.cli.common.watching import watched
 from kstyle.errors import UsageError
 from kstyle.io import names, signals, streams
 from kstyle.io.files import json_text, one_line
@@ -99,7 +100,7 @@ _EXAMPLES = (
 @click.option(
     "--dry-run", is_flag=True, help="Say how it would be painted, in how much memory and time; paint nothing."
 )
-@click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar.")
+@click.option("--preview", is_flag=True, help="Show a thumbnail under the progress bar, and a page to watch.")
 @painting.plugin
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
@@ -117,7 +118,7 @@ def stylize(
     from kstyle.style.keeping.folder import Folder
     from kstyle.style.target import Target
 
-    given = {name: options.pop(name) for name in _SETTINGS}
+    given, folder = {name: options.pop(name) for name in _SETTINGS}, None
     if resume is None:
         _check_given(context, extend)
         learned = painting.style_network(styles, network)
@@ -166,12 +167,15 @@ def stylize(
     with (
         ranks.one_of_several(),
         target if speaks else contextlib.nullcontext(),
+        watched(_page(content, styles, folder, network) if preview and speaks and not quiet else None) as live,
         Progress(quiet=quiet or as_json or not speaks, preview=preview and speaks) as progress,
     ):
         from kstyle.style import stylize as painted
         from kstyle.style.transfer import Interrupted
 
         after_step, interrupted = [progress.step, target.snapshot] if speaks else None, False
+        if live:
+            after_step.append(live.step)
         try:
             with distribute.among_ranks():
                 if resume is not None:
@@ -187,12 +191,28 @@ def stylize(
             result, interrupted = stop.result, True
         if not speaks:
             return
+        if live:
+            live.done(result, interrupted)
         target.write(result)
     _report(result, target.path, interrupted, as_json, quiet, folder)
     if interrupted:
         raise click.exceptions.Exit(130)
     if folder and folder.fault:  # which the log has told
         raise click.exceptions.Exit(1)
+
+
+def _page(content, styles, folder, network):
+    """The page that shows the painting as it goes on; None: it is painted at once."""
+    if network or (styles and painting.style_network(styles)):
+        return None
+    from kstyle.reports import live
+
+    if content is None:
+        given = folder.record()["pictures"]
+        named = ["content", *(f"style_{n}" for n in range(1, len(given) + 1) if f"style_{n}" in given)]
+        content, *styles = (given[name].get("path") for name in named)
+    # What comes through a pipe can be read once.
+    return live.of_painting(*(None if each is None or streams.is_stream(each) else each for each in (content, *styles)))
 
 
 def _planned(content, styles, preset, size, steps, options):

@@ -4,6 +4,7 @@ import click
 
 from kstyle.cli.common import completing
 from kstyle.cli.common.options import PATH, allow_code, data_folder, device, plugin
+from kstyle.cli.common.watching import watched
 from kstyle.io.files import json_text
 
 
@@ -37,12 +38,15 @@ from kstyle.io.files import json_text
 @click.option(
     "--devices", type=click.IntRange(min=1), help="Train on so many GPUs, or parts of the cores, of this one."
 )
+@click.option("--preview", is_flag=True, help="Serve a page on which this machine can watch the training.")
 @device
 @plugin
 @allow_code
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON summary on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
-def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied, seeds, devices, as_json, quiet):
+def train(
+    recipe, overrides, data, run, resume, epochs, show_batch, seed, varied, seeds, devices, preview, as_json, quiet
+):  # fmt: skip
     """Train by RECIPE: a name from `kstyle recipes`, a YAML file, or a folder of photographs with one a class.
 
     With --vary or --seeds it is a study: many trainings, with a table, their means and a plot in --run DIR.
@@ -56,10 +60,10 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
     given = config.parse_overrides(overrides)
     given |= {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     if varied or seeds:
-        if not (recipe and run) or resume or show_batch or devices:
+        if not (recipe and run) or resume or show_batch or devices or preview:
             raise UsageError(
                 "--vary and --seeds need a RECIPE and --run DIR, which goes on where it was stopped by itself: leave "
-                "--resume, --show-batch and --devices out."
+                "--resume, --show-batch, --preview and --devices out."
             )
         return study.run(recipe, given, varied, seeds or 1, run, data, as_json, quiet)
     if resume and not run:
@@ -79,13 +83,24 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
     from kstyle.cli.common.progress import Progress
 
     speaks = distribute.first()
-    with ranks.one_of_several(), Progress(quiet=quiet or as_json or not speaks) as progress:
+    page = _page(None if resume else recipe, run) if preview and speaks and not quiet else None
+    with (
+        ranks.one_of_several(),
+        watched(page) as live,
+        Progress(quiet=quiet or as_json or not speaks) as progress,
+    ):
         from kstyle.training import train as training
+
+        def look(seen):
+            progress.look(seen)
+            if live:
+                live.look(seen)
 
         try:
             done = training.train(
-                recipe, data, run, resume, overrides=given, look=progress.look, progress=progress.download
-            )
+                recipe, data, run, resume, overrides=given, look=look, progress=progress.download,
+                callbacks=[live.epoch] if live else (),
+            )  # fmt: skip
         except training.Interrupted as stop:
             import shlex
 
@@ -108,6 +123,13 @@ def train(recipe, overrides, data, run, resume, epochs, show_batch, seed, varied
         click.echo(json_text(summary | {key: value for key, value in more.items() if value}))
     elif not quiet:
         click.echo(f"{done.folder}: {done.scores.headline} on {done.scores.count} test pictures")
+
+
+def _page(recipe, run):
+    from kstyle.reports import live
+    from kstyle.training.setup import settings
+
+    return live.of_training(None if recipe is None else settings.resolved(recipe), run)
 
 
 def _show(recipe, data, path, quiet):

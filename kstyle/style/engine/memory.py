@@ -15,6 +15,7 @@ import psutil
 from kstyle import backend
 from kstyle.backend import distribute
 from kstyle.errors import UsageError
+from kstyle.io.files import amount as said  # bytes in words
 from kstyle.nn.layers import Pool2D
 from kstyle.pictures import images
 from kstyle.style.objectives import grid, tiling
@@ -128,11 +129,6 @@ def parsed(text):
         raise UsageError(f"max_memory: expected an amount such as 6GB or 800MB; got {text!r}.")
     base = 1024 if found[3] else 1000
     return int(float(found[1]) * base ** (" kmgt".index((found[2] or " ").lower())))
-
-
-def said(count):
-    """`"6.2 GB"`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def in_use():

@@ -142,6 +142,10 @@ class Painting:
             rgb = np.clip(images.resize(rgb, self.final), 0, 1)
         return self._finished(rgb)
 
+    def seen(self) -> np.ndarray:
+        """(H, W, 3) float32 in [0, 1] of the size at hand."""
+        return self._shown(self.canvas)
+
     def alpha(self) -> np.ndarray | None:
         """(H, W) in [0, 1], the content's; None where it has none."""
         return self._alpha_at(self.final)

@@ -115,7 +115,10 @@ class Checkpoint:
         self._damaged = False
 
 
-def finish(painter, painting, checkpoint, ready, end=False, saved=lambda: None, then=lambda result, done: None):
+def finish(
+    painter, painting, checkpoint, ready, end=False, saved=lambda: None, then=lambda result, done: None,
+    passed=lambda: None,
+):  # fmt: skip
     """`painter.finish(painting)`, saved when that is due, and before a stop.
 
     A stop waits for the end of the step at hand, since only there all that the painting has belongs together; a second
@@ -128,6 +131,7 @@ def finish(painter, painting, checkpoint, ready, end=False, saved=lambda: None, 
         end: whether the last step is saved too.
         saved: called after each time.
         then: called with the result, and whether no step is left, before a stop counts again.
+        passed: called after the last step of each size but the last.
 
     Returns, raises: as `Painter.finish`.
     """
@@ -135,7 +139,10 @@ def finish(painter, painting, checkpoint, ready, end=False, saved=lambda: None, 
 
     def between():
         nonlocal done
-        done = _complete(painting)
+        whole, final = _pass_complete(painting), painting.number == len(painting.plan) - 1
+        done = whole and final
+        if whole and not final:
+            passed()
         last = done or painting.history.ended
         if (came or checkpoint.due(painting) if not last else end) and checkpoint.save(painting):
             saved()
@@ -154,10 +161,9 @@ def _bytes(painting):
     return sum(4 * math.prod(variable.shape) for variable in painting.canvas.variables)
 
 
-def _complete(painting):
-    """All steps of the last pass are taken, or it has ended before."""
-    course = painting.course
-    return painting.number == len(painting.plan) - 1 and (len(course.rows) >= course.steps or course.ended)
+def _pass_complete(painting):
+    """All steps of the pass at hand are taken, or it has ended before."""
+    return len(painting.course.rows) >= painting.course.steps or painting.course.ended
 
 
 def _read(path):

@@ -5,6 +5,7 @@ state.safetensors  the painting between two steps, saved every minute; state-bef
 history.csv        a line a step
 log.txt            what was said, with the time
 picture.png        the picture, when it is done
+size-256.webp      what there was at the end of the size of 256 pixels, for `kstyle report`
 content.safetensors, style_1.safetensors, …   pictures that came through a pipe or from Python
 """
 
@@ -16,16 +17,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kstyle import config, plugins
 from kstyle.errors import DataError, UsageError
 from kstyle.io import files, runs
 from kstyle.io.files import expanded, json_text, one_line, shown
+from kstyle.pictures import images
 from kstyle.style.keeping.checkpoint import SECONDS, Checkpoint, finish
 from kstyle.style.keeping.sources import Found, Sources
 
 log = logging.getLogger("kstyle")
 
 RECORD, BEFORE, HISTORY, PICTURE = "painting.json", "state-before.safetensors", "history.csv", "picture.png"
+SIZE, SHOWN = "size-{}.webp", 1024  # of the picture at the end of a size, and its own long side at most
 VERSION = 1
 KEYS = ("finished", "output", "size", "steps", "extended", "seed", "weights", "plugins", "pictures", "made_with")
 LARGEST_RECORD = 1 << 24  # bytes
@@ -189,16 +194,22 @@ class Folder:
             self.fault = None
             self._try(lambda: runs.write_history(self.path, painting.history.rows))
 
+        def passed():
+            rgb = painting.seen()
+            side = max(rgb.shape[:2])
+            small = rgb if side <= SHOWN else np.clip(images.resize(rgb, images.fit(rgb.shape[:2], SHOWN)), 0, 1)
+            self._try(lambda: images.write(self.path / SIZE.format(side), small))
+
         def then(result, done):
             self._try(lambda: result.write(self.path / PICTURE))
             if done:
-                self._try(lambda: self._write({**record, "finished": True}))
+                self._try(lambda: self._write({**record, "finished": True, "peak": _peak()}))
             self.fault = self.fault or keeper.fault
             if self.fault:
                 log.warning("%s The picture is painted, but its folder does not have all of it.", self.fault)
 
         # Before the first step there is nothing that a stop would have to wait for.
-        return finish(painter, painting, keeper, lambda: painting.canvas is not None, True, saved, then)
+        return finish(painter, painting, keeper, lambda: painting.canvas is not None, True, saved, then, passed)
 
     def _try(self, write):
         try:
@@ -244,6 +255,12 @@ def _silent():
     from kstyle.backend import distribute
 
     return distribute.silent()
+
+
+def _peak():
+    from kstyle import backend
+
+    return backend.memory()["peak"]
 
 
 def _barrier():

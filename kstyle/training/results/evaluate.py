@@ -51,7 +51,7 @@ def evaluate(
     folder: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], Any] | None = None,
-    sheet: str | os.PathLike[str] | None = None,
+    sheet: str | os.PathLike[str] | Callable[[list[tuple]], Any] | None = None,
     tta: str | None = None,
 ) -> metrics.Scores:
     """Scores a run on the test split of its data, or of others, whose classes are matched by their names.
@@ -64,7 +64,8 @@ def evaluate(
         data, progress: as for `kstyle.train`; it may be another set: the name of a published one (`"cifar10"`), or
             photographs in another layout than those of the run. Pictures are brought to the size and the colours that
             the network takes.
-        sheet: a .png or .jpg, to be written as `kstyle.training.results.mistakes.sheet` does.
+        sheet: a .png or .jpg, to be written as `kstyle.training.results.mistakes.sheet` does; or a function, which is
+            called with what would be on it, a list of (picture, lines, right).
         tta: test-time augmentation: probabilities are the mean over a picture and its mirror image, `"flip"`; over its
             four corners and its middle, `"five_crop"`; or over those and their mirror images, `"ten_crop"`. Crops are
             taken from the square of the side that photographs are brought to before they are cut.
@@ -81,7 +82,7 @@ def evaluate(
     >>> scores = kstyle.evaluate("runs/digits")  # doctest: +SKIP
     >>> scores.top1, scores.most_confused(3)  # doctest: +SKIP
     """
-    folder, data, sheet = expanded(folder), expanded(data), expanded(sheet)
+    folder, data, sheet = expanded(folder), expanded(data), sheet if callable(sheet) else expanded(sheet)
     facts = runs.facts(folder)  # before anything is written there
     with locks.held(folder, "evaluation"):
         return _evaluated(folder, facts, data, progress, sheet, tta)
@@ -94,7 +95,8 @@ def _evaluated(folder, facts, data, progress, sheet, way):
     found = build.find(recipe, data, progress, others=True)
     own = found.sha256 == facts["data"]["sha256"]
     numbers = _matched(found, facts["classes"])  # before pictures are decoded
-    names.check_spares([sheet], [path for part in (found.train, found.test) for path in getattr(part, "paths", ())])
+    if not callable(sheet):
+        names.check_spares([sheet], [path for part in (found.train, found.test) for path in getattr(part, "paths", ())])
     if not own:
         log.warning(
             "The data are not those of the run: %s now, %s then. The scores go to %s.",

@@ -37,7 +37,8 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
 
     Args:
         images: (N, H, W, C) uint8, C 1 or 3. labels: (N,) int. probabilities: (N, K). classes: K names.
-        path: a .png or .jpg; replaced once the new one is complete.
+        path: a .png or .jpg; replaced once the new one is complete; or a function, which is called with the entries of
+            `kstyle.pictures.sheet.sheet` in its place.
         wrong, right: at most so many of each.
         title: what stands before the number of mistakes.
         boxes: (told, true, IoU), which are drawn in and said: twice (N, 4) parts of the picture's sides, and (N,).
@@ -68,4 +69,7 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
     if boxes is not None:
         entries = [(*entry, contact.outlines(boxes[0][i], boxes[1][i])) for entry, i in zip(entries, chosen)]
         said += f"; {contact.LEGEND}"
-    contact.sheet(entries, path, title=f"{title}: {said}" if title else said)
+    if callable(path):
+        path(entries)
+    else:
+        contact.sheet(entries, path, title=f"{title}: {said}" if title else said)

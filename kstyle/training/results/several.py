@@ -150,7 +150,7 @@ def write_sheet(images, marks, probabilities, classes, path, title, wrong=24, ri
 
     Args:
         images: (N, H, W, C) uint8. marks, probabilities: (N, K). classes: K names.
-        path: a .png or .jpg; replaced once the new one is complete.
+        path: a .png or .jpg; replaced once the new one is complete; or a function that takes the entries.
         wrong, right: at most so many of each.
     """
     said = probabilities >= PRESENT
@@ -166,4 +166,7 @@ def write_sheet(images, marks, probabilities, classes, path, title, wrong=24, ri
         (images[i], [f"is {named(marks[i])}", f"said {named(said[i])}"], bool(mistakes[i] == 0))
         for i in (*missed[:wrong], *hit[:right])
     ]
-    contact.sheet(entries, path, title=f"{title}: {len(missed)} of {len(marks)} with a wrong class")
+    if callable(path):
+        path(entries)
+    else:
+        contact.sheet(entries, path, title=f"{title}: {len(missed)} of {len(marks)} with a wrong class")
