@@ -116,7 +116,8 @@ class Job:
     def note(self, step, total, seconds, left, losses):
         """A step was taken."""
         self.step, self.total, self.seconds, self.left, self.losses = step, total, seconds, left, losses
-        self.history.append([step, losses["loss"]])
+        if "loss" in losses:  # one that is not finite is not told
+            self.history.append([step, losses["loss"]])
         if len(self.history) > MOST_POINTS:
             del self.history[-2::-2]  # every second one, and never the last
         self.changed += 1

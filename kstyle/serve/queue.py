@@ -154,8 +154,10 @@ class Queue:
             try:
                 await self._paint(job)
             except Exception as error:  # whatever it is, the next one is painted
-                log.exception("a job failed")
+                log.exception("a painting was given up")
                 job.turn(FAILED, f"unexpected {type(error).__name__}")
+                self._process.kill()  # what it would still say is of this one
+                await self._process.end()
             self._now = None
             for other in self._line:
                 other.changed += 1  # its place

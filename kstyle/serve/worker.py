@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import logging
+import math
 import os
 import queue
 import shutil
@@ -200,7 +201,7 @@ class _Look:
         now = time.monotonic()
         if now - self._told >= TELL or step.step + 1 == step.total:
             self._told = now
-            losses = {name: value for name, value in step.losses.items() if value == value}
+            losses = {name: value for name, value in step.losses.items() if math.isfinite(value)}
             self._say({
                 "step": step.step + 1, "total": step.total, "seconds": step.seconds, "losses": losses,
                 "clock": now,
@@ -216,11 +217,12 @@ class _Look:
         if png:
             with contextlib.suppress(KStyleError):
                 result.write(png)
-        losses = result.history["loss"]
+        losses = [float(loss) for loss in result.history["loss"]]
         every = -(-max(len(losses), 1) // MOST_POINTS)
-        picked = sorted({*range(0, len(losses), every), *([len(losses) - 1] if len(losses) else [])})
+        picked = sorted({*range(0, len(losses), every), *range(len(losses))[-1:]})
         height, width = result.rgb.shape[:2]
-        told = {"history": [[number + 1, float(losses.iloc[number])] for number in picked], "losses": result.losses}
+        curve = [[number + 1, losses[number]] for number in picked if math.isfinite(losses[number])]
+        told = {"history": curve, "losses": result.losses}
         if "painted_in" in result.settings:
             told["seconds"] = result.settings["painted_in"]
         elif len(losses):
