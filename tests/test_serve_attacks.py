@@ -392,6 +392,13 @@ def test_a_closed_tab(place):
         assert threading.active_count() < before + 45  # the pool's own
 
 
+def test_a_size_larger_than_memory(place):
+    """Failure: a painting of 16,000 pixels is asked for, and the server makes the photograph as large to show it."""
+    job = place.begin(size=16000).json()
+    answer = place.client.get(f"/api/jobs/{job['id']}/content")
+    assert Image.open(io.BytesIO(answer.content)).size == (2048, 1536)
+
+
 def test_a_full_disk(place, monkeypatch):
     """Failure: half a picture, or half a job, is kept when the disk is full; the server ends."""
 

@@ -25,6 +25,7 @@ from kstyle.serve.pictures import MOST_BYTES
 from kstyle.serve.queue import Conflict, Full
 
 MOST_JSON = 64_000  # bytes of settings
+LARGEST_SHOWN = 2048  # pixels of the long side of the photograph under the slider
 TOLD = 0.25  # seconds between two events
 ALIVE = 15.0  # and at most, so that a client that has gone is noticed
 _HERE = Path(kstyle.__file__).parent
@@ -236,6 +237,7 @@ async def _json(request):
 
 
 def _write_content(source, shape, path):
+    shape = images.fit(shape, min(max(shape), LARGEST_SHOWN))  # a size that is asked for may be larger than memory
     picture = images.resize_picture(images.read(source), shape)
     with files.replacing(path, ".webp") as beside:
         images.write(beside, picture.rgb, picture.alpha)

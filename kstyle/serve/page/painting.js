@@ -43,6 +43,7 @@ async function picture() {
     );
     if (current?.id !== id) continue;
     if (!fine) break; // the next version asks again
+    if (!$("before").src) $("before").src = address.content(id);
     $("after").replaceChildren(image);
     shown = { id, version };
     image.dataset.version = version;
@@ -57,7 +58,7 @@ function draws(job) {
   current = job;
   if (!before || before.id !== job.id) {
     $("compare").style.setProperty("--ratio", job.width / job.height);
-    $("before").src = address.content(job.id);
+    $("before").removeAttribute("src");
     show($("compare"), false);
     show($("result-none"), true);
     $("after").replaceChildren();
