@@ -164,8 +164,11 @@ def test_a_mask_that_is_black(server):
 
 def test_a_second_server(server, command):
     """Failure: two servers paint in one folder, and each undoes what the other keeps."""
-    code, _, said = command("serve", server.folder, "--port", "0", "--no-open")
+    code, _, said = command("serve", server.folder, "--port", "0")
     assert code == 2 and "in use" in said
+    port = server.link.rstrip("/").rpartition(":")[2]
+    code, _, said = command("serve", server.folder.parent / "other", "--port", port)
+    assert code == 2 and "another program listens" in said
 
 
 def test_the_server_is_killed(tmp_path):

@@ -10,7 +10,7 @@ from kstyle.errors import UsageError
 
 
 @click.command()
-@click.argument("folder", type=painting.PATH, default="painted", metavar="DIR")
+@click.argument("folder", type=painting.PATH, default="painted", metavar="[DIR]")
 @click.option(
     "--host", default="127.0.0.1", show_default=True,
     help="Where it listens. On another address than this machine's own, the link has a token, which others need.",

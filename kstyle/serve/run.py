@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -35,8 +36,9 @@ def listening(host, port):
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
-        way = "; --port 0 takes one that is free" if port else ""
-        raise UsageError(f"--host {one_line(host)} --port {port}: {files.reason(error)}{way}.") from error
+        taken = error.errno == errno.EADDRINUSE
+        why = "another program listens there; --port 0 takes one that is free" if taken else files.reason(error)
+        raise UsageError(f"--host {one_line(host)} --port {port}: {why}.") from error
 
 
 def link(host, port, token):
