@@ -17,7 +17,7 @@ const isNetwork = job => job.settings.styles[0].startsWith("style:");
 
 /** The line under the picture. */
 function state(job) {
-  const steps = job.total > 1 ? `step ${job.step} of ${job.total}` : "";
+  const steps = job.step && job.total > 1 ? `step ${job.step} of ${job.total}` : "";
   if (job.state === "waiting") return job.place ? `Waiting: ${job.place} before it` : "Waiting";
   if (job.state === "painting") {
     if (!job.step) return "Painting: making ready";
