@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -73,7 +74,7 @@ class Program:
         command = [sys.executable, "-m", "kstyle", "serve", str(folder), "--port", "0", "--plugin", str(plugin)]
         self.process = subprocess.Popen(
             [*command, "--save-seconds", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            cwd=folder.parent, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+            cwd=folder.parent, env=_environment(),
         )  # fmt: skip
         self.link = self.process.stdout.readline().strip()
         self.client = httpx.Client(base_url=self.link, headers=OURS, timeout=60)
@@ -126,6 +127,23 @@ class Program:
         self.process.send_signal(number)
         _, said = self.process.communicate(timeout=120)
         return self.process.returncode, said
+
+
+def _environment():
+    """Of programs whose pictures are compared: with one thread each. torch divides its work, and so rounds, by how
+    busy the machine is."""
+    path = os.pathsep.join([str(ROOT), *sys.path])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def by_command(command, path):
+    """Paints by the command line that a job shows, to a path. Returns its words."""
+    words = shlex.split(command)
+    assert words[:2] == ["kstyle", "stylize"]
+    run = [sys.executable, "-m", *words, "-o", str(path), "-q"]
+    done = subprocess.run(run, capture_output=True, text=True, env=_environment())
+    assert not done.returncode, done.stderr
+    return words
 
 
 def chunks(data):

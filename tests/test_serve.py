@@ -4,10 +4,7 @@ import io
 import json
 import os
 import re
-import shlex
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -17,7 +14,7 @@ from waiting import until
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from serving import ROOT, Program, chunks, opened, png
+from serving import Program, by_command, chunks, opened, png
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +23,6 @@ def server(tmp_path_factory):
     yield program
     if program.process.poll() is None:
         program.end(signal.SIGKILL)
-
-
-def _cli(command, place):
-    """What a job's command paints."""
-    words = shlex.split(command)
-    assert words[0] == "kstyle"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-m", *words, "-o", str(place), "-q"], capture_output=True, text=True, env=environment
-    )
-    assert not done.returncode, done.stderr
-    return place.read_bytes()
 
 
 def test_a_painting_is_the_command_lines(server, tmp_path):
@@ -58,7 +43,8 @@ def test_a_painting_is_the_command_lines(server, tmp_path):
     assert (done["state"], done["step"], done["width"], done["height"]) == ("finished", 5, 64, 48), done
     answer = server.client.get(f"/api/jobs/{job['id']}/picture?download")
     assert answer.headers["content-disposition"].startswith("attachment")
-    ours, theirs = chunks(answer.content), chunks(_cli(done["command"], tmp_path / "cli.png"))
+    by_command(done["command"], tmp_path / "cli.png")
+    ours, theirs = chunks(answer.content), chunks((tmp_path / "cli.png").read_bytes())
     assert ours.keys() == theirs.keys()
     assert {kind for kind in ours if ours[kind] != theirs[kind]} <= {b"tEXt", b"iTXt", b"zTXt"}
     before = server.client.get(f"/api/jobs/{job['id']}/content")

@@ -2,12 +2,8 @@
 
 import base64
 import contextlib
-import os
 import re
-import shlex
 import signal
-import subprocess
-import sys
 
 import browser
 import numpy as np
@@ -16,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
 
-from serving import ROOT, Program, png
+from serving import Program, by_command, png
 
 EVIL = "<img src=x onerror=alert(1)>.png"
 STEPS = 100
@@ -139,14 +135,8 @@ def test_painted(server, tmp_path):
         assert command == find("#recipe code").inner_text()
         assert not seen.errors and all(asked.startswith(server.link) for asked in seen.requests)
 
-    words = shlex.split(command)
-    assert words[:2] == ["kstyle", "stylize"] and {"--strength", "--mask", "--steps"} < set(words)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-m", *words, "-o", tmp_path / "command.png", "-q"], text=True, capture_output=True,
-        env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    words = by_command(command, tmp_path / "command.png")
+    assert {"--strength", "--mask", "--steps"} < set(words)
     (pixels, text), (expected, told) = opened(tmp_path / "page.png"), opened(tmp_path / "command.png")
     assert pixels.shape == (48, 64, 3) and text.keys() == told.keys()
     np.testing.assert_array_equal(pixels, expected)

@@ -111,7 +111,8 @@ class Job:
 
     def small(self):
         """The path of a small WebP of the picture; None: there is none yet."""
-        return next((path for name in (SMALL, PREVIEW) if (path := self.folder / name).is_file()), None)
+        names = (PREVIEW,) if self.active else (SMALL, PREVIEW)
+        return next((path for name in names if (path := self.folder / name).is_file()), None)
 
     def note(self, step, total, seconds, left, losses):
         """A step was taken."""
