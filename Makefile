@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py public.py regions.py transfer.py boxes.py attribution.py near.py inspect.py)
+SHARED_TESTS := $(addprefix tests/test_,backend.py losses.py layers.py features.py optimizers.py augment.py training.py presets.py public.py regions.py transfer.py boxes.py attribution.py near.py inspect.py dream.py filters.py)
 TRAJECTORIES := $(addprefix tests/test_,presets.py optimizers.py crowson.py transfer.py)
 # Tests run side by side, a process for each core but not more than this; each takes about 2 GB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal

@@ -14,6 +14,7 @@ from kstyle.errors import DataError, UsageError
 from kstyle.inspect import fields, graph, maps, subject
 from kstyle.models import classifiers
 from kstyle.nn.layers import Conv2D, Pool2D
+from kstyle.style.networks import shipped
 
 ops = keras.ops
 
@@ -154,6 +155,8 @@ def test_refusals(tmp_path):
     (tmp_path / "no.keras").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"is no \.keras file"):
         subject.open(tmp_path / "no.keras")
+    with pytest.raises(UsageError, match="is a style network, which paints"):
+        subject.open(shipped.located("style:night"))
     with pytest.raises(UsageError, match="Did you mean 'vgg19'"):
         subject.open("vgg91")
     with pytest.raises(UsageError, match="before it is trained"):

@@ -21,6 +21,7 @@ from kstyle.models import classifiers, features, registry
 from kstyle.models.preprocessing import PREPROCESSINGS
 from kstyle.nn import image_layers, residual  # noqa: F401  which registers kstyle's layers with Keras
 from kstyle.pictures import images
+from kstyle.style.networks import style_facts
 from kstyle.training.boxes import heads
 from kstyle.training.results import evaluate, pretrained
 
@@ -256,6 +257,8 @@ def _read(path):
     label = one_line(path)
     if not zipfile.is_zipfile(path):
         raise DataError(f"{label}: is no .keras file: give one, a run's folder, or a network's name.")
+    if style_facts.is_one(path):
+        raise UsageError(f"{label}: is a style network, which paints and tells no classes: `kstyle stylize` takes it.")
     checkpoints.tensor_names(path)  # refuses what points at other files or claims more bytes than there are
     with zipfile.ZipFile(path) as archive:
         if any(entry.file_size > MOST_SAID for entry in archive.infolist() if not entry.filename.endswith(".h5")):
