@@ -99,9 +99,6 @@ def checked(body, pictures):
 
 
 def _checked_network(asked):
-    name = asked.styles[0].removeprefix(shipped.PREFIX)
-    if name not in shipped.names():
-        raise unknown("style", name, shipped.names())
     if len(asked.styles) > 1:
         raise UsageError("A style network stands alone: choose it, or pictures.")
     if asked.masks is not None:
