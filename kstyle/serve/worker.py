@@ -122,16 +122,16 @@ class Worker:
             run.mkdir(exist_ok=True)
             result.write(run / PICTURE)
             return result
-        folder = Folder(run, self._save_seconds)
-        if (run / RECORD).is_file():
-            more = task["extended"] - folder.record()["extended"]
-            result = self._alone(lambda: folder.go_on(self._going_on, max(more, 0), callback))
-        else:
+        folder, result = Folder(run, self._save_seconds), None
+        if not (run / RECORD).is_file():
             shutil.rmtree(run, ignore_errors=True)  # of a painting that was stopped before it began
             given = Sources(task["content"], task["styles"], task["masks"])
             result = folder.begin(
                 given, lambda: self._painter(given.styles, task), asked["size"], asked["steps"], asked["seed"], callback
             )
+        more = max(task["extended"] - folder.record()["extended"], 0)
+        if result is None or more:
+            result = self._alone(lambda: folder.go_on(self._going_on, more, callback))
         if folder.fault:  # of a checkpoint, or of the picture, which is then what fails here
             result.write(run / PICTURE)
         return result
