@@ -146,6 +146,19 @@ def test_a_silent_channel_begins_to_speak(network):
     assert found.table["before"][0] == 0 < found.table["activation"][0]
 
 
+def test_a_silent_channel_is_begun_again():
+    """Failure: a channel that one noise never reaches has a picture of nothing, or another's, or all are made again."""
+    asked = []
+
+    def made(channels, again=0):
+        asked.append(channels)
+        spoken = np.array([float(channel != 5 or again == 2) * channel for channel in channels])
+        return np.full((len(channels), 1), again), spoken, np.zeros(len(channels))
+
+    tries, after, _ = channel_pictures._spoken(made, [4, 5, 6], 1)
+    assert asked == [[4, 5, 6], [5], [5]] and after.tolist() == [4, 5, 6] and tries[:, 0].tolist() == [0, 2, 0]
+
+
 def test_classes_have_pictures(network):
     """Failure: a classifier's classes cannot be looked at, or the softmax flattens their gradient."""
     found = kstyle.inspect.filters(network, "logits", [2], size=32, steps=20)

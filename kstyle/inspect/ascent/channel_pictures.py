@@ -34,6 +34,8 @@ SHIFT, TURN, ENLARGED = 1 / 16, 5.0, (0.95, 1.1)
 BLUR = 1 / 64
 FIRST = 16  # channels, where none are named
 TOGETHER = 8  # pictures that are made at once
+TRIES = 4  # noises that a channel is begun from, at most, until it speaks
+AGAIN = 1009  # between the seeds of two of these, more than there are pictures in one call
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,22 +125,39 @@ def filters(
     backend.configure(deterministic=False, pixels=side[0] * side[1])
     rows = [(channel, number) for channel in numbers for number in range(diversity)]
     batch = max(diversity, TOGETHER // diversity * diversity)
-    starts, made, after = [], [], []
+    all_steps, found = -(-len(rows) // batch) * steps, []
     for begin in range(0, len(rows), batch):
-        part = rows[begin : begin + batch]
-        ascent = _Ascent(looked, name, [channel for channel, _ in part], diversity, side, spread, seed + begin)
-        starts.append(ascent.activation())
-        for step in range(steps):
-            ascent.step(step, steps)
-            if callback is not None:
-                callback(begin // batch * steps + step + 1, -(-len(rows) // batch) * steps)
-        made.append(ascent.pictures())
-        after.append(ascent.activation())
+
+        def made(channels, again=0, begin=begin):
+            own = (seed + begin + again * AGAIN) % 2**31
+            ascent = _Ascent(looked, name, channels, diversity, side, spread, own)
+            before = ascent.activation()
+            for step in range(steps):
+                ascent.step(step, steps)
+                if callback is not None and not again:
+                    callback(begin // batch * steps + step + 1, all_steps)
+            return ascent.pictures(), ascent.activation(), before
+
+        found.append(_spoken(made, [channel for channel, _ in rows[begin : begin + batch]], diversity))
+    pictures, after, starts = (np.concatenate(each) for each in zip(*found))
     table = pd.DataFrame(rows, columns=["channel", "number"])
     if looked.classes and name == subjects.LOGITS:
         table.insert(1, "class", [looked.classes[channel] for channel, _ in rows])
-    table["activation"], table["before"] = np.concatenate(after), np.concatenate(starts)
-    return Filters(layer, np.concatenate(made).reshape(len(numbers), diversity, *side, 3), table)
+    table["activation"], table["before"] = after, starts
+    return Filters(layer, pictures.reshape(len(numbers), diversity, *side, 3), table)
+
+
+def _spoken(made, channels, diversity):
+    """What `made(channels)` gives. A channel behind a ReLU may be silent to the last step, where no gradient reaches it:
+    its pictures are then those of `made(channels, again)`, from another noise."""
+    found, channels = made(channels), np.array(channels)
+    for again in range(1, TRIES):
+        silent = np.repeat((found[1].reshape(-1, diversity) == 0).all(1), diversity)
+        if not silent.any():
+            break
+        for kept, other in zip(found, made(channels[silent].tolist(), again)):
+            kept[silent] = other
+    return found
 
 
 def _checked(looked, size, steps, diversity, spread):
