@@ -148,8 +148,8 @@ def filters(
 
 
 def _spoken(made, channels, diversity):
-    """What `made(channels)` gives. A channel behind a ReLU may be silent to the last step, where no gradient reaches it:
-    its pictures are then those of `made(channels, again)`, from another noise."""
+    """What `made(channels)` gives. A channel behind a ReLU may be silent to the last step, where no gradient reaches
+    it: its pictures are then those of `made(channels, again)`, from another noise."""
     found, channels = made(channels), np.array(channels)
     for again in range(1, TRIES):
         silent = np.repeat((found[1].reshape(-1, diversity) == 0).all(1), diversity)
