@@ -15,6 +15,7 @@ import kstyle
 from kstyle.pictures import images
 from kstyle.reports import live
 
+
 def step(number, asked, total=40):
     """A step as callbacks get it; `asked` gets the number of each whose picture is fetched."""
 
