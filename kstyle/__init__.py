@@ -118,16 +118,7 @@ _LAZY = {
 }
 # Without a framework, or not before they need one.
 _LIGHT = (
-    "compare",
-    "download",
-    "inspect",
-    "networks",
-    "plugins",
-    "presets",
-    "report",
-    "schedules",
-    "settings",
-    "styles",
+    *("compare", "download", "inspect", "networks", "plugins", "presets", "report", "schedules", "settings", "styles"),
 )
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name

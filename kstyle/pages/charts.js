@@ -7,6 +7,7 @@
     : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6) ? value.toExponential(2)
     : String(Number(value.toPrecision(4)));
   const drawn = [];
+  const WHOLE = [...Array(9).keys()].flatMap(n => [1, 2, 5].map(one => one * 10 ** n));  // between ticks of counted things
 
   // Where one size of a painting, or one stage of a training, ends and the next begins.
   function marks(chart) {
@@ -53,7 +54,7 @@
             points: { show: lone }, value: (_, v) => told(v),
           })),
         ],
-        axes: [{ ...axis, size: 30 }, { ...axis, size: 62, values: (_, ticks) => ticks.map(v => v == null ? "" : told(v)) }],
+        axes: [{ ...axis, size: 30, ...(chart.x.every(Number.isInteger) ? { incrs: WHOLE } : {}) }, { ...axis, size: 62, values: (_, ticks) => ticks.map(v => v == null ? "" : told(v)) }],
         cursor: { y: false, focus: { prox: 24 }, points: { size: 7 } }, focus: { alpha: .35 },
         legend: { live: true }, plugins: [marks(chart)],
       }, data(), canvas);

@@ -14,7 +14,7 @@
       return place;
     }));
     const charts = document.querySelectorAll(".chart");
-    if (charts.length !== told.charts.length) { location.reload(); return; }
+    if (charts.length < told.charts.length && !told.ended) { location.reload(); return; }
     charts.forEach((place, n) => place.setRows(told.charts[n].x, told.charts[n].lines, told.charts[n].marks));
     if (after && told.version !== version) {
       version = told.version;
