@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     )
     from kstyle.config import presets
     from kstyle.data import download
+    from kstyle.hub.pull import pull
+    from kstyle.hub.push import push
     from kstyle.models.features import Extractor
     from kstyle.style.jobs.batch import stylize_all as batch
     from kstyle.style.jobs.film import film
@@ -71,6 +73,8 @@ __all__ = [
     "plugins",
     "predict",
     "presets",
+    "pull",
+    "push",
     "resume",
     "schedules",
     "settings",
@@ -105,6 +109,8 @@ _LAZY = {
     "plugins": ("kstyle.plugins", ""),
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
+    "pull": ("kstyle.hub.pull", "pull"),
+    "push": ("kstyle.hub.push", "push"),
     "resume": ("kstyle.style.stylize", "resume"),
     "schedules": ("kstyle.schedules", ""),
     "settings": ("kstyle.settings", ""),
@@ -114,7 +120,19 @@ _LAZY = {
     "train": ("kstyle.training.train", "train"),
 }
 # Without a framework, or not before they need one.
-_LIGHT = ("compare", "download", "inspect", "networks", "plugins", "presets", "schedules", "settings", "styles")
+_LIGHT = (
+    "compare",
+    "download",
+    "inspect",
+    "networks",
+    "plugins",
+    "presets",
+    "pull",
+    "push",
+    "schedules",
+    "settings",
+    "styles",
+)
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name
 
