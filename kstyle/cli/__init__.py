@@ -12,8 +12,10 @@ import kstyle
 from kstyle.cli.common import completing
 from kstyle.cli.completion import completion
 from kstyle.cli.dream import dream
+from kstyle.cli.hub import pull, push
 from kstyle.cli.info import info
 from kstyle.cli.inspect.group import inspect
+from kstyle.cli.man import man
 from kstyle.cli.schema import schema
 from kstyle.cli.style.batch import batch
 from kstyle.cli.style.compare import compare
@@ -43,7 +45,7 @@ def cli(debug):
 for command in (
     *(stylize, learn, styles, batch, sweep, presets, compare),
     *(train, evaluate, predict, export, recipes, data),
-    *(inspect, dream, schema, completion, info),
+    *(inspect, dream, push, pull, schema, completion, man, info),
 ):
     cli.add_command(command)
 
