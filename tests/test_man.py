@@ -1,5 +1,6 @@
 """Man pages: each command has one, all of its help is in it, and the formatter takes it as it is."""
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ def test_all_of_the_help_is_in_the_page(name, command):
             assert escaped(" ".join((option.help or "").split())) in text
     for example in getattr(command, "examples", ()):
         assert f"\n{escaped(example)}\n" in text
-    for block in re.findall(r"\x08\n(.*?)(?:\n\n|\Z)", command.help, re.S):
+    for block in re.findall(r"\x08\n(.*?)(?:\n\n|\Z)", inspect.cleandoc(command.help), re.S):
         assert f".nf\n{escaped(block.strip())}\n.fi" in text
     assert "\b" not in text
 

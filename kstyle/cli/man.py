@@ -1,6 +1,7 @@
 """`kstyle man`: man pages, of what `--help` says. click-man leaves out sections of options and examples, and cuts what
 each command does at 45 characters."""
 
+import inspect
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ class Roff(click.HelpFormatter):
         return ".PP\n" if self._begun else ""
 
     def write(self, text, raw=False):
-        super().write(text if raw else f"{self._gap()}.nf\n{escaped(text.strip(chr(10)))}\n.fi\n")
+        super().write(text if raw else f"{self._gap()}.nf\n{escaped(inspect.cleandoc(text))}\n.fi\n")
         self._begun = True
 
 

@@ -90,8 +90,8 @@ def pull(
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".kstyle-pull-", dir=target.parent) as beside:
-            beside = Path(beside) / "pulled"
+        with tempfile.TemporaryDirectory(prefix=".kstyle-pull-", dir=target.parent) as spare:
+            beside = Path(spare) / "pulled"
             beside.mkdir()
             kind, wanted = _wanted(repository, there)
             total, done = sum(there[name].size or 0 for name in wanted), 0
