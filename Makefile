@@ -8,7 +8,7 @@ TRAJECTORIES := $(addprefix tests/test_,presets.py optimizers.py crowson.py tran
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 SOURCES := kstyle tests examples benchmarks docs cli.py
 
-.PHONY: demo test parity processors lint format reference docs wheel lock clean
+.PHONY: demo test parity processors lint format reference docs man wheel lock clean
 
 demo: $(VENV)/.torch
 	mkdir -p out
@@ -57,6 +57,10 @@ reference: $(VENV)/.dev
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	! grep -rnoE '<(script|img|link|iframe)[^>]+(src|href)="?https?://[^" >]*' out/site --include='*.html'
+
+# A man page for each command: `man -M out/man kstyle-stylize`.
+man: $(VENV)/.dev
+	$(BIN)/kstyle man -o out/man/man1
 
 # The wheel, painting in an environment of its own.
 wheel: $(VENV)/.dev

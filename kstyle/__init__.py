@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # the same names for type checkers, which do not follow __get
     )
     from kstyle.config import presets
     from kstyle.data import download
+    from kstyle.hub.pull import pull
+    from kstyle.hub.push import push
     from kstyle.models.features import Extractor
     from kstyle.reports.report import report
     from kstyle.style.jobs.batch import stylize_all as batch
@@ -72,6 +74,8 @@ __all__ = [
     "plugins",
     "predict",
     "presets",
+    "pull",
+    "push",
     "report",
     "resume",
     "schedules",
@@ -107,6 +111,8 @@ _LAZY = {
     "plugins": ("kstyle.plugins", ""),
     "predict": ("kstyle.training.results.evaluate", "predict"),
     "presets": ("kstyle.config", "presets"),
+    "pull": ("kstyle.hub.pull", "pull"),
+    "push": ("kstyle.hub.push", "push"),
     "report": ("kstyle.reports.report", "report"),
     "resume": ("kstyle.style.stylize", "resume"),
     "schedules": ("kstyle.schedules", ""),
@@ -118,7 +124,8 @@ _LAZY = {
 }
 # Without a framework, or not before they need one.
 _LIGHT = (
-    *("compare", "download", "inspect", "networks", "plugins", "presets", "report", "schedules", "settings", "styles"),
+    *("compare", "download", "inspect", "networks", "plugins", "presets", "pull", "push", "report", "schedules"),
+    *("settings", "styles"),
 )
 
 if not TYPE_CHECKING:  # a type checker is to find a misspelt name

@@ -46,7 +46,7 @@ GROUND_UP = (
     ),
     *("kstyle.training.results", "kstyle.training"),
     *("kstyle.inspect", "kstyle.inspect.why", "kstyle.inspect.near", "kstyle.inspect.ascent", "kstyle.inspect.pages"),
-    *("kstyle.reports", "kstyle.serve"),
+    *("kstyle.hub", "kstyle.reports", "kstyle.serve"),
     *(
         "kstyle.cli.common",
         "kstyle.cli.style",

@@ -12,8 +12,10 @@ import kstyle
 from kstyle.cli.common import completing
 from kstyle.cli.completion import completion
 from kstyle.cli.dream import dream
+from kstyle.cli.hub import pull, push
 from kstyle.cli.info import info
 from kstyle.cli.inspect.group import inspect
+from kstyle.cli.man import man
 from kstyle.cli.report import report
 from kstyle.cli.schema import schema
 from kstyle.cli.serve import serve
@@ -45,7 +47,7 @@ def cli(debug):
 for command in (
     *(stylize, learn, styles, batch, sweep, presets, compare),
     *(train, evaluate, predict, export, recipes, data),
-    *(report, inspect, dream, serve, schema, completion, info),
+    *(report, inspect, dream, serve, push, pull, schema, completion, man, info),
 ):
     cli.add_command(command)
 

@@ -1,0 +1,1 @@
+"""Runs and style networks to and from the Hugging Face Hub."""
