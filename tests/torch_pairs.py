@@ -58,9 +58,9 @@ def assert_near(mine, reference, tolerance):
     assert np.abs(mine - reference).max() <= tolerance * np.abs(reference).max()
 
 
-def by_names(theirs, ours, stored=lambda state: state):
+def by_names(theirs, ours):
     """Gives `ours` the weights of torch's module by their names, as a file of them would."""
-    done = torch_names.convert(stored(state(theirs)), ours)
+    done = torch_names.convert(state(theirs), ours)
     assert not done.left_out and done.tensors == len(ours.weights)
 
 
@@ -77,7 +77,7 @@ def by_order(theirs, ours):
         layer.set_weights(found)
 
 
-def assert_same(theirs, ours, x, rate=RATE, give=by_names):
+def assert_same(theirs, ours, x, rate=RATE, give=by_names, stored=None):
     """Torch's weights are taken, and then logits are equal to 1e-4, and after a step of SGD to 1e-3.
 
     Args:
@@ -85,8 +85,12 @@ def assert_same(theirs, ours, x, rate=RATE, give=by_names):
         x: four pictures (4, H, W, C).
         rate: of the step.
         give: `give(theirs, ours)` does so.
+        stored: from torch's state to what a file of it holds, which is taken then.
     """
     give(theirs, ours)
+    if stored:
+        done = torch_names.convert(stored(state(theirs)), ours)
+        assert not done.left_out and done.tensors == len(ours.weights)
     expected = logits_of(theirs.eval(), x)
     assert np.ptp(expected, axis=0).max() > 0.1  # the pictures do tell apart
     assert_near(own_logits(ours, x), expected, 1e-4)
