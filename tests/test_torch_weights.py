@@ -269,7 +269,7 @@ def test_same_logits_and_same_step(name, monkeypatch):
         name == "densenet121"
     )
     rate = pairs.LOW_RATE if name == "efficientnet_lite0" else pairs.RATE
-    pairs.assert_same(theirs, ours, pairs.pictures(size), rate, as_filed)
+    pairs.assert_same(theirs, ours, pairs.pictures(size), rate, stored=as_filed)
 
 
 def small():

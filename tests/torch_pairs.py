@@ -58,17 +58,39 @@ def assert_near(mine, reference, tolerance):
     assert np.abs(mine - reference).max() <= tolerance * np.abs(reference).max()
 
 
-def assert_same(theirs, ours, x, rate=RATE, stored=lambda state: state):
+def by_names(theirs, ours):
+    """Gives `ours` the weights of torch's module by their names, as a file of them would."""
+    done = torch_names.convert(state(theirs), ours)
+    assert not done.left_out and done.tensors == len(ours.weights)
+
+
+def by_order(theirs, ours):
+    """Gives `ours` those of torch's module layer by layer: of networks that no file of torch's is known of."""
+    kinds = (nn.BatchNorm2d, nn.Conv2d, nn.Linear)
+    modules = [module for module in theirs.modules() if isinstance(module, kinds)]
+    for module, layer in zip(modules, [layer for layer in ours.layers if layer.weights], strict=True):
+        found = [value for key, value in state(module).items() if key != "num_batches_tracked"]
+        if found[0].ndim == 4:  # (out, in, h, w); of a convolution of each channel by itself (channels, 1, h, w)
+            found[0] = found[0].transpose((2, 3, 0, 1) if module.groups > 1 else (2, 3, 1, 0))
+        elif found[0].ndim == 2:
+            found[0] = found[0].T
+        layer.set_weights(found)
+
+
+def assert_same(theirs, ours, x, rate=RATE, give=by_names, stored=None):
     """Torch's weights are taken, and then logits are equal to 1e-4, and after a step of SGD to 1e-3.
 
     Args:
         theirs, ours: torch's module and the `keras.Model`, of five classes.
         x: four pictures (4, H, W, C).
         rate: of the step.
-        stored: from torch's state to what a file of it holds.
+        give: `give(theirs, ours)` does so.
+        stored: from torch's state to what a file of it holds, which is taken then.
     """
-    done = torch_names.convert(stored(state(theirs)), ours)
-    assert not done.left_out and done.tensors == len(ours.weights)
+    give(theirs, ours)
+    if stored:
+        done = torch_names.convert(stored(state(theirs)), ours)
+        assert not done.left_out and done.tensors == len(ours.weights)
     expected = logits_of(theirs.eval(), x)
     assert np.ptp(expected, axis=0).max() > 0.1  # the pictures do tell apart
     assert_near(own_logits(ours, x), expected, 1e-4)
@@ -100,7 +122,7 @@ def assert_same(theirs, ours, x, rate=RATE, stored=lambda state: state):
     assert_near(moved, logits_of(theirs.eval(), x), 1e-3)
     # What torch's model became, statistics included, is what ours became.
     stepped = [ops.convert_to_numpy(w).copy() for w in ours.weights]
-    torch_names.convert(state(theirs), ours)
+    give(theirs, ours)
     for mine, reference in zip(stepped, ours.weights):
         reference = ops.convert_to_numpy(reference)
         assert np.abs(mine - reference).max() <= 1e-3 * max(1e-2, np.abs(reference).max()), reference.shape
