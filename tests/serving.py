@@ -25,6 +25,23 @@ from kstyle.serve.app import app
 from kstyle.serve.pictures import Pictures
 from kstyle.serve.queue import Queue
 
+# Of a painting whose steps take long: those of the process that paints, while a file is there.
+SLOWLY = """
+import time
+from pathlib import Path
+from kstyle.serve import worker
+
+step, slow = worker._Look.step, Path(__file__).with_name("slow")
+
+
+def slowly(self, now):
+    if slow.exists():
+        time.sleep(0.3)
+    return step(self, now)
+
+
+worker._Look.step = slowly
+"""
 OURS = {"X-Kstyle": "1"}  # what the page sends with what changes something
 ROOT = Path(__file__).parents[1]
 
@@ -62,7 +79,7 @@ class Program:
     """`kstyle serve` of a folder, with the preset `shallow`.
 
     Args:
-        folder: the server's; a plugin is written beside it.
+        folder: the server's; a plugin is written beside it. Steps are slow while there is a file `slow` beside it.
         options: further ones.
     """
 
@@ -70,7 +87,7 @@ class Program:
         self.folder = folder
         plugin = folder.parent / "shallow.py"
         preset = yaml.safe_load(SHALLOW)
-        plugin.write_text(f"import kstyle\n\nkstyle.settings.register_preset('shallow', {preset!r})\n")
+        plugin.write_text(f"import kstyle\n\nkstyle.settings.register_preset('shallow', {preset!r})\n{SLOWLY}")
         command = [sys.executable, "-m", "kstyle", "serve", str(folder), "--port", "0", "--plugin", str(plugin)]
         self.process = subprocess.Popen(
             [*command, "--save-seconds", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
