@@ -153,7 +153,10 @@ def test_a_silent_channel_is_begun_again():
     def made(channels, again=0):
         asked.append(channels)
         spoken = np.array([float(channel != 5 or again == 2) * channel for channel in channels])
-        return np.full((len(channels), 1), again), spoken, np.zeros(len(channels))
+        found = np.full((len(channels), 1), again), spoken, np.zeros(len(channels))
+        for each in found:
+            each.flags.writeable = False  # as JAX's are
+        return found
 
     tries, after, _ = channel_pictures._spoken(made, [4, 5, 6], 1)
     assert asked == [[4, 5, 6], [5], [5]] and after.tolist() == [4, 5, 6] and tries[:, 0].tolist() == [0, 2, 0]

@@ -150,7 +150,7 @@ def filters(
 def _spoken(made, channels, diversity):
     """What `made(channels)` gives. A channel behind a ReLU may be silent to the last step, where no gradient reaches
     it: its pictures are then those of `made(channels, again)`, from another noise."""
-    found, channels = made(channels), np.array(channels)
+    found, channels = [np.array(each) for each in made(channels)], np.array(channels)  # JAX's cannot be written to
     for again in range(1, TRIES):
         silent = np.repeat((found[1].reshape(-1, diversity) == 0).all(1), diversity)
         if not silent.any():
