@@ -158,7 +158,10 @@ class Routes:
         found = (small, "image/webp") if small else job.picture()
         if found is None:
             raise HTTPException(404, "There is no picture yet.")
-        return FileResponse(found[0], media_type=found[1])
+        path, media = found
+        if media == "image/webp":  # read whole: a newer one may take its place while it is sent
+            return Response(await run_in_threadpool(path.read_bytes), media_type=media)
+        return FileResponse(path, media_type=media)
 
     async def content(self, request):
         job = self._of(request)
