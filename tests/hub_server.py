@@ -5,15 +5,15 @@ import hashlib
 import http.server
 import json
 import re
-import threading
 import urllib.parse
 
 import yaml
+from local_http import Listening
 
 TOKEN = "hf_stand_in_for_a_secret"
 
 
-class Hub:
+class Hub(Listening):
     """Keeps repositories in memory. Files from `LARGE` bytes on go the way of Git LFS.
 
     Attributes:
@@ -50,17 +50,8 @@ class Hub:
             def log_message(self, *_):
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-
-    def __enter__(self):
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__(Handler)
+        self.url = self.address
 
     def put(self, name, files):
         """A public repository with these files."""

@@ -6,8 +6,10 @@ import http.server
 import re
 import threading
 
+from local_http import Listening
 
-class Server:
+
+class Server(Listening):
     """Serves `body` on 127.0.0.1, at any path, on a thread of its own.
 
     Manners, one taken a request, the last one for ever:
@@ -38,18 +40,12 @@ class Server:
             def log_message(self, *_):
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/"
+        super().__init__(Handler)
+        self.url = f"{self.address}/"
 
-    def __enter__(self):
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
+    def __exit__(self, *error):
         self.closing.set()
-        self.http.shutdown()
-        self.http.server_close()
+        super().__exit__(*error)
 
     def ranges(self):
         """What the requests asked for in Range, None where they did not."""

@@ -19,6 +19,7 @@ import uvicorn
 import yaml
 from pictures import SHALLOW, smooth
 from PIL import Image
+from starlette.testclient import TestClient
 
 from kstyle.pictures import images
 from kstyle.serve.app import app
@@ -42,6 +43,7 @@ def slowly(self, now):
 
 worker._Look.step = slowly
 """
+ADDRESS = "http://127.0.0.1:8765"  # of a server that does not listen
 OURS = {"X-Kstyle": "1"}  # what the page sends with what changes something
 ROOT = Path(__file__).parents[1]
 
@@ -59,6 +61,31 @@ def application(folder, token=None, **options):
     pictures = Pictures(folder / "pictures")
     queue = Queue(folder, pictures, **options)
     return app(queue, pictures, token), queue
+
+
+class Place:
+    """A server without a process that paints: `client`, and two pictures that were sent."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.app, self.queue = application(folder)
+        self.client = TestClient(self.app, ADDRESS, headers=OURS)
+        self.content, self.style = self.send(png()).json()["id"], self.send(png(seed=1)).json()["id"]
+
+    def send(self, data, name="cat.png", **options):
+        return self.client.put("/api/pictures", params={"name": name}, content=data, **options)
+
+    def begin(self, **settings):
+        asked = {"content": self.content, "styles": [self.style], "size": 64, "steps": 3, **settings}
+        return self.client.post("/api/jobs", json=asked)
+
+
+def refused(answer, *codes):
+    """An answer of no with one line, which names no file of the server's."""
+    assert answer.status_code in codes, (answer.status_code, answer.text[:200])
+    line = answer.json()["error"]
+    assert line and "\n" not in line and "Traceback" not in line
+    return line
 
 
 @contextlib.contextmanager

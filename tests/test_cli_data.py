@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from failing import fails
 
 from kstyle import data
 from kstyle.cli.training.data import data as command
@@ -41,14 +42,6 @@ def run():
 
 
 # ---------------------------------------------------------------------------------------------------- places
-
-
-def fails(error, call, *parts):
-    """The one line that `call` fails with, which holds these parts."""
-    with pytest.raises(error) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line and all(part in line for part in parts), line
 
 
 def write_mnist(folder, pictures):

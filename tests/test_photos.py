@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from failing import fails
 from PIL import Image
 
 import kstyle
@@ -43,14 +44,6 @@ def fill(folder, counts):
 
 def names(split):
     return [os.path.basename(path) for path in split.paths]
-
-
-def fails(error, call, *parts):
-    """The one line that `call` fails with, which holds these parts."""
-    with pytest.raises(error) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line and all(part in line for part in parts), line
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from kstyle.pictures import images
+from kstyle.pictures import bands, images
 
 QUALITY = 80
 
@@ -33,11 +33,15 @@ def address(picture, exact=False, quality=QUALITY):
 
 def fitted(picture, side):
     """(h, w, 3), uint8 or floats in [0, 1], as uint8 of at most `side` pixels on its long side."""
-    if picture.dtype == np.uint8:
-        picture = picture / np.float32(255)
+    picture = bands.floats(picture)
     if max(picture.shape[:2]) > side:
         picture = images.resize(picture, images.fit(picture.shape[:2], side))
-    return (np.clip(picture, 0, 1) * 255).round().astype("uint8")
+    return bands.levels(picture)
+
+
+def small(picture, side):
+    """(h, w, 3) float32 of a `kstyle.pictures.images.Picture`, of at most `side` pixels on its long side."""
+    return images.resize_picture(picture, images.fit(picture.size, min(side, max(picture.size)))).rgb
 
 
 def within(pictures, side, most):

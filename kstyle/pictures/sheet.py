@@ -36,7 +36,8 @@ def sheet(entries, path, columns=None, size=160, title=""):
         entries: sequence of (picture, lines, right), or (picture, lines, right, outlines). picture: (H, W, 3) or
             (H, W, 1) uint8; lines: the caption, a list of strings, cut where they are wider than the picture; right:
             True for a green frame, False for a red one, None for no frame; outlines: what `outlines` gives.
-        path: a .png or .jpg; replaced once the new one is complete.
+        path: a .png or .jpg; replaced once the new one is complete; or a function, which is called with the entries in
+            place of a sheet.
         columns: pictures in a row; None: as many as make the sheet about 3 wide to 2 high.
         size: pixels of the square that a picture fills in one direction. Pictures at most half as large are enlarged
             by a whole number, so that their pixels stay pixels.
@@ -48,6 +49,9 @@ def sheet(entries, path, columns=None, size=160, title=""):
     """
     from PIL import Image, ImageDraw
 
+    if callable(path):
+        path(entries)
+        return
     entries, path = list(entries), Path(expanded(path))
     if not 32 <= size <= 1024 or (columns is not None and columns < 1):
         raise UsageError(f"Expected a size from 32 to 1024 and columns from 1; got {size} and {columns}.")

@@ -9,11 +9,11 @@ import numpy as np
 from kstyle.errors import DataError, KStyleError, UsageError
 from kstyle.io.files import amount, one_line
 from kstyle.pages import charts, pictures
-from kstyle.pictures import formats, images
+from kstyle.pictures import bands, formats, images
 from kstyle.reports.words import clock, yaml_text
 from kstyle.style.jobs import again
 from kstyle.style.keeping import folder as folders
-from kstyle.style.keeping.sources import digest
+from kstyle.style.keeping.sources import digest, numbered
 
 TEMPLATE = "painting.html.jinja"
 SIDE, STYLE, SIZE = 1280, 320, 360  # long sides in pixels: of the painting and its photograph, of a style, of a size
@@ -29,7 +29,7 @@ def of_run(folder, compare=True, progress=None):
     if not isinstance(made, dict) or not isinstance(given, dict):
         raise DataError(f"{one_line(folder / folders.RECORD)}: was not written by this version of kstyle.")
     notes, read = [], {}
-    names = ["content", *(f"style_{n}" for n in range(1, len(given) + 1) if f"style_{n}" in given)]
+    names = ["content", *numbered(given, "style")]
     for name in names:
         read[name] = _picture_of(folder, name, given.get(name), notes)
     painted = images.read(folder / folders.PICTURE) if (folder / folders.PICTURE).is_file() else None
@@ -38,7 +38,7 @@ def of_run(folder, compare=True, progress=None):
     history = _history(folder / folders.HISTORY)
     numbers = {key: record.get(key) for key in ("size", "steps", "seed")}
     masks = {
-        word: [_path(given[name]) for n in range(1, len(given) + 1) if (name := f"{key}_{n}") in given]
+        word: [_path(given[name]) for name in numbered(given, key)]
         for word, key in (("mask", "mask"), ("style-mask", "style_mask"))
     }
     styles = [(_path(given[name]), read[name]) for name in names[1:]]
@@ -197,9 +197,7 @@ def _list(value):
 
 
 def _at(picture, side):
-    height, width = picture.values.shape[:2]
-    shape = images.fit((height, width), min(side, max(height, width)))
-    return pictures.fitted(np.clip(images.resize_picture(picture, shape).rgb, 0, 1), side)
+    return bands.levels(pictures.small(picture, side))
 
 
 def _history(path):

@@ -34,9 +34,7 @@ def of_sweep(path):
         cells.append({**cell, "numbers": numbers})
         file = folder / f"{row['number']:03d}.png" if type(row["number"]) is int else None
         if row["state"] == "done" and file is not None and file.is_file():
-            picture = images.read(file)
-            shape = images.fit(picture.size, min(SIDE, max(picture.size)))
-            there.append((cells[-1], images.resize_picture(picture, shape).rgb))
+            there.append((cells[-1], pictures.small(images.read(file), SIDE)))
     for (cell, _), (address, width, height) in zip(there, pictures.within([rgb for _, rgb in there], SIDE, MOST)):
         cell |= {"address": address, "width": width, "height": height}
     across = len(dict.fromkeys(_said(row[varied[-1]]) for row in rows)) if varied else 1
@@ -50,10 +48,8 @@ def of_sweep(path):
 def of_study(folder):
     """What the page of a study's folder is filled with."""
     folder = Path(folder)
-    rows, summary = (
-        _rows(folder / runs.STUDY),
-        _rows(folder / runs.SUMMARY) if (folder / runs.SUMMARY).is_file() else [],
-    )
+    rows = _rows(folder / runs.STUDY)
+    summary = _rows(folder / runs.SUMMARY) if (folder / runs.SUMMARY).is_file() else []
     names = list(rows[0]) if rows else []
     if "seed" not in names or "state" not in names:
         raise DataError(f"{one_line(folder / runs.STUDY)}: is no table of a study.")
@@ -83,9 +79,8 @@ def of_comparison(table, compared, content=None, style=None):
 
     labels = [label for label in table if label != "better"]
     given = [*zip(labels, compared), *((n, p) for n, p in (("content", content), ("style", style)) if p is not None)]
-    read = [(name, images.read(path)) for name, path in given]
-    small = [images.resize_picture(each, images.fit(each.size, min(COMPARED, max(each.size)))).rgb for _, each in read]
-    shown = [*zip((name for name, _ in read), pictures.within(small, COMPARED, MOST))]
+    small = [pictures.small(images.read(path), COMPARED) for _, path in given]
+    shown = [*zip((name for name, _ in given), pictures.within(small, COMPARED, MOST))]
     made = compared_table(table)
     made |= {"title": "In figures", "about": f"Compared {made['about']}."}
     return {

@@ -1,7 +1,6 @@
 """What a page asks for, checked before anything is done: which pictures, which preset, which settings. What is asked
 for by a name is one of the names that there are; nothing of it is ever a path."""
 
-import itertools
 from typing import Annotated
 
 import numpy as np
@@ -136,6 +135,6 @@ def command(asked, pictures):
     if asked.network:
         del given["steps"]
     scale = [("style.scale", f"{asked.brush:g}")] if asked.brush is not None else []
-    masks = [("mask", "all" if number is None else str(pictures.path(number))) for number in asked.masks or ()]
-    line = commands.stylize(pictures.path(asked.content), style, options, given, scale)
-    return " ".join([line, *itertools.chain(*((f"--{key}", commands.names.command([text])) for key, text in masks))])
+    masks = ["all" if number is None else str(pictures.path(number)) for number in asked.masks or ()]
+    further = [word for mask in masks for word in ("--mask", mask)]
+    return commands.stylize(pictures.path(asked.content), style, options, given, scale, further)

@@ -49,7 +49,7 @@ class Pictures:
             left.unlink(missing_ok=True)
         self._decoding = threading.Lock()  # one picture at a time: each may take hundreds of MB
         self._own = {files.sha256(path)[:32]: path for path in sorted(config.shipped("examples").glob("*.jpg"))}
-        self._known = {number: self._of_own(path) for number, path in self._own.items()}
+        self._known = {number: _of_own(number, path) for number, path in self._own.items()}
 
     def examples(self):
         """Those that come with kstyle, as `about` has them, with `kind`: `"photograph"` or `"painting"`."""
@@ -136,14 +136,14 @@ class Pictures:
             self._known[number] = found
         return self._known[number]
 
-    def _of_own(self, path):
-        with Image.open(path, formats=("JPEG",)) as image:
-            width, height = image.size
-        about = {"id": files.sha256(path)[:32], "name": path.name, "width": width, "height": height}
-        return {**about, "type": "image/jpeg"}
-
     def _shrink(self, picture, path):
         if max(picture.size) > THUMBNAIL:
             picture = images.resize_picture(picture, images.fit(picture.size, THUMBNAIL), "area")
         with files.replacing(path, ".webp") as beside:
             images.write(beside, picture.rgb, picture.alpha)
+
+
+def _of_own(number, path):
+    with Image.open(path, formats=("JPEG",)) as image:
+        width, height = image.size
+    return {"id": number, "name": path.name, "width": width, "height": height, "type": "image/jpeg"}

@@ -10,7 +10,7 @@ from kstyle.cli.common.sectioned import Sectioned
 from kstyle.cli.common.watching import watched
 from kstyle.errors import UsageError
 from kstyle.io import names, signals, streams
-from kstyle.io.files import json_text, one_line
+from kstyle.io.files import amount, json_text, one_line
 
 # Options that are settings of the preset.
 _SETTINGS = ("optimizer", "strength", "content_weight", "tv_weight", "colour", "init", "extractor")
@@ -206,11 +206,11 @@ def _page(content, styles, folder, network):
     if network or (styles and painting.style_network(styles)):
         return None
     from kstyle.reports import live
+    from kstyle.style.keeping.sources import numbered
 
     if content is None:
         given = folder.record()["pictures"]
-        named = ["content", *(f"style_{n}" for n in range(1, len(given) + 1) if f"style_{n}" in given)]
-        content, *styles = (given[name].get("path") for name in named)
+        content, *styles = (given[name].get("path") for name in ("content", *numbered(given, "style")))
     # What comes through a pipe can be read once.
     return live.of_painting(*(None if each is None or streams.is_stream(each) else each for each in (content, *styles)))
 
@@ -241,7 +241,7 @@ def _say_plan(plan, as_json):
         return
     for now, peak in zip(plan.passes, plan.peaks):
         click.echo(memory.told(now, peak))
-    limit, peak = memory.said(plan.limit), memory.said(max(plan.peaks))
+    limit, peak = amount(plan.limit), amount(max(plan.peaks))
     click.echo(f"at most about {peak} of {limit}, in about {clock(plan.seconds)}")
 
 

@@ -15,7 +15,7 @@ import psutil
 from kstyle import backend
 from kstyle.backend import distribute
 from kstyle.errors import UsageError
-from kstyle.io.files import amount as said  # bytes in words
+from kstyle.io.files import amount
 from kstyle.nn.layers import Pool2D
 from kstyle.pictures import images
 from kstyle.style.objectives import grid, tiling
@@ -170,10 +170,10 @@ def fitted(passes, extractor, limit=None):
         whole = _largest(now, network, limit, base, so_far, before, tiled=False)
         tiling.check(now.settings, whole)
         fits = _largest(now, network, limit, base, so_far, before)
-        needed = said(int(SAFE * min(peak(each, network, base, so_far, before) for each in _ways(now, network))))
+        needed = amount(int(SAFE * min(peak(each, network, base, so_far, before) for each in _ways(now, network))))
         near = f"--size {fits} fits" if fits else "no size fits"
         shown = f"{now.shape[1]}×{now.shape[0]}"
-        raise UsageError(f"{shown} takes {needed} at least, more than the {said(limit)} that there are: {near}.")
+        raise UsageError(f"{shown} takes {needed} at least, more than the {amount(limit)} that there are: {near}.")
     looks = [_looks(way, network) for way, _ in planned]
     ways = [way for way, _ in planned]
     if distribute.joined():
@@ -198,7 +198,7 @@ def told(now, peak):
         tiles = f"the network's first half {tiles}"
     history = now.settings.optimizer.arguments.get("history")
     kept = f", {history} pairs of L-BFGS" if history is not None and now.settings.optimizer.name == "lbfgs" else ""
-    return f"{width}×{height}: {now.steps} steps, {tiles}{kept}, about {said(peak)}"
+    return f"{width}×{height}: {now.steps} steps, {tiles}{kept}, about {amount(peak)}"
 
 
 def _fitted(now, network, limit, base, taken, before):

@@ -64,8 +64,7 @@ def line(
         "style_weight": ",".join(f"{share:g}" for share in blend) if len(set(blend)) > 1 else None,
     }  # fmt: skip
     texts = [(key, json.dumps(value, ensure_ascii=False)) for key, value in settled.items()]
-    words = command.stylize(content, styles, {"preset": preset}, given, texts)
     more = [word for name, paths in masks.items() for path in paths for word in (f"--{name}", path)]
     if made.get("deterministic"):
         more.append("--deterministic")
-    return f"{words} {command.names.command(more)}" if more else words
+    return command.stylize(content, styles, {"preset": preset}, given, texts, more)

@@ -87,8 +87,7 @@ class Found:
         self.styles, self.masks, self.style_masks = map(self._all, ("style", "mask", "style_mask"))
 
     def _all(self, name):
-        names = [f"{name}_{number}" for number in range(1, len(self._entries) + 1)]
-        return [self._given(each) for each in names if each in self._entries] or None
+        return [self._given(each) for each in numbered(self._entries, name)] or None
 
     def _given(self, name):
         entry = self._entries[name]
@@ -106,6 +105,11 @@ class Found:
                 f"{one_line(path)} has changed since the painting in {one_line(self._folder)} began, of which it is "
                 f"the {name.replace('_', ' ')}: put it back, or begin a new painting."
             )
+
+
+def numbered(entries, name):
+    """Which of a record's pictures are `style`s, say, or `mask`s: `["style_1", "style_2"]`, in their order."""
+    return [each for number in range(1, len(entries) + 1) if (each := f"{name}_{number}") in entries]
 
 
 def digest(path):

@@ -13,6 +13,7 @@ import numpy as np
 
 from kstyle import backend
 from kstyle.errors import UsageError
+from kstyle.io.files import amount
 from kstyle.pictures import images
 from kstyle.style.engine import memory
 from kstyle.style.networks.network import BLOCKS, LEAST_SIDE
@@ -52,7 +53,7 @@ def planned(model, shape, limit=None):
         sides = range(max(shape) // 64 * 64, LEAST_SIDE, -64)
         side = next((side for side in sides if fits(images.fit(shape, side)) >= LEAST_ROWS), None)
         near = f"--size {side} fits" if side else "no size fits"
-        raise UsageError(f"{shape[1]}×{shape[0]} takes more than the {memory.said(limit)} that there are: {near}.")
+        raise UsageError(f"{shape[1]}×{shape[0]} takes more than the {amount(limit)} that there are: {near}.")
     return min(rows, MOST_ROWS)
 
 

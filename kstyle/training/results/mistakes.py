@@ -69,7 +69,4 @@ def sheet(images, labels, probabilities, classes, path, *, wrong=24, right=12, t
     if boxes is not None:
         entries = [(*entry, contact.outlines(boxes[0][i], boxes[1][i])) for entry, i in zip(entries, chosen)]
         said += f"; {contact.LEGEND}"
-    if callable(path):
-        path(entries)
-    else:
-        contact.sheet(entries, path, title=f"{title}: {said}" if title else said)
+    contact.sheet(entries, path, title=f"{title}: {said}" if title else said)

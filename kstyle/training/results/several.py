@@ -166,7 +166,4 @@ def write_sheet(images, marks, probabilities, classes, path, title, wrong=24, ri
         (images[i], [f"is {named(marks[i])}", f"said {named(said[i])}"], bool(mistakes[i] == 0))
         for i in (*missed[:wrong], *hit[:right])
     ]
-    if callable(path):
-        path(entries)
-    else:
-        contact.sheet(entries, path, title=f"{title}: {len(missed)} of {len(marks)} with a wrong class")
+    contact.sheet(entries, path, title=f"{title}: {len(missed)} of {len(marks)} with a wrong class")
